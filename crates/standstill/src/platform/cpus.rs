@@ -1,0 +1,46 @@
+//! Starting a CPU, and how it ends.
+
+use core::fmt;
+
+use crate::cpu::CpuId;
+use crate::platform::Memory;
+
+/// Why a CPU could not be started.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StartError(pub &'static str);
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// Starting and ending CPUs.
+///
+/// # Safety
+/// 1. A started CPU calls [`Entry::start_cpu`](crate::platform::Entry::start_cpu) with the incarnation given, on a
+///    fresh context with interrupts off and preemption disabled, and nothing of the library before.
+/// 2. `die` runs nothing else on that CPU, ever, but the store it is told to make; that store is the CPU's last access
+///    to memory that others use, its own stack included.
+/// 3. `halt` and `halt_hard` leave the CPU unable to run anything of the kernel.
+pub unsafe trait Cpus: Memory {
+    /// How long the control CPU waits for a started CPU to answer, and for a dying one to be dead, in nanoseconds.
+    const TIMEOUT_NS: u64 = 10_000_000_000;
+
+    /// Starts `cpu`, which is not running. Returns when the start signal was sent.
+    ///
+    /// # Errors
+    /// The port could not send it: nothing was started.
+    fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError>;
+
+    /// Ends this CPU: leaves its stack, stores `value` to `dead` (release) as the very last access, and stays deaf
+    /// and still until it is started again. Interrupts are off and stay off.
+    fn die(&self, dead: &Self::Word, value: usize) -> !;
+
+    /// Halts this CPU for good: panic, reboot. It is never started again.
+    fn halt(&self) -> !;
+
+    /// Makes `cpu` call [`Entry::on_halt_ipi`](crate::platform::Entry::on_halt_ipi) by the strongest means there is
+    /// (an NMI), even if its interrupts are off.
+    fn halt_hard(&self, cpu: CpuId);
+}

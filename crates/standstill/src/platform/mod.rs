@@ -1,0 +1,36 @@
+//! What a machine must offer: traits and nothing else.
+//!
+//! A port implements [`Memory`], [`Irq`], [`Wait`], [`Cpus`] and [`Sched`] for one type; [`Platform`] is
+//! all of them. In return it gets [`Entry`], the functions that it calls from its interrupt handlers,
+//! its scheduler and its bring-up path.
+//!
+//! | trait | answers |
+//! |---|---|
+//! | [`Memory`] | how shared memory is read and written (a checker puts itself here) |
+//! | [`Irq`] | which CPU is this, are its interrupts on, how does another one get an IPI |
+//! | [`Wait`] | how to wait, how long is too long, who listens to events |
+//! | [`Cpus`] | how a CPU is started, and how it dies |
+//! | [`Sched`] | how threads leave a CPU and come back |
+//!
+//! All traits but [`Wait`] are `unsafe` to implement: the library's soundness rests on what they say.
+
+mod cpus;
+mod entry;
+mod irq;
+mod memory;
+mod sched;
+mod wait;
+
+pub use cpus::{Cpus, StartError};
+pub use entry::{Entry, TooLate};
+pub use irq::{Ipi, Irq};
+pub use memory::{DataCell, Datum, Memory, Pointer, Word};
+pub use sched::{Runs, Sched, Vacate};
+pub use wait::{Deadline, Site, Wait, WaitContext, WaitFor};
+
+pub(crate) use wait::drive;
+
+/// A machine that Standstill can run on: all the traits of this module.
+pub trait Platform: Memory + Irq + Wait + Cpus + Sched {}
+
+impl<P: Memory + Irq + Wait + Cpus + Sched> Platform for P {}

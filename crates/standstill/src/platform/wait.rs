@@ -1,0 +1,126 @@
+//! The one waiting primitive, deadlines, and the ear for events.
+
+use core::fmt;
+use core::hash::Hash;
+use core::ops::ControlFlow;
+use core::panic::Location;
+
+use crate::event::Event;
+use crate::platform::Memory;
+
+/// Where somebody waits: what for, and who asked for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Site {
+    /// What is waited for, e.g. `call: the function to return`.
+    pub what: &'static str,
+    /// The caller of the public function that waits.
+    pub at: &'static Location<'static>,
+}
+
+impl Site {
+    /// The site of `what`, on behalf of the caller.
+    #[must_use]
+    #[track_caller]
+    pub fn here(what: &'static str) -> Self {
+        Site { what, at: Location::caller() }
+    }
+}
+
+impl fmt::Display for Site {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({}:{})", self.what, self.at.file(), self.at.line())
+    }
+}
+
+/// What the waiter may do meanwhile.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum WaitContext {
+    /// A thread that may sleep and may be moved to another CPU: other threads can run.
+    Task,
+    /// Pinned, interrupts on: handlers run, the stopper does not.
+    Spin,
+    /// Interrupts off, or in the stopper: nothing else runs on this CPU until the wait ends.
+    Frozen,
+}
+
+/// A point in time that only the port can read. [`Deadline::NEVER`] does not expire.
+///
+/// The library never looks at a clock: in a checker, "expired" is a choice.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Deadline(pub usize);
+
+impl Deadline {
+    /// Never expires.
+    pub const NEVER: Deadline = Deadline(0);
+}
+
+/// All that [`Wait::wait_until`] is told about one wait.
+pub struct WaitFor<'a> {
+    /// Where, and on whose behalf.
+    pub site: Site,
+    /// What may run meanwhile.
+    pub context: WaitContext,
+    /// When to give up.
+    pub deadline: Deadline,
+    /// Called by the port when the wait has become long, with its length in nanoseconds; it emits events that
+    /// name who is missing. How long is long, and how often it is told again, is the port's choice.
+    pub stalled: &'a dyn Fn(u64),
+}
+
+/// Waiting, time, and events.
+pub trait Wait: Memory {
+    /// The point in time `ns` nanoseconds from now; never [`Deadline::NEVER`].
+    fn deadline_in(&self, ns: u64) -> Deadline;
+
+    /// Is `deadline` over?
+    fn expired(&self, deadline: Deadline) -> bool;
+
+    /// Calls `poll` until it returns something (then so does this), or until the deadline is over (`None`, after one
+    /// last `poll`).
+    ///
+    /// `on` is the word whose change ends the wait: whoever changes it calls [`notify`](Self::notify) with its
+    /// address. A port may ignore it and poll, or sleep on it.
+    fn wait_until<R>(
+        &self,
+        on: &Self::Word,
+        wait: &WaitFor<'_>,
+        poll: impl FnMut() -> Option<R>,
+    ) -> Option<R>;
+
+    /// The word at `on` has changed: wakes those that sleep on it.
+    ///
+    /// The word itself may be gone by now (a caller's stack that has returned), so a port uses the address only as a
+    /// name and never reads through it.
+    fn notify(&self, on: *const Self::Word) {
+        let _ = on;
+    }
+
+    /// A loop head: `state` is all that the loop remembers. For checkers.
+    fn cut<S: Hash>(&self, state: &S) {
+        let _ = state;
+    }
+
+    /// Something happened. `event` is only built by a port that listens, so events cost nothing elsewhere.
+    ///
+    /// Called from every context, interrupts off and the stopper included.
+    #[inline(always)]
+    fn event(&self, event: impl FnOnce() -> Event) {
+        let _ = event;
+    }
+}
+
+/// Runs `step` until it breaks. What the loop remembers is `state` and nothing else, as `step` is a plain function:
+/// so a checker may forget everything but `state` at the loop head.
+pub(crate) fn drive<P: Wait, M, S: Hash, R>(
+    platform: &P,
+    machine: &M,
+    state: &mut S,
+    step: fn(&M, &mut S) -> ControlFlow<R>,
+) -> R {
+    loop {
+        platform.cut(state);
+        if let ControlFlow::Break(result) = step(machine, state) {
+            return result;
+        }
+    }
+}
