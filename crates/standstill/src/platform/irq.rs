@@ -1,5 +1,7 @@
 //! Interrupts of this CPU, and inter-processor interrupts to another.
 
+use core::hash::Hash;
+
 use crate::cpu::CpuId;
 use crate::mask::CpuMask;
 use crate::platform::Memory;
@@ -32,7 +34,7 @@ pub enum Ipi {
 ///    the latest in the `preempt_enable` (or at the restore of interrupts) that makes it preemptible.
 pub unsafe trait Irq: Memory {
     /// What `irq_save` found.
-    type Flags: Copy;
+    type Flags: Copy + Hash;
 
     /// The CPU that runs the caller. Stable only while the caller can't be moved.
     fn this_cpu(&self) -> CpuId;

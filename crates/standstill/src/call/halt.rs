@@ -1,0 +1,89 @@
+//! `stop_others`: panic, reboot, kexec.
+
+use core::panic::Location;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::context::Context;
+use crate::cpu::CpuId;
+use crate::event::What;
+use crate::machine::Machine;
+use crate::mask::{AtomicCpuMask, CpuMask};
+use crate::platform::{Ipi, Memory, Platform, Site, WaitContext, WaitFor, Word};
+
+/// Who halts whom.
+pub(crate) struct Halt<P: Memory, const W: usize> {
+    /// The CPU that stops the others, plus 1; 0: nobody yet.
+    owner: P::Word,
+    /// The CPUs that have halted.
+    halted: AtomicCpuMask<P, W>,
+    /// How many; what the owner waits on.
+    count: P::Word,
+}
+
+impl<P: Memory, const W: usize> Halt<P, W> {
+    pub(crate) const fn new() -> Self {
+        Halt { owner: P::Word::ZERO, halted: AtomicCpuMask::new(), count: P::Word::ZERO }
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// Halts every other online CPU for good and returns those that did not stop. First by IPI; those that have not answered
+    /// after `grace_ns` nanoseconds by the port's strongest means, with as much time again.
+    ///
+    /// The first caller wins: a second CPU that calls it halts itself in here, so that of two CPUs that panic one is
+    /// left to tell. The masks are not changed: a dump shows what they were.
+    ///
+    /// Context: any, an NMI handler too. Takes no locks and waits for no queue.
+    #[doc(alias = "smp_send_stop")]
+    #[doc(alias = "panic_smp_self_stop")]
+    #[track_caller]
+    pub fn stop_others(&self, _ctx: &impl Context, grace_ns: u64) -> CpuMask<W> {
+        let from = Location::caller();
+        let flags = self.platform.irq_save();
+        let me = self.platform.this_cpu();
+        if let Err(owner) = self.halt.owner.compare_exchange(0, me.index() + 1, Acquire, Relaxed)
+            && owner != me.index() + 1
+        {
+            self.halt_self(me);
+        }
+        let mut others = self.online.snapshot();
+        others.remove(me);
+        let mut left = others;
+        for hard in [false, true] {
+            left = left.without(&self.halt.halted.snapshot());
+            for cpu in &left {
+                if hard {
+                    self.platform.halt_hard(cpu);
+                } else {
+                    self.emit(|| What::IpiSent { to: cpu, why: Ipi::Halt });
+                    self.platform.send_ipi(cpu, Ipi::Halt);
+                }
+            }
+            let site = Site { what: "stop_others: the other CPUs to halt", at: from };
+            let stalled = |waited_ns| {
+                for cpu in &left.without(&self.halt.halted.snapshot()) {
+                    self.report_stall(site, waited_ns, cpu);
+                }
+            };
+            let deadline = self.platform.deadline_in(grace_ns);
+            let wait = WaitFor { site, context: WaitContext::Frozen, deadline, stalled: &stalled };
+            self.platform.wait_until(&self.halt.count, &wait, || {
+                left.is_subset(&self.halt.halted.snapshot()).then_some(())
+            });
+        }
+        // SAFETY: from the save above.
+        unsafe { self.platform.irq_restore(flags) };
+        others.without(&self.halt.halted.snapshot())
+    }
+
+    /// This CPU was told to halt, or lost the race to tell the others.
+    pub(crate) fn halt_self(&self, me: CpuId) -> ! {
+        self.platform.irq_save();
+        self.platform.hard_irq_disable();
+        self.halt.halted.insert(me);
+        // Release: pairs with the owner's acquire of the mask; the count only wakes it.
+        self.halt.count.fetch_add(1, Release);
+        self.platform.notify(&raw const self.halt.count);
+        self.platform.halt()
+    }
+}

@@ -1,0 +1,208 @@
+//! The side that starts a stop and waits for its end.
+
+use core::panic::Location;
+use core::ptr;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use super::machine::Body;
+use super::receipts::{Receipt, StopError};
+use super::stage::{At, Stage};
+use crate::cpu::CpuId;
+use crate::event::{What, WorkKey};
+use crate::machine::Machine;
+use crate::mask::CpuMask;
+use crate::platform::{DataCell, Deadline, Platform, Pointer, WaitContext, WaitFor, Word};
+
+/// What a stop is to do.
+pub(crate) struct Plan<const W: usize> {
+    /// The CPUs whose stoppers take part.
+    pub(crate) members: CpuMask<W>,
+    /// Those of them that run the function.
+    pub(crate) active: CpuMask<W>,
+    /// Those that will be gone after it.
+    pub(crate) leaving: CpuMask<W>,
+    /// Two disable stages.
+    pub(crate) split: bool,
+    /// No stage but EXIT: each stopper passes once, and nobody is frozen.
+    pub(crate) pass: bool,
+    /// When to abandon it.
+    pub(crate) deadline: Deadline,
+    /// A member whose stopper is closed ends the stop.
+    pub(crate) all_or_nothing: bool,
+    /// This CPU takes part in person and not by its stopper: it is coming up.
+    pub(crate) inline: Option<CpuId>,
+}
+
+impl<const W: usize> Plan<W> {
+    /// A stop of `members` in which `active` run the function.
+    pub(crate) fn new(members: CpuMask<W>, active: CpuMask<W>, split: bool) -> Self {
+        Plan {
+            members,
+            active,
+            leaving: CpuMask::EMPTY,
+            split,
+            pass: false,
+            deadline: Deadline::NEVER,
+            all_or_nothing: false,
+            inline: None,
+        }
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// Carries out `plan`, from the first work to the last acknowledgement. The caller holds `turn`.
+    ///
+    /// # Safety
+    /// `body` can be run from any CPU until this returns.
+    pub(crate) unsafe fn carry_out(
+        &self,
+        plan: &Plan<W>,
+        body: Body,
+        context: WaitContext,
+        from: &'static Location<'static>,
+    ) -> Result<(), StopError<W>> {
+        let epoch = At::unpack(self.stop.at.load(Relaxed)).epoch + 1;
+        self.emit(|| What::StopBegin { epoch, leaving: plan.leaving.first() });
+        // First of all the new epoch: a CPU that is late for an abandoned stop looks at nothing else then.
+        self.stop.at.store(At::new(epoch, Stage::None).pack(), Release);
+        self.fill_in(plan, body, from);
+        let turned_away = self.queue_works(plan, epoch);
+        let result = match turned_away {
+            Some(cpu) if plan.all_or_nothing => {
+                self.abandon(At::new(epoch, Stage::None));
+                self.claim_back(plan, epoch);
+                Err(StopError::Offline(cpu))
+            }
+            _ => {
+                if let Some(me) = plan.inline {
+                    self.run_stop(me, epoch);
+                }
+                self.await_end(plan, epoch, context)
+            }
+        };
+        self.emit(|| What::StopEnd { epoch });
+        result
+    }
+
+    fn fill_in(&self, plan: &Plan<W>, body: Body, from: &'static Location<'static>) {
+        let stop = &self.stop;
+        stop.members.assign(&plan.members);
+        stop.active.assign(&plan.active);
+        stop.leaving.assign(&plan.leaving);
+        stop.split.store(plan.split.into(), Relaxed);
+        stop.deadline.store(plan.deadline.0, Relaxed);
+        stop.from.store(ptr::from_ref(from).cast_mut(), Relaxed);
+        // SAFETY: only an active CPU reads it, in RUN, of a stop that was not abandoned; the last such stop is over, as its one that
+        // started it held `turn` until every CPU had acknowledged EXIT.
+        unsafe { stop.body.write(body) };
+        for (index, cpu) in self.cpu.iter().enumerate() {
+            let asked = plan.active.contains(CpuId::new(index));
+            let receipt = if asked { Receipt::Refused } else { Receipt::NotAMember };
+            cpu.stop.receipt.store(receipt.pack(), Relaxed);
+        }
+    }
+
+    /// Queues a work on each member and publishes the first stage, all in one section that this CPU's stopper can't interrupt:
+    /// else it would wait in the loop for works that nobody queues. Returns a member that was turned away.
+    fn queue_works(&self, plan: &Plan<W>, epoch: usize) -> Option<CpuId> {
+        let pin = self.pinned();
+        let mut expected = usize::from(plan.inline.is_some());
+        let mut turned_away = None;
+        for cpu in &plan.members {
+            if plan.inline == Some(cpu) {
+                continue;
+            }
+            let multi = &self.cpu[cpu.index()].stop.multi;
+            let accepted = if multi.arm(epoch) {
+                // SAFETY: 1. it was idle, so in no list, and it is part of the machine. 2. `fill_in`.
+                unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
+            } else {
+                self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
+                true
+            };
+            if accepted {
+                expected += 1;
+            } else {
+                multi.disarm();
+                turned_away = Some(cpu);
+            }
+        }
+        if turned_away.is_none() || !plan.all_or_nothing {
+            // As many as accepted, never as many as were asked: else the stop would wait for ever.
+            self.stop.expected.store(expected, Relaxed);
+            self.emit(|| What::StopPublished { epoch, expected });
+            self.publish(plan, epoch, expected);
+        }
+        turned_away
+    }
+
+    fn publish(&self, plan: &Plan<W>, epoch: usize, expected: usize) {
+        if expected == 0 {
+            self.stop.done.store(epoch, Release);
+            return;
+        }
+        let first = At::new(epoch, if plan.pass { Stage::Exit } else { Stage::Prepare });
+        self.emit(|| What::StageEntered { epoch, stage: first.stage });
+        // Release: publishes the plan. Nobody else moves a stop away from NONE.
+        self.stop.at.store(first.pack(), Release);
+        self.platform.notify(&raw const self.stop.at);
+    }
+
+    fn await_end(&self, plan: &Plan<W>, epoch: usize, context: WaitContext) -> Result<(), StopError<W>> {
+        loop {
+            let site = self.stop.site("stop_machine: the other CPUs");
+            // The CPUs in the loop speak for themselves; this one only speaks if none has got there.
+            let stalled = |waited_ns| {
+                let at = At::unpack(self.stop.at.load(Relaxed));
+                if plan.members.iter().all(|cpu| !self.has_acknowledged(cpu, at)) {
+                    self.report_missing(site, waited_ns, at);
+                }
+            };
+            let wait = WaitFor { site, context, deadline: plan.deadline, stalled: &stalled };
+            let ended = self.platform.wait_until(&self.stop.done, &wait, || {
+                // Acquire: pairs with the release of the last acknowledgement: what the function did is visible.
+                if self.stop.done.load(Acquire) == epoch {
+                    return Some(None);
+                }
+                let at = At::unpack(self.stop.at.load(Acquire));
+                at.aborted.then_some(Some(at))
+            });
+            match ended {
+                Some(None) => return Ok(()),
+                Some(Some(at)) => {
+                    let missing = self.missing(plan, at);
+                    self.claim_back(plan, epoch);
+                    return Err(StopError::Deadline { stage: at.stage, missing });
+                }
+                None => self.abandon_if_early(epoch, context),
+            }
+        }
+    }
+
+    /// The deadline is over, and this CPU is not in the loop itself.
+    fn abandon_if_early(&self, epoch: usize, context: WaitContext) {
+        let at = At::unpack(self.stop.at.load(Acquire));
+        if at.stage < Stage::Seal {
+            self.abandon(at);
+            return;
+        }
+        // Too late: it runs, and ends soon.
+        let site = self.stop.site("stop_machine: the function to return");
+        let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
+        self.platform.wait_until(&self.stop.done, &wait, || (self.stop.done.load(Acquire) == epoch).then_some(()));
+    }
+
+    fn missing(&self, plan: &Plan<W>, at: At) -> CpuMask<W> {
+        plan.members.iter().filter(|cpu| !self.has_acknowledged(*cpu, at)).collect()
+    }
+
+    /// Takes back the works that no stopper has started. The others leave their loop by themselves when they see the stage word.
+    fn claim_back(&self, plan: &Plan<W>, epoch: usize) {
+        for cpu in &plan.members {
+            let multi = &self.cpu[cpu.index()].stop.multi;
+            if multi.claim_back(epoch) {
+                self.emit(|| What::WorkClaimed(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
+            }
+        }
+    }
+}

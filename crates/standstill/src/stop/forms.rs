@@ -1,0 +1,303 @@
+//! The public functions: which CPUs, which context, which lock.
+
+use core::panic::Location;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::control::Plan;
+use super::lock::site;
+use super::machine::Body;
+use super::receipts::{Receipt, Receipts, StopError};
+use super::work::{Body as WorkBody, StopWork, WorkState};
+use crate::context::{Context, IrqOff, Pinned, Stopped, Task};
+use crate::cpu::CpuId;
+use crate::hotplug::HotplugRead;
+use crate::machine::Machine;
+use crate::mask::CpuMask;
+use crate::platform::{Deadline, Platform, Site, WaitContext, WaitFor, Word};
+
+type Stop<'a, P, const N: usize, const W: usize> = Result<Receipts<'a, P, N, W>, StopError<W>>;
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// Stops the machine and runs `f` on the online CPUs of `active` (none given: on the first online CPU) with interrupts off,
+    /// while all other CPUs spin with interrupts off. No CPU comes or goes meanwhile, nor until the receipts are dropped.
+    ///
+    /// Context: thread. Inside a hotplug callback, or with the hotplug lock held for reading, it does not wait for that lock.
+    ///
+    /// # Errors
+    /// [`NoneOnline`](StopError::NoneOnline): nothing ran.
+    #[doc(alias = "stop_machine_cpuslocked")]
+    #[track_caller]
+    pub fn stop_machine<'a, F>(&'a self, task: &'a mut Task, active: Option<&CpuMask<W>>, f: &F) -> Stop<'a, P, N, W>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        self.stop_online(task, active, Deadline::NEVER, f, Location::caller())
+    }
+
+    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` is over before every CPU has closed its interrupts.
+    ///
+    /// # Errors
+    /// [`Deadline`](StopError::Deadline) names the CPUs that did not answer; nothing ran anywhere, and every CPU goes on as before.
+    /// [`NoneOnline`](StopError::NoneOnline).
+    #[track_caller]
+    pub fn stop_machine_deadline<'a, F>(
+        &'a self,
+        task: &'a mut Task,
+        active: Option<&CpuMask<W>>,
+        deadline: Deadline,
+        f: &F,
+    ) -> Stop<'a, P, N, W>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        self.stop_online(task, active, deadline, f, Location::caller())
+    }
+
+    /// As [`stop_machine`](Self::stop_machine), by a caller that holds the hotplug lock for reading and keeps it.
+    ///
+    /// # Errors
+    /// As there.
+    #[doc(alias = "stop_machine_cpuslocked")]
+    #[track_caller]
+    pub fn stop_machine_cpuslocked<'a, F>(
+        &'a self,
+        guard: &'a mut HotplugRead<'_, P, N, W>,
+        active: Option<&CpuMask<W>>,
+        f: &F,
+    ) -> Stop<'a, P, N, W>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        self.stop_online(guard.task(), active, Deadline::NEVER, f, Location::caller())
+    }
+
+    /// Stops `a` and `b`, and nobody else, and runs `f` on both with interrupts off.
+    ///
+    /// Context: thread.
+    ///
+    /// # Errors
+    /// [`Offline`](StopError::Offline): one of them is not online; it ran on neither. [`SameCpu`](StopError::SameCpu).
+    #[doc(alias = "stop_two_cpus")]
+    #[track_caller]
+    pub fn stop_two_cpus<'a, F>(&'a self, task: &'a mut Task, a: CpuId, b: CpuId, f: &F) -> Stop<'a, P, N, W>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        let from = Location::caller();
+        if a == b {
+            return Err(StopError::SameCpu(a));
+        }
+        for cpu in [a, b] {
+            if cpu.index() >= N {
+                return Err(StopError::Offline(cpu));
+            }
+        }
+        let pair: CpuMask<W> = [a, b].into_iter().collect();
+        let plan = Plan { all_or_nothing: true, ..Plan::new(pair, pair, false) };
+        self.stop.turn.lock(&self.platform, WaitContext::Task, site("stop_two_cpus: its turn", from));
+        let receipts = Receipts { machine: self, task, locked: false };
+        // SAFETY: `f` is `Sync` and alive until this returns.
+        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
+        Ok(receipts)
+    }
+
+    /// Runs `f` by the stopper of `cpu`: before every thread there, interrupts on, and not together with any other stop that involves
+    /// that CPU. Returns its value.
+    ///
+    /// Context: thread.
+    ///
+    /// # Errors
+    /// [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn; it did not run.
+    #[doc(alias = "stop_one_cpu")]
+    #[track_caller]
+    pub fn stop_one_cpu<F>(&self, task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
+    where
+        F: Fn(&mut Pinned<'_>) -> i32 + Sync,
+    {
+        let _ = task;
+        let from = Location::caller();
+        let work = StopWork::new();
+        // SAFETY: this function waits below until the work is over, so `work` and `f` outlive it.
+        unsafe { self.queue_one(cpu, &work, WorkBody::of(f, from))? };
+        let at = Site { what: "stop_one_cpu: the work to end", at: from };
+        let stalled = |waited_ns| self.report_stall(at, waited_ns, cpu);
+        let wait =
+            WaitFor { site: at, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
+        let end = self.platform.wait_until(work.word(), &wait, || {
+            let state = work.state();
+            (state != WorkState::Queued).then_some(state)
+        });
+        match end {
+            Some(WorkState::Ran(value)) => Ok(value),
+            _ => Err(StopError::Offline(cpu)),
+        }
+    }
+
+    /// Queues `f` for the stopper of `cpu` and does not wait. What became of it is in [`StopWork::state`].
+    ///
+    /// Context: any.
+    ///
+    /// # Errors
+    /// [`Offline`](StopError::Offline), [`Busy`](StopError::Busy): not queued.
+    #[doc(alias = "stop_one_cpu_nowait")]
+    #[track_caller]
+    pub fn stop_one_cpu_nowait<F>(
+        &self,
+        _ctx: &impl Context,
+        cpu: CpuId,
+        work: &'static StopWork<P>,
+        f: &'static F,
+    ) -> Result<(), StopError<W>>
+    where
+        F: Fn(&mut Pinned<'_>) -> i32 + Sync,
+    {
+        // SAFETY: both are `'static`.
+        unsafe { self.queue_one(cpu, work, WorkBody::of(f, Location::caller())) }
+    }
+
+    /// Stops all online CPUs, by a CPU that is coming up and not online yet: it takes part in person. Runs `f` on those of `active` that
+    /// are online or this one (none given: on this one).
+    ///
+    /// Context: a STARTING callback; interrupts are off and stay off.
+    ///
+    /// # Errors
+    /// [`AlreadyOnline`](StopError::AlreadyOnline): with interrupts off, a CPU that others may call would block them.
+    /// Otherwise as [`stop_machine`](Self::stop_machine), or the first value of `f` that is not 0 in `Ok`.
+    #[doc(alias = "stop_machine_from_inactive_cpu")]
+    #[track_caller]
+    pub fn stop_machine_from_inactive_cpu<F>(
+        &self,
+        _off: &IrqOff<'_>,
+        active: Option<&CpuMask<W>>,
+        f: &F,
+    ) -> Result<i32, StopError<W>>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        let from = Location::caller();
+        let me = self.platform.this_cpu();
+        if self.online.contains(me) {
+            return Err(StopError::AlreadyOnline(me));
+        }
+        self.stop.turn.lock(&self.platform, WaitContext::Frozen, site("stop_machine: its turn", from));
+        let mut members = self.online.snapshot();
+        members.insert(me);
+        let active = active.map_or_else(|| CpuMask::of(me), |active| active.and(&members));
+        let result = if active.is_empty() {
+            Err(StopError::NoneOnline)
+        } else {
+            let plan = Plan { inline: Some(me), ..Plan::new(members, active, self.splits()) };
+            // SAFETY: `f` is `Sync` and alive until this returns.
+            unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Frozen, from) }
+        };
+        let value = result.map(|()| self.first_value());
+        self.stop.turn.unlock(&self.platform);
+        value
+    }
+
+    /// One turn of every online CPU's stopper: whatever a pinned section or an interrupts-off section did before this call is done
+    /// when it returns. Nobody is frozen.
+    #[doc(alias = "synchronize_rcu")]
+    #[track_caller]
+    pub fn quiesce(&self, task: &mut Task) {
+        let from = Location::caller();
+        let locked = self.read_lock(task, from);
+        self.stop.turn.lock(&self.platform, WaitContext::Task, site("quiesce: its turn", from));
+        self.pass(from);
+        self.stop.turn.unlock(&self.platform);
+        if locked {
+            self.read_unlock(task);
+        }
+    }
+
+    /// As [`quiesce`](Self::quiesce), by a caller that holds `turn`.
+    pub(crate) fn pass(&self, from: &'static Location<'static>) {
+        let plan = Plan { pass: true, ..Plan::new(self.online.snapshot(), CpuMask::EMPTY, false) };
+        // SAFETY: nobody is active, so nobody runs the function. The stop has no deadline, and a closed stopper is left out, so it
+        // can't fail.
+        let _ = unsafe { self.carry_out(&plan, Body::of(&|_: &Stopped<'_>| 0), WaitContext::Task, from) };
+    }
+
+    /// Two disable stages? They matter for the stop that takes a CPU out; all stops of a machine use the same.
+    pub(crate) fn splits(&self) -> bool {
+        self.protocol.stages != crate::Stages::Single
+    }
+
+    fn stop_online<'a, F>(
+        &'a self,
+        task: &'a mut Task,
+        active: Option<&CpuMask<W>>,
+        deadline: Deadline,
+        f: &F,
+        from: &'static Location<'static>,
+    ) -> Stop<'a, P, N, W>
+    where
+        F: Fn(&Stopped<'_>) -> i32 + Sync,
+    {
+        let locked = self.read_lock(task, from);
+        self.stop.turn.lock(&self.platform, WaitContext::Task, site("stop_machine: its turn", from));
+        let receipts = Receipts { machine: self, task, locked };
+        if !self.is_booted() {
+            self.run_in_place(f);
+            return Ok(receipts);
+        }
+        let members = self.online.snapshot();
+        let active = match active {
+            Some(active) => active.and(&members),
+            None => members.first().map_or(CpuMask::EMPTY, CpuMask::of),
+        };
+        if active.is_empty() {
+            return Err(StopError::NoneOnline);
+        }
+        let plan = Plan { deadline, ..Plan::new(members, active, self.splits()) };
+        // SAFETY: `f` is `Sync` and alive until this returns.
+        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
+        Ok(receipts)
+    }
+
+    /// Early boot: there are no stoppers and no other CPUs yet.
+    fn run_in_place<F: Fn(&Stopped<'_>) -> i32>(&self, f: &F) {
+        let flags = self.platform.irq_save();
+        let me = self.platform.this_cpu();
+        // SAFETY: interrupts are off and this is the only CPU that runs.
+        let value = f(unsafe { &Stopped::new() });
+        for cpu in &self.cpu {
+            cpu.stop.receipt.store(Receipt::NotAMember.pack(), Relaxed);
+        }
+        self.cpu[me.index()].stop.receipt.store(Receipt::Ran(value).pack(), Relaxed);
+        // SAFETY: from the save above.
+        unsafe { self.platform.irq_restore(flags) };
+    }
+
+    /// The first value that is not 0; 0 if there is none.
+    fn first_value(&self) -> i32 {
+        self.cpu
+            .iter()
+            .find_map(|cpu| match Receipt::unpack(cpu.stop.receipt.load(Relaxed)) {
+                Receipt::Ran(value) if value != 0 => Some(value),
+                _ => None,
+            })
+            .unwrap_or(0)
+    }
+
+    /// # Safety
+    /// The work and the function stay alive until the work's state is no longer queued.
+    unsafe fn queue_one(&self, cpu: CpuId, work: &StopWork<P>, body: WorkBody) -> Result<(), StopError<W>> {
+        if cpu.index() >= N {
+            return Err(StopError::Offline(cpu));
+        }
+        if !work.claim() {
+            return Err(StopError::Busy);
+        }
+        // SAFETY: claimed above, not queued yet.
+        unsafe { work.fill(body) };
+        let pin = self.pinned();
+        // SAFETY: a claimed work is in no list; it lives long enough by the contract; it is filled in.
+        if unsafe { self.push_work(&pin, cpu, core::ptr::from_ref(work).cast()) } {
+            Ok(())
+        } else {
+            work.refuse();
+            Err(StopError::Offline(cpu))
+        }
+    }
+}

@@ -1,0 +1,330 @@
+//! The loop that every CPU of a stop runs: the stage machine.
+
+use core::hash::{Hash, Hasher};
+use core::ops::ControlFlow;
+use core::panic::Location;
+use core::ptr;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use super::acks::Acks;
+use super::lock::TicketLock;
+use super::receipts::Receipt;
+use super::stage::{At, Stage};
+use super::work::{MultiWork, Works};
+use crate::context::Stopped;
+use crate::cpu::CpuId;
+use crate::event::What;
+use crate::machine::Machine;
+use crate::mask::AtomicCpuMask;
+use crate::platform::{DataCell, Deadline, Memory, Platform, Pointer, Site, WaitContext, WaitFor, Word, drive};
+
+/// The function of a stop, without its type.
+#[derive(Clone, Copy)]
+pub(crate) struct Body {
+    pub(crate) run: unsafe fn(*const (), &Stopped<'_>) -> i32,
+    pub(crate) arg: *const (),
+}
+
+/// A stop's function lives on a stack that is the same in each replay of a run; its address is enough.
+impl Hash for Body {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.arg.hash(state);
+    }
+}
+
+impl Body {
+    pub(crate) fn of<F: Fn(&Stopped<'_>) -> i32 + Sync>(f: &F) -> Self {
+        Body { run: run::<F>, arg: ptr::from_ref(f).cast() }
+    }
+}
+
+/// # Safety
+/// `arg` is a `&F` that is alive until this returns.
+unsafe fn run<F: Fn(&Stopped<'_>) -> i32 + Sync>(arg: *const (), stopped: &Stopped<'_>) -> i32 {
+    // SAFETY: the contract of this function.
+    (unsafe { &*arg.cast::<F>() })(stopped)
+}
+
+/// The one stop that may be in flight. Who holds `turn` fills it in before it publishes PREPARE; a CPU that is late for an abandoned
+/// stop may read it while the next one is filled in, so everything that it looks at is an atomic word.
+pub(crate) struct Stop<P: Memory, const W: usize> {
+    /// Stops take turns.
+    pub(crate) turn: TicketLock<P>,
+    /// Where the stop is.
+    pub(crate) at: P::Word,
+    pub(crate) acks: Acks<P>,
+    /// The last stop that every CPU of it acknowledged to the end.
+    pub(crate) done: P::Word,
+    /// The CPUs that take part.
+    pub(crate) members: AtomicCpuMask<P, W>,
+    /// Those that run the function.
+    pub(crate) active: AtomicCpuMask<P, W>,
+    /// Those that will be gone after it.
+    pub(crate) leaving: AtomicCpuMask<P, W>,
+    /// Two disable stages (1) or one (0).
+    pub(crate) split: P::Word,
+    /// How many CPUs acknowledge each stage.
+    pub(crate) expected: P::Word,
+    /// When to abandon it.
+    pub(crate) deadline: P::Word,
+    /// Who asked for it.
+    pub(crate) from: P::Ptr<Location<'static>>,
+    /// The function. Read in RUN only, by active CPUs.
+    pub(crate) body: P::Cell<Body>,
+}
+
+impl<P: Memory, const W: usize> Stop<P, W> {
+    pub(crate) const fn new() -> Self {
+        Stop {
+            turn: TicketLock::new(),
+            at: P::Word::ZERO,
+            acks: Acks::new(),
+            done: P::Word::ZERO,
+            members: AtomicCpuMask::new(),
+            active: AtomicCpuMask::new(),
+            leaving: AtomicCpuMask::new(),
+            split: P::Word::ZERO,
+            expected: P::Word::ZERO,
+            deadline: P::Word::ZERO,
+            from: P::Ptr::NULL,
+            body: P::Cell::EMPTY,
+        }
+    }
+
+    pub(crate) fn site(&self, what: &'static str) -> Site {
+        let from = self.from.load(Relaxed);
+        // SAFETY: only ever set from a `&'static Location`, before the first stage is published.
+        Site { what, at: unsafe { from.as_ref() }.unwrap_or(Location::caller()) }
+    }
+}
+
+/// The stop's part of one CPU.
+pub(crate) struct StopCpu<P: Memory> {
+    pub(crate) works: Works<P>,
+    pub(crate) multi: MultiWork<P>,
+    /// The last stage word that this CPU acknowledged, for reports.
+    pub(crate) progress: P::Word,
+    /// What became of this CPU's part in the last stop.
+    pub(crate) receipt: P::Word,
+}
+
+impl<P: Memory> StopCpu<P> {
+    pub(crate) const fn new() -> Self {
+        StopCpu {
+            works: Works::new(),
+            multi: MultiWork::new(),
+            progress: P::Word::ZERO,
+            receipt: P::Word::ZERO,
+        }
+    }
+}
+
+/// What a CPU remembers in the loop.
+#[derive(Hash)]
+struct Loop<F: Hash> {
+    me: CpuId,
+    epoch: usize,
+    /// The stage word that this CPU acted on last.
+    seen: usize,
+    /// What the interrupts were, once this CPU closed them.
+    flags: Option<F>,
+    /// They were open then.
+    were_on: bool,
+    /// What the function returned here.
+    value: Option<i32>,
+}
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// This CPU's part in stop `epoch`. Does not return on a CPU that leaves the machine in it and stays deaf.
+    pub(super) fn run_stop(&self, me: CpuId, epoch: usize) {
+        let mut state = Loop { me, epoch, seen: At::new(epoch, Stage::None).pack(), flags: None, were_on: false, value: None };
+        drive(&self.platform, self, &mut state, Self::step);
+    }
+
+    fn step(&self, s: &mut Loop<P::Flags>) -> ControlFlow<()> {
+        // Acquire: pairs with the release of `advance`.
+        let word = self.stop.at.load(Acquire);
+        let at = At::unpack(word);
+        if at.epoch != s.epoch || at.aborted {
+            self.reopen(s);
+            return ControlFlow::Break(());
+        }
+        if word == s.seen || at.stage == Stage::Seal {
+            self.await_stage(s, word);
+            return ControlFlow::Continue(());
+        }
+        s.seen = word;
+        self.act(s, at);
+        if at.stage == Stage::Exit {
+            self.leave(s, at);
+            return ControlFlow::Break(());
+        }
+        self.acknowledge(s.me, at);
+        ControlFlow::Continue(())
+    }
+
+    /// What a CPU does in each stage.
+    fn act(&self, s: &mut Loop<P::Flags>, at: At) {
+        let active = self.stop.active.contains(s.me);
+        match at.stage {
+            Stage::None | Stage::Prepare | Stage::Seal => {}
+            Stage::DisableIrqInactive => {
+                if !active {
+                    self.close(s, at, active);
+                }
+            }
+            Stage::DisableIrqActive => {
+                if active || s.flags.is_none() {
+                    self.close(s, at, active);
+                }
+            }
+            Stage::Run => {
+                if active {
+                    self.run_body(s);
+                }
+            }
+            Stage::Exit => {}
+        }
+    }
+
+    /// What follows a stage that all have acknowledged.
+    fn advance(&self, at: At) {
+        let next = match at.stage {
+            Stage::None => Stage::Prepare,
+            Stage::Prepare if self.stop.split.load(Relaxed) != 0 => Stage::DisableIrqInactive,
+            Stage::Prepare => Stage::DisableIrqActive,
+            Stage::DisableIrqInactive => Stage::DisableIrqActive,
+            Stage::DisableIrqActive => Stage::Seal,
+            Stage::Seal => Stage::Run,
+            Stage::Run => Stage::Exit,
+            Stage::Exit => {
+                // Release: pairs with the acquire of the one that waits for the stop's end.
+                self.stop.done.store(at.epoch, Release);
+                self.platform.notify(&raw const self.stop.done);
+                return;
+            }
+        };
+        let next = At::new(at.epoch, next);
+        self.emit(|| What::StageEntered { epoch: at.epoch, stage: next.stage });
+        // Fails only if the stop was abandoned. Release (and acquire, for what the acknowledgements carried): see the module.
+        if self.stop.at.compare_exchange(at.pack(), next.pack(), AcqRel, Relaxed).is_err() {
+            return;
+        }
+        if next.stage == Stage::Seal {
+            // Nobody but the active CPUs can send any more, and from here on nobody sends to those that leave, they themselves
+            // included: so a drain in RUN ends.
+            self.seal();
+            self.advance(next);
+            return;
+        }
+        self.platform.notify(&raw const self.stop.at);
+    }
+
+    fn acknowledge(&self, me: CpuId, at: At) {
+        self.emit(|| What::StageAck { epoch: at.epoch, stage: at.stage, active: self.stop.active.contains(me) });
+        self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
+        if self.stop.acks.ack(at.pack(), self.stop.expected.load(Relaxed)) {
+            self.advance(at);
+        }
+    }
+
+    /// Both masks, as a lazy one may still let a handler note an interrupt.
+    fn close(&self, s: &mut Loop<P::Flags>, at: At, active: bool) {
+        s.were_on = self.platform.irqs_on();
+        s.flags = Some(self.platform.irq_save());
+        self.platform.hard_irq_disable();
+        let split = self.stop.split.load(Relaxed) != 0;
+        self.emit(|| What::IrqsClosed { epoch: at.epoch, stage: at.stage, active, split });
+    }
+
+    fn reopen(&self, s: &mut Loop<P::Flags>) {
+        if let Some(flags) = s.flags.take() {
+            // SAFETY: from the save in `close`, on this CPU.
+            unsafe { self.platform.irq_restore(flags) };
+            let (epoch, were_on) = (s.epoch, s.were_on);
+            self.emit(|| What::IrqsRestored { epoch, were_on, are_on: self.platform.irqs_on() });
+        }
+    }
+
+    fn run_body(&self, s: &mut Loop<P::Flags>) {
+        self.emit(|| What::RunBegin { epoch: s.epoch, active: true });
+        // SAFETY: the stage is RUN, so the caller wrote the function before PREPARE, and waits until every CPU acknowledged EXIT: the
+        // cell is not written and what it points to is alive. This CPU is active and has closed its interrupts.
+        let value = unsafe {
+            let body = self.stop.body.read();
+            (body.run)(body.arg, &Stopped::new())
+        };
+        s.value = Some(value);
+        self.cpu[s.me.index()].stop.receipt.store(Receipt::Ran(value).pack(), Relaxed);
+        self.emit(|| What::RunEnd { epoch: s.epoch, value });
+    }
+
+    /// EXIT. After the acknowledgement the stop may be over for everybody else, so nothing of it is read after.
+    fn leave(&self, s: &mut Loop<P::Flags>, at: At) {
+        let gone = self.protocol.deaf && s.value == Some(0) && self.stop.leaving.contains(s.me);
+        self.acknowledge(s.me, at);
+        if gone {
+            self.die(s.me);
+        }
+        self.reopen(s);
+    }
+
+    fn await_stage(&self, s: &Loop<P::Flags>, word: usize) {
+        let at = At::unpack(word);
+        let abortable = matches!(
+            at.stage,
+            Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive
+        );
+        let deadline = if abortable { Deadline(self.stop.deadline.load(Relaxed)) } else { Deadline::NEVER };
+        let site = self.stop.site(match at.stage {
+            Stage::None => "stop_machine: the works to be queued",
+            Stage::Prepare => "stop_machine: the acknowledgements of PREPARE",
+            Stage::DisableIrqInactive => "stop_machine: the acknowledgements of DISABLE_IRQ_INACTIVE",
+            Stage::DisableIrqActive => "stop_machine: the acknowledgements of DISABLE_IRQ_ACTIVE",
+            Stage::Seal => "stop_machine: the queues to be shut",
+            Stage::Run => "stop_machine: the function to return",
+            Stage::Exit => "stop_machine: the end",
+        });
+        let stalled = |waited_ns| {
+            if self.speaks_for(s.me, at) {
+                self.report_missing(site, waited_ns, at);
+            }
+        };
+        let context = if s.flags.is_some() { WaitContext::Frozen } else { WaitContext::Spin };
+        let wait = WaitFor { site, context, deadline, stalled: &stalled };
+        let moved = self.platform.wait_until(&self.stop.at, &wait, || {
+            (self.stop.at.load(Relaxed) != word).then_some(())
+        });
+        if moved.is_none() {
+            self.abandon(at);
+        }
+    }
+
+    /// Ends a stop whose deadline is over, unless it moves on at this very moment.
+    pub(super) fn abandon(&self, at: At) {
+        let aborted = At { aborted: true, ..at };
+        if self.stop.at.compare_exchange(at.pack(), aborted.pack(), AcqRel, Relaxed).is_ok() {
+            self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
+            self.platform.notify(&raw const self.stop.at);
+            self.platform.notify(&raw const self.stop.done);
+        }
+    }
+
+    /// One CPU speaks for all that wait in the same stage: the first that acknowledged it.
+    fn speaks_for(&self, me: CpuId, at: At) -> bool {
+        let first = self.stop.members.snapshot().iter().find(|cpu| self.has_acknowledged(*cpu, at));
+        first == Some(me)
+    }
+
+    pub(super) fn has_acknowledged(&self, cpu: CpuId, at: At) -> bool {
+        self.cpu[cpu.index()].stop.progress.load(Relaxed) >= At { aborted: false, ..at }.pack()
+    }
+
+    pub(super) fn report_missing(&self, site: Site, waited_ns: u64, at: At) {
+        for cpu in &self.stop.members.snapshot() {
+            if !self.has_acknowledged(cpu, at) {
+                self.report_stall(site, waited_ns, cpu);
+            }
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! What the caller of a stop gets: a receipt for each CPU, or an error that names who is in the way.
+
+use core::fmt;
+use core::sync::atomic::Ordering::Relaxed;
+
+use super::stage::Stage;
+use crate::context::Task;
+use crate::cpu::CpuId;
+use crate::machine::Machine;
+use crate::mask::CpuMask;
+use crate::platform::{Platform, Word};
+
+/// What became of a stop's function on one CPU. "Completed without running" does not exist.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum Receipt {
+    /// It was not asked for on this CPU.
+    NotAMember,
+    /// It was asked for, and the CPU is not online. It did not run.
+    Refused,
+    /// It ran there, once, and returned this.
+    Ran(i32),
+}
+
+impl Receipt {
+    pub(crate) fn pack(self) -> usize {
+        match self {
+            Receipt::NotAMember => 0,
+            Receipt::Refused => 1,
+            Receipt::Ran(value) => 2 | (value as u32 as usize) << 8,
+        }
+    }
+
+    pub(crate) fn unpack(word: usize) -> Self {
+        match word & 0xff {
+            0 => Receipt::NotAMember,
+            1 => Receipt::Refused,
+            _ => Receipt::Ran((word >> 8) as u32 as i32),
+        }
+    }
+}
+
+/// The receipts of the stop that has just ended. They are words of the machine (at 4096 CPUs they would not fit a kernel stack), so
+/// the next stop, and any CPU that wants to come or go, waits until this is dropped.
+#[must_use = "a CPU may have refused, or the function may have failed there"]
+pub struct Receipts<'a, P: Platform, const N: usize, const W: usize> {
+    pub(super) machine: &'a Machine<P, N, W>,
+    pub(super) task: &'a mut Task,
+    /// This stop took the hotplug lock for reading and gives it back.
+    pub(super) locked: bool,
+}
+
+impl<P: Platform, const N: usize, const W: usize> Receipts<'_, P, N, W> {
+    /// The receipt of `cpu`.
+    #[must_use]
+    pub fn of(&self, cpu: CpuId) -> Receipt {
+        match self.machine.cpu.get(cpu.index()) {
+            Some(cpu) => Receipt::unpack(cpu.stop.receipt.load(Relaxed)),
+            None => Receipt::NotAMember,
+        }
+    }
+
+    /// Each CPU with its receipt, in ascending order.
+    pub fn iter(&self) -> impl Iterator<Item = (CpuId, Receipt)> + '_ {
+        (0..N).map(CpuId::new).map(|cpu| (cpu, self.of(cpu)))
+    }
+
+    /// On how many CPUs it ran.
+    #[must_use]
+    pub fn ran(&self) -> usize {
+        self.iter().filter(|(_, receipt)| matches!(receipt, Receipt::Ran(_))).count()
+    }
+
+    /// The first value that is not 0, with its CPU.
+    ///
+    /// # Errors
+    /// That value.
+    #[doc(alias = "stop_machine")]
+    pub fn first_failure(&self) -> Result<(), (CpuId, i32)> {
+        self.iter()
+            .find_map(|(cpu, receipt)| match receipt {
+                Receipt::Ran(value) if value != 0 => Some((cpu, value)),
+                _ => None,
+            })
+            .map_or(Ok(()), Err)
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Drop for Receipts<'_, P, N, W> {
+    fn drop(&mut self) {
+        self.machine.stop.turn.unlock(&self.machine.platform);
+        if self.locked {
+            self.machine.read_unlock(self.task);
+        }
+    }
+}
+
+/// Why a stop did not run its function.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum StopError<const W: usize> {
+    /// The deadline was over before RUN: nothing ran anywhere. `missing` had not acknowledged `stage` (empty: the last one
+    /// did at the same moment). Call again when they answer.
+    Deadline {
+        /// The stage that was not finished.
+        stage: Stage,
+        /// Who had not acknowledged it.
+        missing: CpuMask<W>,
+    },
+    /// None of the CPUs that were to run it is online.
+    NoneOnline,
+    /// This CPU is not online, or left before its turn. It did not run there.
+    Offline(CpuId),
+    /// The work is still queued by an earlier call.
+    Busy,
+    /// The form for a CPU that comes up was called on one that is online: use [`stop_machine`](crate::Machine::stop_machine).
+    AlreadyOnline(CpuId),
+    /// The two CPUs of a pair are one.
+    SameCpu(CpuId),
+}
+
+impl<const W: usize> StopError<W> {
+    /// May the same call succeed later?
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        !matches!(self, StopError::AlreadyOnline(_) | StopError::SameCpu(_))
+    }
+}
+
+impl<const W: usize> fmt::Display for StopError<W> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StopError::Deadline { stage, missing } if missing.is_empty() => {
+                write!(f, "the stop was abandoned in {stage}: the last CPU answered as the deadline passed; try again")
+            }
+            StopError::Deadline { stage, missing } => {
+                write!(f, "the stop was abandoned in {stage}: no answer from CPU {missing}; nothing ran, try again when it answers")
+            }
+            StopError::NoneOnline => f.write_str("none of the CPUs that were to run the function is online"),
+            StopError::Offline(cpu) => write!(f, "{cpu} is offline or leaving: the function did not run there"),
+            StopError::Busy => f.write_str("the work is still queued by an earlier call: wait until it ran"),
+            StopError::AlreadyOnline(cpu) => write!(f, "{cpu} is online: this form is for a CPU that is coming up"),
+            StopError::SameCpu(cpu) => write!(f, "a pair needs two CPUs, and both are {cpu}: use stop_one_cpu"),
+        }
+    }
+}
+
+impl<const W: usize> core::error::Error for StopError<W> {}

@@ -1,0 +1,94 @@
+//! The stopper of one CPU: runs works before anything else there.
+
+use super::work::{Kind, Link, Pushed, StopWork, WorkState};
+use crate::context::Pinned;
+use crate::cpu::CpuId;
+use crate::event::{What, WorkKey};
+use crate::machine::{Machine, PinGuard};
+use crate::platform::{Ipi, Platform};
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// Runs the works of this CPU until none is left. Interrupts are on; nothing else runs here meanwhile.
+    #[doc(alias = "cpu_stopper_thread")]
+    pub(crate) fn run_works(&self, me: CpuId) {
+        let mine = &self.cpu[me.index()].stop;
+        while let Some(link) = mine.works.pop() {
+            let key = WorkKey { work: link.addr(), to: me };
+            // SAFETY: a popped link is alive until its work is finished below.
+            match unsafe { &*link }.kind() {
+                Kind::One => {
+                    self.emit(|| What::WorkBegin(key));
+                    let work = link.cast::<StopWork<P>>();
+                    // SAFETY: a `One` link is the first field of a `StopWork`, pushed with its whole address, and popped here.
+                    let body = unsafe { (*work).body() };
+                    // SAFETY: this is the stopper, so the caller stays on its CPU and interrupts are on; the function is alive, as its
+                    // caller waits for `finish`, or it is `'static`.
+                    let value = unsafe { (body.run)(body.arg, &mut Pinned::new()) };
+                    self.emit(|| What::WorkEnd(key));
+                    // SAFETY: as above.
+                    self.platform.notify(unsafe { StopWork::finish(work, WorkState::Ran(value)) });
+                }
+                Kind::Multi => {
+                    if let Some(epoch) = mine.multi.take() {
+                        self.emit(|| What::WorkBegin(key));
+                        self.run_stop(me, epoch);
+                        self.emit(|| What::WorkEnd(key));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Queues `link` for `to` and wakes its stopper.
+    ///
+    /// # Safety
+    /// 1. `link` is in no list, and stays alive until it was popped.
+    /// 2. What belongs to it is filled in.
+    pub(super) unsafe fn push_work(&self, _pin: &PinGuard<'_, P, N, W>, to: CpuId, link: *const Link<P>) -> bool {
+        let key = WorkKey { work: link.addr(), to };
+        self.emit(|| What::WorkQueued(key));
+        // SAFETY: the contract of this function.
+        match unsafe { self.cpu[to.index()].stop.works.push(link) } {
+            Pushed::Closed => {
+                self.emit(|| What::WorkTurnedAway(key));
+                return false;
+            }
+            Pushed::First => {
+                self.emit(|| What::IpiSent { to, why: Ipi::Stop });
+                self.platform.send_ipi(to, Ipi::Stop);
+            }
+            Pushed::Behind => {}
+        }
+        true
+    }
+
+    /// This CPU's stopper takes works from now on. Before its online bit is set: who sees the bit may queue a work.
+    pub(crate) fn open_stopper(&self, me: CpuId) {
+        self.emit(|| What::StopperOpened);
+        self.cpu[me.index()].stop.works.open();
+    }
+
+    /// This CPU's stopper takes no more works, and all that are queued are answered: refused. Called by its last work.
+    pub(crate) fn close_stopper(&self, me: CpuId) {
+        let mine = &self.cpu[me.index()].stop;
+        let mut refused = 0;
+        mine.works.close(|link| {
+            let key = WorkKey { work: link.addr(), to: me };
+            // SAFETY: handed out by `close`, so popped.
+            match unsafe { &*link }.kind() {
+                Kind::One => {
+                    self.emit(|| What::WorkRefused(key));
+                    refused += 1;
+                    // SAFETY: as in `run_works`.
+                    self.platform.notify(unsafe { StopWork::finish(link.cast(), WorkState::Refused) });
+                }
+                Kind::Multi => {
+                    // Left behind by a stop that was given up. No other can be armed: stops take turns, and it is this one's.
+                    let armed = mine.multi.take();
+                    debug_assert!(armed.is_none(), "a stop was queued while a CPU leaves");
+                }
+            }
+        });
+        self.emit(|| What::StopperClosed { refused });
+    }
+}
