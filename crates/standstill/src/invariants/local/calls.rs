@@ -3,7 +3,7 @@
 use crate::cpu::CpuId;
 use crate::event::{CallKey, Event, What};
 use crate::invariants::table::mix;
-use crate::invariants::{Checks, RuleId, Verdict, Violation};
+use crate::invariants::{Checks, Verdict};
 use crate::platform::Ipi;
 use crate::protocol::{Property, Protocol};
 

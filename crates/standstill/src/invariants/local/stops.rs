@@ -136,8 +136,8 @@ fn follows(before: Stage, stage: Stage, protocol: &Protocol) -> bool {
                 || before == Stage::Prepare && protocol.stages() != Stages::Split
         }
         Stage::Run => before == Stage::DisableIrqActive,
-        Stage::Exit => before == Stage::Run,
-        Stage::Aborted => before < Stage::Run,
+        // A pass has no stage but EXIT.
+        Stage::Exit => matches!(before, Stage::Run | Stage::None),
         Stage::None | Stage::Seal => false,
     }
 }

@@ -8,7 +8,7 @@
 
 use super::{CallOrder, Table};
 use crate::event::{CallInfo, Event, What};
-use crate::invariants::{Checks, RuleId, Verdict, Violation};
+use crate::invariants::{Checks, Verdict};
 use crate::protocol::{Property, Protocol};
 
 /// Where a call is that has not been released or begun yet, or that its sender waits for.

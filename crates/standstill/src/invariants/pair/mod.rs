@@ -7,6 +7,7 @@ mod works;
 
 use self::calls::Pending;
 use self::cpus::Cpu;
+use self::works::Queued;
 use super::table::{Key, Table, mix};
 use super::{Checks, Verdict};
 use crate::cpu::CpuId;
@@ -22,7 +23,7 @@ use crate::protocol::Protocol;
 pub struct Pair<const SLOTS: usize> {
     protocol: Protocol,
     calls: Table<CallOrder, Pending, SLOTS>,
-    works: Table<WorkOrder, CpuId, SLOTS>,
+    works: Table<WorkOrder, Queued, SLOTS>,
     cpus: Table<CpuId, Cpu, SLOTS>,
     checks: Checks,
 }

@@ -111,7 +111,10 @@ impl Operation {
         self.back |= rolls_back(walk);
 
         checks.ask(35, !inside, e, "a callback begins inside another one of the same walk")?;
-        let own = if self.up { !matches!(walk, Walk::Down | Walk::RollbackUp) } else { descends(walk) != rolls_back(walk) };
+        let own = match walk {
+            Walk::Up | Walk::RollbackDown => self.up,
+            Walk::Down | Walk::RollbackUp => !self.up,
+        };
         checks.ask(35, own, e, "a callback runs in a direction that the operation does not take")?;
         if rolls_back(walk) {
             if let (true, Some((at, forward))) = (turned, last) {

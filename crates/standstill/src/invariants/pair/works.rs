@@ -5,46 +5,52 @@ use crate::cpu::CpuId;
 use crate::event::{Event, What, WorkKey};
 use crate::invariants::{Checks, Verdict};
 
-/// A work is in the table while it is queued; the value is the CPU that queued it.
+/// The uses of one work that have no fate yet. A stopper that took a work for a stop that was abandoned meanwhile says so
+/// late: by then the work may be queued for the next one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Queued {
+    times: u32,
+    /// The CPU that queued it last.
+    by: CpuId,
+}
+
 pub(super) fn feed<const SLOTS: usize>(
-    works: &mut Table<WorkOrder, CpuId, SLOTS>,
+    works: &mut Table<WorkOrder, Queued, SLOTS>,
     e: &Event,
     checks: &mut Checks,
 ) -> Verdict {
     let unwatched = works.overflowed() > 0;
-    match e.what {
+    let (key, detail) = match e.what {
         What::WorkQueued(key) => {
-            let free = works.get(key.into()).is_none();
-            works.set(key.into(), e.cpu);
-            checks.ask(22, free, e, "a work is queued that is queued already")
+            let times = works.get(key.into()).map_or(0, |queued| queued.times);
+            works.set(key.into(), Queued { times: times + 1, by: e.cpu });
+            return Ok(());
         }
-        What::WorkTurnedAway(key) => {
+        What::WorkBegin(key) => (key, "a work runs that is not queued: it has had its fate"),
+        What::WorkRefused(key) => (key, "a work is refused that is not queued: it has had its fate"),
+        What::WorkClaimed(key) => (key, "a work is claimed back that is not queued: it has had its fate"),
+        What::WorkTurnedAway(key) => (key, "a work is turned away that nobody queued"),
+        _ => return Ok(()),
+    };
+    let before = works.get(key.into()).copied();
+    match before {
+        Some(Queued { times, by }) if times > 1 => {
+            works.set(key.into(), Queued { times: times - 1, by });
+        }
+        _ => {
             works.remove(key.into());
-            Ok(())
         }
-        What::WorkBegin(key) => {
-            let queued = works.remove(key.into()).is_some();
-            checks.ask(22, queued || unwatched, e, "a work runs that is not queued: it has had its fate")
-        }
-        What::WorkRefused(key) => {
-            let queued = works.remove(key.into()).is_some();
-            checks.ask(22, queued || unwatched, e, "a work is refused that is not queued: it has had its fate")
-        }
-        What::WorkClaimed(key) => {
-            let queued = works.remove(key.into()).is_some();
-            checks.ask(22, queued || unwatched, e, "a work is claimed back that is not queued: it has had its fate")
-        }
-        _ => Ok(()),
     }
+    checks.ask(22, before.is_some() || unwatched, e, detail)
 }
 
 /// Nothing may be queued. The violation's event is the queueing.
 pub(super) fn finish<const SLOTS: usize>(
-    works: &Table<WorkOrder, CpuId, SLOTS>,
+    works: &Table<WorkOrder, Queued, SLOTS>,
     checks: &mut Checks,
 ) -> Verdict {
     let mut verdict = Ok(());
-    for (&WorkOrder(work, to), &by) in works.iter() {
+    for (&WorkOrder(work, to), &Queued { by, .. }) in works.iter() {
         let at = Event { cpu: by, what: What::WorkQueued(WorkKey { work, to }) };
         verdict = verdict.and(checks.ask(25, false, &at, "a queued work has no fate: it did not run"));
     }
