@@ -41,15 +41,8 @@ pub enum Form {
 
 impl Form {
     /// All forms.
-    pub const ALL: [Form; 7] = [
-        Form::Single,
-        Form::SingleWait,
-        Form::Async,
-        Form::Many,
-        Form::ManyWait,
-        Form::All,
-        Form::AllWait,
-    ];
+    pub const ALL: [Form; 7] =
+        [Form::Single, Form::SingleWait, Form::Async, Form::Many, Form::ManyWait, Form::All, Form::AllWait];
 
     /// The name in reports.
     #[must_use]

@@ -1,18 +1,21 @@
 #![no_std]
 #![doc = include_str!("../README.md")]
 
+mod call;
 pub mod context;
 mod cpu;
 pub mod event;
 pub mod hotplug;
 pub mod invariants;
-mod call;
 mod machine;
 mod mask;
 pub mod platform;
 mod protocol;
 pub mod stop;
 
+pub use call::{CallError, Csd};
 pub use cpu::CpuId;
+pub use hotplug::{HotplugError, HotplugRead};
+pub use machine::Machine;
 pub use mask::{AtomicCpuMask, CpuMask};
 pub use protocol::{Drain, Property, Protocol, Stages};

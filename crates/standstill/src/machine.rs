@@ -89,8 +89,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// 2. Interrupts can be taken, and the port runs stoppers, from now on.
     pub unsafe fn boot(&self, possible: &CpuMask<W>, present: &CpuMask<W>) {
         let me = self.platform.this_cpu();
-        assert!(possible.is_subset(&CpuMask::first_n(N)), "more possible CPUs than the machine was built for");
-        assert!(present.is_subset(possible) && present.contains(me), "present CPUs must be possible, and the booting one present");
+        assert!(
+            possible.is_subset(&CpuMask::first_n(N)),
+            "more possible CPUs than the machine was built for"
+        );
+        assert!(
+            present.is_subset(possible) && present.contains(me),
+            "present CPUs must be possible, and the booting one present"
+        );
         self.possible.assign(possible);
         self.present.assign(present);
         self.emit(|| What::CpuStarted { incarnation: 1 });
@@ -151,7 +157,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub fn pin<R>(&self, _task: &mut Task, f: impl FnOnce(&mut Pinned<'_>) -> R) -> R {
         let _pin = self.pinned();
         // SAFETY: preemption is disabled until `_pin` is dropped, after `f`; a `Task` has its interrupts on.
-        f(&mut unsafe { Pinned::new() })
+        let mut pinned = unsafe { Pinned::new() };
+        f(&mut pinned)
     }
 
     /// Runs `f` with interrupts off.
@@ -169,7 +176,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let _restore = Restore(&self.platform, Some(self.platform.irq_save()));
         // SAFETY: interrupts are off until `_restore` is dropped, after `f`.
-        f(unsafe { &IrqOff::new() })
+        let off = unsafe { IrqOff::new() };
+        f(&off)
     }
 
     #[inline(always)]

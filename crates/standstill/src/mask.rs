@@ -153,10 +153,6 @@ impl<const W: usize> CpuMask<W> {
         }
         CpuMask { words }
     }
-
-    pub(crate) const fn word(&self, w: usize) -> usize {
-        self.words[w]
-    }
 }
 
 const fn split(cpu: CpuId) -> (usize, usize) {

@@ -125,8 +125,7 @@ impl Protocol {
 
     /// The mail's patch alone.
     #[cfg(feature = "study")]
-    pub const SEED_V6: Protocol =
-        Protocol { name: "seed-v6", stages: Stages::Split, ..Self::LINUX_3_14 };
+    pub const SEED_V6: Protocol = Protocol { name: "seed-v6", stages: Stages::Split, ..Self::LINUX_3_14 };
 
     /// What Linux does since 3.15: the dying CPU flushes its queue after it left the online mask.
     #[cfg(feature = "study")]

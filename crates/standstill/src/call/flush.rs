@@ -234,6 +234,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// The bring-up's assertion: a leftover would kill the IPI rule for ever.
     pub(crate) fn check_starting_queue(&self, me: CpuId) {
-        assert!(self.cpu[me.index()].call.is_empty(), "a CPU comes up with calls of its former life in its queue");
+        assert!(
+            self.cpu[me.index()].call.is_empty(),
+            "a CPU comes up with calls of its former life in its queue"
+        );
     }
 }

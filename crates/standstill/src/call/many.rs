@@ -91,7 +91,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// As [`call_many`](Self::call_many).
-    #[doc(alias = "on_each_cpu")]
     #[track_caller]
     pub fn on_each_cpu<C, F>(&self, _ctx: &mut C, f: &F) -> Result<CpuMask<W>, CallError>
     where
@@ -106,9 +105,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// As [`call_many`](Self::call_many).
-    #[doc(alias = "on_each_cpu_mask")]
     #[track_caller]
-    pub fn on_each_cpu_mask<C, F>(&self, _ctx: &mut C, mask: &CpuMask<W>, f: &F) -> Result<CpuMask<W>, CallError>
+    pub fn on_each_cpu_mask<C, F>(
+        &self,
+        _ctx: &mut C,
+        mask: &CpuMask<W>,
+        f: &F,
+    ) -> Result<CpuMask<W>, CallError>
     where
         C: MaySpin,
         F: Fn(&IrqOff<'_>) + Sync,
@@ -206,7 +209,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         F: Fn(&IrqOff<'_>) + Sync,
     {
         self.may_wait()?;
-        let done = Done { left: P::Word::ZERO, lost: AtomicCpuMask::new() };
+        let done: Done<P, W> = Done { left: P::Word::ZERO, lost: AtomicCpuMask::new() };
         let mut ran;
         let mut targets;
         let sender;
@@ -272,7 +275,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // The count is complete before the first target can see its bit. The bits below publish it (release).
         board.left.store(targets.len(), Release);
         let slot = if call.done.is_null() { ptr::from_ref(board).addr() } else { call.done.addr() };
-        let mut to_interrupt = CpuMask::EMPTY;
+        let mut to_interrupt = CpuMask::<W>::EMPTY;
         for to in targets {
             let target = &self.cpu[to.index()].call;
             self.emit(|| What::CallQueued(call.info(slot, to)));
@@ -304,7 +307,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let stalled = |waited_ns| {
             for cpu in targets.iter() {
                 let target = &self.cpu[cpu.index()].call;
-                let not_read = target.requests[sender.index() / 64].load(Relaxed) & 1 << (sender.index() % 64) != 0;
+                let not_read =
+                    target.requests[sender.index() / 64].load(Relaxed) & 1 << (sender.index() % 64) != 0;
                 if not_read || target.running().is_some() {
                     self.report_stall(site, waited_ns, cpu);
                 }

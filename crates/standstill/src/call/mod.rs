@@ -75,9 +75,15 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallError::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}"),
-            CallError::Offline(cpu) => write!(f, "{cpu} is offline: nothing was sent; pick another CPU or bring it up"),
-            CallError::Busy => f.write_str("the slot is still in use by an earlier call: wait until that one has run"),
-            CallError::InterruptsOff => f.write_str("a call that waits was made with interrupts off: use an async form"),
+            CallError::Offline(cpu) => {
+                write!(f, "{cpu} is offline: nothing was sent; pick another CPU or bring it up")
+            }
+            CallError::Busy => {
+                f.write_str("the slot is still in use by an earlier call: wait until that one has run")
+            }
+            CallError::InterruptsOff => {
+                f.write_str("a call that waits was made with interrupts off: use an async form")
+            }
             CallError::Lost(cpu) => write!(f, "{cpu} died with the call in its queue: it never ran"),
         }
     }

@@ -25,7 +25,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// ran. [`Lost`](CallError::Lost): accepted, and its CPU died (study protocols).
     #[doc(alias = "smp_call_function_single")]
     #[track_caller]
-    pub fn call_single<C, F>(&self, ctx: &mut C, to: CpuId, f: &F) -> Result<(), CallError>
+    pub fn call_single<C, F>(&self, _ctx: &mut C, to: CpuId, f: &F) -> Result<(), CallError>
     where
         C: MaySpin,
         F: Fn(&IrqOff<'_>) + Sync,
@@ -82,7 +82,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # Errors
     /// As there; [`Busy`](CallError::Busy) while this CPU's last call of this form is still queued.
     #[track_caller]
-    pub fn call_single_nowait<F>(&self, _ctx: &impl Context, to: CpuId, f: &'static F) -> Result<(), CallError>
+    pub fn call_single_nowait<F>(
+        &self,
+        _ctx: &impl Context,
+        to: CpuId,
+        f: &'static F,
+    ) -> Result<(), CallError>
     where
         F: Fn(&IrqOff<'_>) + Sync,
     {
@@ -110,7 +115,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let mut refused = CallError::NoSuchCpu(CpuId::new(N));
         loop {
             let me = self.platform.this_cpu();
-            let Some(to) = (if left.contains(me) { Some(me) } else { left.after(me).or_else(|| left.first()) }) else {
+            let Some(to) =
+                (if left.contains(me) { Some(me) } else { left.after(me).or_else(|| left.first()) })
+            else {
                 return Err(refused);
             };
             match self.call_single(ctx, to, f) {
@@ -127,7 +134,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.platform.irqs_on() { Ok(()) } else { Err(CallError::InterruptsOff) }
     }
 
-    pub(super) fn call_of<F>(&self, f: &F, form: Form, from: &'static Location<'static>, sender: CpuId) -> Call
+    pub(super) fn call_of<F>(
+        &self,
+        f: &F,
+        form: Form,
+        from: &'static Location<'static>,
+        sender: CpuId,
+    ) -> Call
     where
         F: Fn(&IrqOff<'_>) + Sync,
     {
@@ -138,7 +151,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(super) fn with_irqs_off<F: Fn(&IrqOff<'_>)>(&self, f: &F) {
         let flags = self.platform.irq_save();
         // SAFETY: interrupts are off from the line above to the line below, which also keeps the caller on its CPU.
-        f(unsafe { &IrqOff::new() });
+        let off = unsafe { IrqOff::new() };
+        f(&off);
         // SAFETY: `flags` are from the save above.
         unsafe { self.platform.irq_restore(flags) };
     }

@@ -108,9 +108,8 @@ impl Tally {
             outside: 0,
             frozen: 0,
             drained: 0,
-            forms: [const {
-                FormTally { sent: 0, ran: 0, ended: 0, in_place: 0, refused: 0, busy: 0, lost: 0 }
-            }; Form::ALL.len()],
+            forms: [const { FormTally { sent: 0, ran: 0, ended: 0, in_place: 0, refused: 0, busy: 0, lost: 0 } };
+                Form::ALL.len()],
             returned: 0,
             call_ipis: 0,
             stops: 0,
@@ -233,9 +232,9 @@ impl Tally {
 
     /// The properties that `protocol` promises and that did not hold, in the order of W, L, S, O, F.
     pub fn broken<'a>(&'a self, protocol: &'a Protocol) -> impl Iterator<Item = Property> + 'a {
-        Property::ALL.into_iter().filter(|property| {
-            protocol.promises().contains(property) && self.count(*property) > 0
-        })
+        Property::ALL
+            .into_iter()
+            .filter(|property| protocol.promises().contains(property) && self.count(*property) > 0)
     }
 
     /// Was every promise of `protocol` kept?

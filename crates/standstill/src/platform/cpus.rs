@@ -24,8 +24,11 @@ impl fmt::Display for StartError {
 ///    to memory that others use, its own stack included.
 /// 3. `halt` and `halt_hard` leave the CPU unable to run anything of the kernel.
 pub unsafe trait Cpus: Memory {
-    /// How long the control CPU waits for a started CPU to answer, and for a dying one to be dead, in nanoseconds.
-    const TIMEOUT_NS: u64 = 10_000_000_000;
+    /// How long the control CPU waits for a started CPU to answer, for threads to leave a CPU, and for a dying one to be dead, in
+    /// nanoseconds. Generous: a virtual CPU may not run for seconds.
+    fn timeout_ns(&self) -> u64 {
+        10_000_000_000
+    }
 
     /// Starts `cpu`, which is not running. Returns when the start signal was sent.
     ///

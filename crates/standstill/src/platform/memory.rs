@@ -68,7 +68,13 @@ pub unsafe trait Pointer<T>: Send + Sync + 'static {
     #[track_caller]
     fn swap(&self, value: *mut T, order: Ordering) -> *mut T;
     #[track_caller]
-    fn compare_exchange(&self, old: *mut T, new: *mut T, ok: Ordering, no: Ordering) -> Result<*mut T, *mut T>;
+    fn compare_exchange(
+        &self,
+        old: *mut T,
+        new: *mut T,
+        ok: Ordering,
+        no: Ordering,
+    ) -> Result<*mut T, *mut T>;
 }
 
 /// What a [`DataCell`] may hold: plain values that a checker can copy and hash.

@@ -189,7 +189,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Too late: it runs, and ends soon.
         let site = self.stop.site("stop_machine: the function to return");
         let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
-        self.platform.wait_until(&self.stop.done, &wait, || (self.stop.done.load(Acquire) == epoch).then_some(()));
+        self.platform
+            .wait_until(&self.stop.done, &wait, || (self.stop.done.load(Acquire) == epoch).then_some(()));
     }
 
     fn missing(&self, plan: &Plan<W>, at: At) -> CpuMask<W> {

@@ -4,7 +4,6 @@ use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::control::Plan;
-use super::lock::site;
 use super::machine::Body;
 use super::receipts::{Receipt, Receipts, StopError};
 use super::work::{Body as WorkBody, StopWork, WorkState};
@@ -27,7 +26,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// [`NoneOnline`](StopError::NoneOnline): nothing ran.
     #[doc(alias = "stop_machine_cpuslocked")]
     #[track_caller]
-    pub fn stop_machine<'a, F>(&'a self, task: &'a mut Task, active: Option<&CpuMask<W>>, f: &F) -> Stop<'a, P, N, W>
+    pub fn stop_machine<'a, F>(
+        &'a self,
+        task: &'a mut Task,
+        active: Option<&CpuMask<W>>,
+        f: &F,
+    ) -> Stop<'a, P, N, W>
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
@@ -57,7 +61,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// As there.
-    #[doc(alias = "stop_machine_cpuslocked")]
     #[track_caller]
     pub fn stop_machine_cpuslocked<'a, F>(
         &'a self,
@@ -77,7 +80,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`Offline`](StopError::Offline): one of them is not online; it ran on neither. [`SameCpu`](StopError::SameCpu).
-    #[doc(alias = "stop_two_cpus")]
     #[track_caller]
     pub fn stop_two_cpus<'a, F>(&'a self, task: &'a mut Task, a: CpuId, b: CpuId, f: &F) -> Stop<'a, P, N, W>
     where
@@ -94,7 +96,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let pair: CpuMask<W> = [a, b].into_iter().collect();
         let plan = Plan { all_or_nothing: true, ..Plan::new(pair, pair, false) };
-        self.stop.turn.lock(&self.platform, WaitContext::Task, site("stop_two_cpus: its turn", from));
+        self.stop.turn.lock(self, WaitContext::Task, "stop_two_cpus: its turn", from);
         let receipts = Receipts { machine: self, task, locked: false };
         // SAFETY: `f` is `Sync` and alive until this returns.
         unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
@@ -108,14 +110,24 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn; it did not run.
-    #[doc(alias = "stop_one_cpu")]
     #[track_caller]
-    pub fn stop_one_cpu<F>(&self, task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
+    pub fn stop_one_cpu<F>(&self, _task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
     where
         F: Fn(&mut Pinned<'_>) -> i32 + Sync,
     {
-        let _ = task;
-        let from = Location::caller();
+        self.run_on_stopper(cpu, f, Location::caller())
+    }
+
+    /// [`stop_one_cpu`](Self::stop_one_cpu), on behalf of `from`.
+    pub(crate) fn run_on_stopper<F>(
+        &self,
+        cpu: CpuId,
+        f: &F,
+        from: &'static Location<'static>,
+    ) -> Result<i32, StopError<W>>
+    where
+        F: Fn(&mut Pinned<'_>) -> i32 + Sync,
+    {
         let work = StopWork::new();
         // SAFETY: this function waits below until the work is over, so `work` and `f` outlive it.
         unsafe { self.queue_one(cpu, &work, WorkBody::of(f, from))? };
@@ -139,7 +151,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`Offline`](StopError::Offline), [`Busy`](StopError::Busy): not queued.
-    #[doc(alias = "stop_one_cpu_nowait")]
     #[track_caller]
     pub fn stop_one_cpu_nowait<F>(
         &self,
@@ -163,7 +174,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # Errors
     /// [`AlreadyOnline`](StopError::AlreadyOnline): with interrupts off, a CPU that others may call would block them.
     /// Otherwise as [`stop_machine`](Self::stop_machine), or the first value of `f` that is not 0 in `Ok`.
-    #[doc(alias = "stop_machine_from_inactive_cpu")]
     #[track_caller]
     pub fn stop_machine_from_inactive_cpu<F>(
         &self,
@@ -179,7 +189,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.online.contains(me) {
             return Err(StopError::AlreadyOnline(me));
         }
-        self.stop.turn.lock(&self.platform, WaitContext::Frozen, site("stop_machine: its turn", from));
+        self.stop.turn.lock(self, WaitContext::Frozen, "stop_machine: its turn", from);
         let mut members = self.online.snapshot();
         members.insert(me);
         let active = active.map_or_else(|| CpuMask::of(me), |active| active.and(&members));
@@ -202,7 +212,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub fn quiesce(&self, task: &mut Task) {
         let from = Location::caller();
         let locked = self.read_lock(task, from);
-        self.stop.turn.lock(&self.platform, WaitContext::Task, site("quiesce: its turn", from));
+        self.stop.turn.lock(self, WaitContext::Task, "quiesce: its turn", from);
         self.pass(from);
         self.stop.turn.unlock(&self.platform);
         if locked {
@@ -235,7 +245,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
         let locked = self.read_lock(task, from);
-        self.stop.turn.lock(&self.platform, WaitContext::Task, site("stop_machine: its turn", from));
+        self.stop.turn.lock(self, WaitContext::Task, "stop_machine: its turn", from);
         let receipts = Receipts { machine: self, task, locked };
         if !self.is_booted() {
             self.run_in_place(f);
@@ -260,7 +270,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let flags = self.platform.irq_save();
         let me = self.platform.this_cpu();
         // SAFETY: interrupts are off and this is the only CPU that runs.
-        let value = f(unsafe { &Stopped::new() });
+        let stopped = unsafe { Stopped::new() };
+        let value = f(&stopped);
         for cpu in &self.cpu {
             cpu.stop.receipt.store(Receipt::NotAMember.pack(), Relaxed);
         }
@@ -282,7 +293,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// # Safety
     /// The work and the function stay alive until the work's state is no longer queued.
-    unsafe fn queue_one(&self, cpu: CpuId, work: &StopWork<P>, body: WorkBody) -> Result<(), StopError<W>> {
+    pub(crate) unsafe fn queue_one(
+        &self,
+        cpu: CpuId,
+        work: &StopWork<P>,
+        body: WorkBody,
+    ) -> Result<(), StopError<W>> {
         if cpu.index() >= N {
             return Err(StopError::Offline(cpu));
         }

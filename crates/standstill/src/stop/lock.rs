@@ -6,26 +6,43 @@
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::cpu::CpuId;
+use crate::machine::Machine;
 use crate::platform::{Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
 
 /// A ticket lock whose waiters may sleep.
 pub(crate) struct TicketLock<P: Memory> {
     next: P::Word,
     serving: P::Word,
+    /// The CPU on which the holder took it, for reports.
+    holder: P::Word,
 }
 
 impl<P: Memory> TicketLock<P> {
     pub(crate) const fn new() -> Self {
-        TicketLock { next: P::Word::ZERO, serving: P::Word::ZERO }
+        TicketLock { next: P::Word::ZERO, serving: P::Word::ZERO, holder: P::Word::ZERO }
     }
 }
 
 impl<P: Platform> TicketLock<P> {
-    pub(crate) fn lock(&self, platform: &P, context: WaitContext, site: Site) {
+    /// Waits for its turn: `what` for `at`.
+    pub(crate) fn lock<const N: usize, const W: usize>(
+        &self,
+        machine: &Machine<P, N, W>,
+        context: WaitContext,
+        what: &'static str,
+        at: &'static Location<'static>,
+    ) {
         let ticket = self.next.fetch_add(1, Relaxed);
-        let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
+        let site = Site { what, at };
+        let stalled =
+            |waited_ns| machine.report_stall(site, waited_ns, CpuId::new(self.holder.load(Relaxed)));
+        let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &stalled };
         // Acquire: pairs with the release of the one before.
-        platform.wait_until(&self.serving, &wait, || (self.serving.load(Acquire) == ticket).then_some(()));
+        machine
+            .platform
+            .wait_until(&self.serving, &wait, || (self.serving.load(Acquire) == ticket).then_some(()));
+        self.holder.store(machine.platform.this_cpu().index(), Relaxed);
     }
 
     /// The caller holds the lock.
@@ -34,8 +51,4 @@ impl<P: Platform> TicketLock<P> {
         self.serving.store(self.serving.load(Relaxed).wrapping_add(1), Release);
         platform.notify(&raw const self.serving);
     }
-}
-
-pub(crate) fn site(what: &'static str, at: &'static Location<'static>) -> Site {
-    Site { what, at }
 }

@@ -16,7 +16,9 @@ use crate::cpu::CpuId;
 use crate::event::What;
 use crate::machine::Machine;
 use crate::mask::AtomicCpuMask;
-use crate::platform::{DataCell, Deadline, Memory, Platform, Pointer, Site, WaitContext, WaitFor, Word, drive};
+use crate::platform::{
+    DataCell, Deadline, Memory, Platform, Pointer, Site, WaitContext, WaitFor, Word, drive,
+};
 
 /// The function of a stop, without its type.
 #[derive(Clone, Copy)]
@@ -137,7 +139,14 @@ struct Loop<F: Hash> {
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// This CPU's part in stop `epoch`. Does not return on a CPU that leaves the machine in it and stays deaf.
     pub(super) fn run_stop(&self, me: CpuId, epoch: usize) {
-        let mut state = Loop { me, epoch, seen: At::new(epoch, Stage::None).pack(), flags: None, were_on: false, value: None };
+        let mut state = Loop {
+            me,
+            epoch,
+            seen: At::new(epoch, Stage::None).pack(),
+            flags: None,
+            were_on: false,
+            value: None,
+        };
         drive(&self.platform, self, &mut state, Self::step);
     }
 
@@ -221,7 +230,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn acknowledge(&self, me: CpuId, at: At) {
-        self.emit(|| What::StageAck { epoch: at.epoch, stage: at.stage, active: self.stop.active.contains(me) });
+        self.emit(|| What::StageAck {
+            epoch: at.epoch,
+            stage: at.stage,
+            active: self.stop.active.contains(me),
+        });
         self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
         if self.stop.acks.ack(at.pack(), self.stop.expected.load(Relaxed)) {
             self.advance(at);
@@ -271,10 +284,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     fn await_stage(&self, s: &Loop<P::Flags>, word: usize) {
         let at = At::unpack(word);
-        let abortable = matches!(
-            at.stage,
-            Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive
-        );
+        let abortable =
+            matches!(at.stage, Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive);
         let deadline = if abortable { Deadline(self.stop.deadline.load(Relaxed)) } else { Deadline::NEVER };
         let site = self.stop.site(match at.stage {
             Stage::None => "stop_machine: the works to be queued",
@@ -292,9 +303,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         };
         let context = if s.flags.is_some() { WaitContext::Frozen } else { WaitContext::Spin };
         let wait = WaitFor { site, context, deadline, stalled: &stalled };
-        let moved = self.platform.wait_until(&self.stop.at, &wait, || {
-            (self.stop.at.load(Relaxed) != word).then_some(())
-        });
+        let moved = self
+            .platform
+            .wait_until(&self.stop.at, &wait, || (self.stop.at.load(Relaxed) != word).then_some(()));
         if moved.is_none() {
             self.abandon(at);
         }

@@ -48,4 +48,5 @@ pub use work::{StopWork, WorkState};
 pub(crate) use acks::MAX as MAX_CPUS;
 pub(crate) use control::Plan;
 pub(crate) use lock::TicketLock;
-pub(crate) use machine::{Stop, StopCpu};
+pub(crate) use machine::{Body as StopBody, Stop, StopCpu};
+pub(crate) use work::Body as WorkBody;

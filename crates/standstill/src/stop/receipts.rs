@@ -129,16 +129,28 @@ impl<const W: usize> fmt::Display for StopError<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StopError::Deadline { stage, missing } if missing.is_empty() => {
-                write!(f, "the stop was abandoned in {stage}: the last CPU answered as the deadline passed; try again")
+                write!(
+                    f,
+                    "the stop was abandoned in {stage}: the last CPU answered as the deadline passed; try again"
+                )
             }
             StopError::Deadline { stage, missing } => {
-                write!(f, "the stop was abandoned in {stage}: no answer from CPU {missing}; nothing ran, try again when it answers")
+                write!(
+                    f,
+                    "the stop was abandoned in {stage}: no answer from CPU {missing}; nothing ran, try again when it answers"
+                )
             }
             StopError::NoneOnline => f.write_str("none of the CPUs that were to run the function is online"),
-            StopError::Offline(cpu) => write!(f, "{cpu} is offline or leaving: the function did not run there"),
+            StopError::Offline(cpu) => {
+                write!(f, "{cpu} is offline or leaving: the function did not run there")
+            }
             StopError::Busy => f.write_str("the work is still queued by an earlier call: wait until it ran"),
-            StopError::AlreadyOnline(cpu) => write!(f, "{cpu} is online: this form is for a CPU that is coming up"),
-            StopError::SameCpu(cpu) => write!(f, "a pair needs two CPUs, and both are {cpu}: use stop_one_cpu"),
+            StopError::AlreadyOnline(cpu) => {
+                write!(f, "{cpu} is online: this form is for a CPU that is coming up")
+            }
+            StopError::SameCpu(cpu) => {
+                write!(f, "a pair needs two CPUs, and both are {cpu}: use stop_one_cpu")
+            }
         }
     }
 }

@@ -44,7 +44,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # Safety
     /// 1. `link` is in no list, and stays alive until it was popped.
     /// 2. What belongs to it is filled in.
-    pub(super) unsafe fn push_work(&self, _pin: &PinGuard<'_, P, N, W>, to: CpuId, link: *const Link<P>) -> bool {
+    pub(super) unsafe fn push_work(
+        &self,
+        _pin: &PinGuard<'_, P, N, W>,
+        to: CpuId,
+        link: *const Link<P>,
+    ) -> bool {
         let key = WorkKey { work: link.addr(), to };
         self.emit(|| What::WorkQueued(key));
         // SAFETY: the contract of this function.
@@ -80,7 +85,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     self.emit(|| What::WorkRefused(key));
                     refused += 1;
                     // SAFETY: as in `run_works`.
-                    self.platform.notify(unsafe { StopWork::finish(link.cast(), WorkState::Refused) });
+                    self.platform.notify(unsafe { StopWork::<P>::finish(link.cast(), WorkState::Refused) });
                 }
                 Kind::Multi => {
                     // Left behind by a stop that was given up. No other can be armed: stops take turns, and it is this one's.

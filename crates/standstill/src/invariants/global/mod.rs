@@ -67,7 +67,12 @@ impl<const N: usize> Global<N> {
                 checks.ask(42, self.online.contains(&true), e, "the last CPU leaves the online mask")?;
                 if self.protocol.stages() != Stages::None {
                     let frozen = self.stops.frozen_for(who, &self.online);
-                    checks.ask(34, frozen, e, "a CPU leaves the online mask while another one is not frozen")?;
+                    checks.ask(
+                        34,
+                        frozen,
+                        e,
+                        "a CPU leaves the online mask while another one is not frozen",
+                    )?;
                 }
             }
             What::CallQueued(info) => {
@@ -77,7 +82,12 @@ impl<const N: usize> Global<N> {
                 // Without a stop a sender may have looked just before the bit went. The pass waits for it: until the CPU leaves the
                 // online mask, or, if that is all that refuses, even longer.
                 let grace = self.protocol.stages() == Stages::None && (online || !self.protocol.refuse_first);
-                checks.ask(8, accepts || grace, e, "a call is queued for a CPU that does not accept calls")?;
+                checks.ask(
+                    8,
+                    accepts || grace,
+                    e,
+                    "a call is queued for a CPU that does not accept calls",
+                )?;
             }
             _ => {}
         }
@@ -104,20 +114,38 @@ impl<const N: usize> Global<N> {
             What::WriteUnlocked => {
                 let held = core::mem::replace(&mut self.writer, false);
                 checks.ask(41, held, e, "the hotplug lock is given back by a writer, and none holds it")?;
-                checks.ask(31, self.moving.is_none(), e, "the hotplug lock is given back and a CPU is still in transition")
+                checks.ask(
+                    31,
+                    self.moving.is_none(),
+                    e,
+                    "the hotplug lock is given back and a CPU is still in transition",
+                )
             }
             What::UpBegin { who, .. } | What::DownBegin { who, .. } => {
                 let other = self.moving.replace(who);
-                checks.ask(33, other.is_none(), e, "a CPU starts to move while another one is in transition")?;
-                checks.ask(31, self.writer, e, "a CPU starts to move and nobody holds the hotplug lock for writing")
+                checks.ask(
+                    33,
+                    other.is_none(),
+                    e,
+                    "a CPU starts to move while another one is in transition",
+                )?;
+                checks.ask(
+                    31,
+                    self.writer,
+                    e,
+                    "a CPU starts to move and nobody holds the hotplug lock for writing",
+                )
             }
             What::UpEnd { who, .. } | What::DownEnd { who, .. } => {
                 let moved = self.moving.take();
                 checks.ask(33, moved == Some(who), e, "a CPU is done that was not in transition")
             }
-            What::StopBegin { leaving: Some(_), .. } => {
-                checks.ask(31, self.writer, e, "a CPU is to leave and nobody holds the hotplug lock for writing")
-            }
+            What::StopBegin { leaving: Some(_), .. } => checks.ask(
+                31,
+                self.writer,
+                e,
+                "a CPU is to leave and nobody holds the hotplug lock for writing",
+            ),
             _ => Ok(()),
         }
     }

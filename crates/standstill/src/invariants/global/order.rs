@@ -68,9 +68,12 @@ impl Order {
                 Ok(())
             }
             What::CallBegin(info, _) => match self.remove(info.key) {
-                Some(sent) => {
-                    checks.ask(5, sent.after == 0, e, "a call overtook an earlier one of the same sender, target and form")
-                }
+                Some(sent) => checks.ask(
+                    5,
+                    sent.after == 0,
+                    e,
+                    "a call overtook an earlier one of the same sender, target and form",
+                ),
                 None => Ok(()),
             },
             What::CallLost(info) => {

@@ -51,7 +51,8 @@ impl<const N: usize> Stops<N> {
 
     /// Is this the RUN of a stop in which CPUs leave, with every online CPU and `who` itself frozen?
     pub(super) fn frozen_for(&self, who: CpuId, online: &[bool; N]) -> bool {
-        let run = self.now.is_some_and(|now| now.stage == Stage::Run && !now.aborted && now.leaving.is_some());
+        let run =
+            self.now.is_some_and(|now| now.stage == Stage::Run && !now.aborted && now.leaving.is_some());
         run && (0..N).all(|cpu| self.closed[cpu] || !online[cpu] && cpu != who.index())
     }
 
@@ -69,7 +70,12 @@ impl<const N: usize> Stops<N> {
                     over: false,
                 });
                 self.members = [Member::NONE; N];
-                checks.ask(27, before.is_none_or(|now| now.over), e, "a stop begins before the last one is over")?;
+                checks.ask(
+                    27,
+                    before.is_none_or(|now| now.over),
+                    e,
+                    "a stop begins before the last one is over",
+                )?;
                 checks.ask(27, before.is_none_or(|now| now.epoch < epoch), e, "a stop has no new number")
             }
             What::IrqsClosed { epoch, active, split, .. } => {
@@ -80,7 +86,12 @@ impl<const N: usize> Stops<N> {
                     return Ok(());
                 }
                 let alone = self.all(|member, closed| member.active || closed);
-                checks.ask(20, alone, e, "an active CPU closes its interrupts before those that stay have closed theirs")
+                checks.ask(
+                    20,
+                    alone,
+                    e,
+                    "an active CPU closes its interrupts before those that stay have closed theirs",
+                )
             }
             What::IrqsRestored { epoch, .. } => {
                 if let Some(closed) = self.closed.get_mut(me) {
@@ -99,10 +110,16 @@ impl<const N: usize> Stops<N> {
                 if let Some(member) = self.members.get_mut(me) {
                     member.running = true;
                 }
-                let run = self.now.is_some_and(|now| now.epoch == epoch && now.stage == Stage::Run && !now.aborted);
+                let run =
+                    self.now.is_some_and(|now| now.epoch == epoch && now.stage == Stage::Run && !now.aborted);
                 checks.ask(18, run, e, "the stop's function runs outside of RUN")?;
                 let frozen = self.all(|_, closed| closed);
-                checks.ask(17, frozen, e, "the stop's function runs while a CPU of the stop has its interrupts open")
+                checks.ask(
+                    17,
+                    frozen,
+                    e,
+                    "the stop's function runs while a CPU of the stop has its interrupts open",
+                )
             }
             What::RunEnd { .. } => {
                 if let Some(member) = self.members.get_mut(me) {
@@ -116,7 +133,10 @@ impl<const N: usize> Stops<N> {
 
     /// Does `holds` for each CPU that takes part, and whether it has closed its interrupts?
     fn all(&self, holds: impl Fn(Member, bool) -> bool) -> bool {
-        self.members.iter().zip(&self.closed).all(|(member, closed)| !member.joined || holds(*member, *closed))
+        self.members
+            .iter()
+            .zip(&self.closed)
+            .all(|(member, closed)| !member.joined || holds(*member, *closed))
     }
 
     fn is(&self, epoch: usize) -> bool {

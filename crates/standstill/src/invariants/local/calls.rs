@@ -31,7 +31,13 @@ impl Calls {
         self.running = None;
     }
 
-    pub(super) fn feed(&mut self, e: &Event, protocol: &Protocol, online: bool, checks: &mut Checks) -> Verdict {
+    pub(super) fn feed(
+        &mut self,
+        e: &Event,
+        protocol: &Protocol,
+        online: bool,
+        checks: &mut Checks,
+    ) -> Verdict {
         let promises = |property| protocol.promises().contains(&property);
         match e.what {
             What::CallPushed { key, was_empty: true } => {
@@ -44,7 +50,12 @@ impl Calls {
                 self.owed_to = self.owed_to.wrapping_sub(mix(to.index() + 1));
                 if self.owed < 0 {
                     (self.owed, self.owed_to) = (0, 0);
-                    return checks.ask(4, false, e, "a call IPI was sent and no push had found the list empty");
+                    return checks.ask(
+                        4,
+                        false,
+                        e,
+                        "a call IPI was sent and no push had found the list empty",
+                    );
                 }
                 let same = self.owed > 0 || self.owed_to == 0;
                 if self.owed == 0 {
@@ -54,7 +65,12 @@ impl Calls {
             }
             What::CallReleased(key) => {
                 let before = self.released.replace(key);
-                checks.ask(6, before.is_none(), e, "a slot was released before the function of the last one began")
+                checks.ask(
+                    6,
+                    before.is_none(),
+                    e,
+                    "a slot was released before the function of the last one began",
+                )
             }
             What::CallBegin(info, _) => {
                 let released = self.released.take();
@@ -66,10 +82,20 @@ impl Calls {
                     checks.ask(6, released.is_none(), e, "a slot was released, and another call begins")?;
                 } else {
                     let free = released == Some(info.key);
-                    checks.ask(6, free, e, "a call without wait begins, and its slot was not released before")?;
+                    checks.ask(
+                        6,
+                        free,
+                        e,
+                        "a call without wait begins, and its slot was not released before",
+                    )?;
                 }
                 if promises(Property::Outside) {
-                    checks.ask(9, online || !foreign, e, "a call from another CPU begins while this CPU is offline")
+                    checks.ask(
+                        9,
+                        online || !foreign,
+                        e,
+                        "a call from another CPU begins while this CPU is offline",
+                    )
                 } else if promises(Property::Lost) {
                     checks.ask(9, !self.sealed, e, "a call begins after the last drain of a CPU that leaves")
                 } else {
@@ -83,7 +109,12 @@ impl Calls {
             What::DyingQueue { empty } => {
                 self.sealed = true;
                 if promises(Property::Lost) {
-                    checks.ask(10, empty, e, "the queue of the CPU that leaves is not empty after its last drain")
+                    checks.ask(
+                        10,
+                        empty,
+                        e,
+                        "the queue of the CPU that leaves is not empty after its last drain",
+                    )
                 } else {
                     Ok(())
                 }

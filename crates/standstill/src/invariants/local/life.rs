@@ -17,7 +17,13 @@ impl Life {
         Life { online: false, dead: false }
     }
 
-    pub(super) fn feed(&mut self, e: &Event, protocol: &Protocol, stopper_open: bool, checks: &mut Checks) -> Verdict {
+    pub(super) fn feed(
+        &mut self,
+        e: &Event,
+        protocol: &Protocol,
+        stopper_open: bool,
+        checks: &mut Checks,
+    ) -> Verdict {
         let dead = core::mem::replace(&mut self.dead, false);
         let fresh = matches!(e.what, What::CpuStarted { .. });
         if dead || fresh {

@@ -41,7 +41,13 @@ impl Stops {
         self.accepted = 0;
     }
 
-    pub(super) fn feed(&mut self, e: &Event, protocol: &Protocol, online: bool, checks: &mut Checks) -> Verdict {
+    pub(super) fn feed(
+        &mut self,
+        e: &Event,
+        protocol: &Protocol,
+        online: bool,
+        checks: &mut Checks,
+    ) -> Verdict {
         match e.what {
             What::StopperOpened => self.open = true,
             What::StopperClosed { .. } => self.open = false,
@@ -49,7 +55,12 @@ impl Stops {
             What::WorkTurnedAway(_) => self.accepted = self.accepted.saturating_sub(1),
             What::WorkBegin(key) => {
                 let inside = self.work.replace(key);
-                checks.ask(24, key.to == e.cpu, e, "a work runs on another CPU than the one it was queued for")?;
+                checks.ask(
+                    24,
+                    key.to == e.cpu,
+                    e,
+                    "a work runs on another CPU than the one it was queued for",
+                )?;
                 checks.ask(28, self.open, e, "a work begins on a stopper that is closed")?;
                 checks.ask(29, inside.is_none(), e, "a work begins inside another one")?;
             }
@@ -59,7 +70,12 @@ impl Stops {
             }
             What::StopBegin { leaving, .. } => {
                 self.accepted = 0;
-                checks.ask(43, leaving != Some(e.cpu), e, "the stop is controlled by the CPU that leaves in it")?;
+                checks.ask(
+                    43,
+                    leaving != Some(e.cpu),
+                    e,
+                    "the stop is controlled by the CPU that leaves in it",
+                )?;
             }
             What::StopPublished { expected, .. } => {
                 let accepted = core::mem::take(&mut self.accepted);
@@ -67,12 +83,20 @@ impl Stops {
                 let most = accepted + usize::from(!online);
                 checks.ask(19, expected <= most, e, "the stop waits for more CPUs than accepted its work")?;
             }
-            What::StageAck { epoch, stage, active } => return self.ack(e, protocol, epoch, stage, active, checks),
+            What::StageAck { epoch, stage, active } => {
+                return self.ack(e, protocol, epoch, stage, active, checks);
+            }
             What::IrqsClosed { epoch, stage, active, split } => {
                 let closed = self.closed.replace(epoch);
-                checks.ask(21, closed.is_none(), e, "interrupts are closed for a stop that had closed them already")?;
-                let two = protocol.stages() == Stages::Split;
-                checks.ask(20, split || !two, e, "one disable stage for all, in a protocol that has two")?;
+                checks.ask(
+                    21,
+                    closed.is_none(),
+                    e,
+                    "interrupts are closed for a stop that had closed them already",
+                )?;
+                // A pair has active CPUs only, and so nothing to split.
+                let two = split || active || protocol.stages() == Stages::Single;
+                checks.ask(20, two, e, "one disable stage for all, in a protocol that has two")?;
                 let own = if split && !active { Stage::DisableIrqInactive } else { Stage::DisableIrqActive };
                 checks.ask(20, stage == own, e, "interrupts are closed in the other CPUs' disable stage")?;
             }
@@ -109,11 +133,26 @@ impl Stops {
         };
         self.part = Some(Part { epoch, acked: stage, ran });
         if let Some(part) = before.filter(|part| part.epoch != epoch) {
-            checks.ask(27, part.epoch < epoch, e, "this CPU takes part in an older stop after a newer one")?;
+            checks.ask(
+                27,
+                part.epoch < epoch,
+                e,
+                "this CPU takes part in an older stop after a newer one",
+            )?;
             let closed = self.closed.take();
-            checks.ask(21, closed.is_none(), e, "a new stop begins and the interrupts of the last are still closed")?;
+            checks.ask(
+                21,
+                closed.is_none(),
+                e,
+                "a new stop begins and the interrupts of the last are still closed",
+            )?;
         }
-        checks.ask(18, follows(acked, stage, protocol), e, "a stage is acknowledged out of order, or twice")?;
+        checks.ask(
+            18,
+            follows(acked, stage, active, protocol),
+            e,
+            "a stage is acknowledged out of order, or twice",
+        )?;
         if stage == Stage::Run && active {
             checks.ask(16, ran, e, "an active CPU acknowledges RUN and did not run the function")?;
         }
@@ -122,18 +161,24 @@ impl Stops {
 
     pub(super) fn finish(&self, cpu: CpuId, checks: &mut Checks) -> Verdict {
         checks.ask_at_end(29, self.work.is_none(), cpu, "a work began and never ended")?;
-        checks.ask_at_end(21, self.closed.is_none(), cpu, "interrupts were closed for a stop and never restored")
+        checks.ask_at_end(
+            21,
+            self.closed.is_none(),
+            cpu,
+            "interrupts were closed for a stop and never restored",
+        )
     }
 }
 
 /// May a CPU whose last acknowledgement was `before` acknowledge `stage` next?
-fn follows(before: Stage, stage: Stage, protocol: &Protocol) -> bool {
+fn follows(before: Stage, stage: Stage, active: bool, protocol: &Protocol) -> bool {
+    let single = protocol.stages() == Stages::Single;
     match stage {
         Stage::Prepare => before == Stage::None,
-        Stage::DisableIrqInactive => before == Stage::Prepare && protocol.stages() != Stages::Single,
+        Stage::DisableIrqInactive => before == Stage::Prepare && !single,
+        // A pair has active CPUs only, and one disable stage.
         Stage::DisableIrqActive => {
-            before == Stage::DisableIrqInactive
-                || before == Stage::Prepare && protocol.stages() != Stages::Split
+            before == Stage::DisableIrqInactive || before == Stage::Prepare && (active || single)
         }
         Stage::Run => before == Stage::DisableIrqActive,
         // A pass has no stage but EXIT.

@@ -75,9 +75,14 @@ pub(super) fn feed<const SLOTS: usize>(
     let verdict = match e.what {
         What::CallReleased(_) => {
             (now.slot, now.taken) = (Slot::Free, Taken::Released);
-            checks
-                .ask(1, old.slot == Slot::Queued, e, "a slot is released that is not queued")
-                .and(checks.ask(6, !waits, e, "the slot of a sender that waits is released before its function ran"))
+            checks.ask(1, old.slot == Slot::Queued, e, "a slot is released that is not queued").and(
+                checks.ask(
+                    6,
+                    !waits,
+                    e,
+                    "the slot of a sender that waits is released before its function ran",
+                ),
+            )
         }
         What::CallBegin(..) => {
             let ready = if old.taken == Taken::Released { true } else { old.slot == Slot::Queued };
@@ -102,9 +107,12 @@ pub(super) fn feed<const SLOTS: usize>(
         _ => {
             now.slot = if waits { Slot::Lost } else { Slot::Free };
             let promised = protocol.promises().contains(&Property::Lost);
-            checks
-                .ask(1, old.slot == Slot::Queued, e, "a call is lost that is not queued")
-                .and(checks.ask(1, !promised, e, "an accepted call never ran: its CPU died with it"))
+            checks.ask(1, old.slot == Slot::Queued, e, "a call is lost that is not queued").and(checks.ask(
+                1,
+                !promised,
+                e,
+                "an accepted call never ran: its CPU died with it",
+            ))
         }
     };
     if now.slot == Slot::Free && now.taken == Taken::None {
@@ -124,7 +132,9 @@ pub(super) fn finish<const SLOTS: usize>(
     for (_, call) in calls.iter() {
         let at = Event { cpu: call.info.sender, what: What::CallQueued(call.info) };
         let (rule, detail) = match (call.slot, call.taken) {
-            (Slot::Ended | Slot::Lost, _) => (12, "the call has its fate, and the sender that waits did not go on"),
+            (Slot::Ended | Slot::Lost, _) => {
+                (12, "the call has its fate, and the sender that waits did not go on")
+            }
             (Slot::Queued, _) => (1, "an accepted call did not run"),
             (Slot::Free, _) => (1, "a call was taken from its slot and did not end"),
         };

@@ -83,9 +83,12 @@ impl Cpu {
                 checks.ask(32, !self.active, e, "a CPU leaves the online mask and is still active")?;
                 checks.ask(44, self.parked, e, "a CPU leaves and its bound threads are not parked")
             }
-            What::StopBegin { .. } => {
-                checks.ask(44, self.parked, e, "the stop of a CPU that leaves begins and its threads are not parked")
-            }
+            What::StopBegin { .. } => checks.ask(
+                44,
+                self.parked,
+                e,
+                "the stop of a CPU that leaves begins and its threads are not parked",
+            ),
             What::ThreadsParked { .. } => {
                 self.parked = true;
                 Ok(())
@@ -96,7 +99,12 @@ impl Cpu {
             }
             What::SyncMoved { to, .. } => {
                 let from = self.sync.replace(to);
-                checks.ask(49, from.is_none_or(|from| legal(from, to)), e, "the handshake takes a step that it has not")
+                checks.ask(
+                    49,
+                    from.is_none_or(|from| legal(from, to)),
+                    e,
+                    "the handshake takes a step that it has not",
+                )
             }
             What::CpuDies => {
                 self.died = true;
@@ -114,7 +122,8 @@ impl Cpu {
             What::DownEnd { ok: true, .. } => {
                 let target = self.operation.map(|op| op.target);
                 let verdict = walk::feed(self, e, checks);
-                let noted = checks.ask(53, !self.died, e, "a CPU is said to be down and nobody noted its death");
+                let noted =
+                    checks.ask(53, !self.died, e, "a CPU is said to be down and nobody noted its death");
                 verdict.and(noted).and(target.map_or(Ok(()), |target| self.fits(target, e, checks)))
             }
             _ => walk::feed(self, e, checks),
@@ -126,7 +135,12 @@ impl Cpu {
         let up = state >= StateId::AP_ONLINE;
         let whole = state == StateId::ACTIVE;
         checks.ask(52, self.online == up, e, "the online mask does not fit the state that was reached")?;
-        checks.ask(52, self.accepting == up, e, "whether the CPU accepts calls does not fit the state that was reached")?;
+        checks.ask(
+            52,
+            self.accepting == up,
+            e,
+            "whether the CPU accepts calls does not fit the state that was reached",
+        )?;
         checks.ask(52, self.active == whole, e, "the active mask does not fit the state that was reached")?;
         checks.ask(52, !whole || !self.parked, e, "a CPU is active and its threads are parked")
     }

@@ -90,7 +90,12 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
             // Outside of an operation, callbacks are being added or removed.
             let Some(op) = cpu.operation.as_mut() else { return Ok(()) };
             if state.section() == Some(Section::Prepare) {
-                checks.ask(36, e.cpu != who, e, "a PREPARE or DEAD callback runs on the CPU that it is for")?;
+                checks.ask(
+                    36,
+                    e.cpu != who,
+                    e,
+                    "a PREPARE or DEAD callback runs on the CPU that it is for",
+                )?;
             }
             op.enter(e, state, walk, checks)
         }
@@ -119,7 +124,12 @@ impl Operation {
         if rolls_back(walk) {
             if let (true, Some((at, forward))) = (turned, last) {
                 let allowed = outcome == Outcome::Ok || may_fail(at, forward);
-                checks.ask(39, allowed, e, "the walk turns around after a failure in a section that can't fail")?;
+                checks.ask(
+                    39,
+                    allowed,
+                    e,
+                    "the walk turns around after a failure in a section that can't fail",
+                )?;
             }
             checks.ask(37, !self.failed.has(state), e, "the rollback undoes the state that failed")?;
             if let (false, Some((at, _))) = (turned, last) {
@@ -134,13 +144,22 @@ impl Operation {
         }
     }
 
-    /// Has the forward walk been at `state` or beyond? It need not have run a callback there: a state may have one side only.
+    /// Did the forward walk get past `state`? It need not have run a callback there: a state may have one side only. If no callback
+    /// failed, something else did, and how far the walk got is not in the log.
     fn passed(&self, state: StateId) -> bool {
-        let reached = self.done.0 | self.failed.0;
-        if self.up { reached >> state.index() != 0 } else { reached << (127 - state.index()) != 0 }
+        let States(failed) = self.failed;
+        failed == 0
+            || if self.up { failed >> state.index() != 0 } else { failed << (127 - state.index()) != 0 }
     }
 
-    fn leave(&mut self, e: &Event, state: StateId, walk: Walk, outcome: Outcome, checks: &mut Checks) -> Verdict {
+    fn leave(
+        &mut self,
+        e: &Event,
+        state: StateId,
+        walk: Walk,
+        outcome: Outcome,
+        checks: &mut Checks,
+    ) -> Verdict {
         let inside = core::mem::replace(&mut self.inside, false);
         let entered = inside && self.last == Some((state, walk));
         self.outcome = outcome;

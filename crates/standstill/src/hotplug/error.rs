@@ -1,0 +1,162 @@
+//! Why a hotplug operation failed, and what is in the way.
+
+use core::fmt;
+
+use super::state::{Reason, Section, StateId};
+use crate::cpu::CpuId;
+use crate::platform::StartError;
+
+/// Why a hotplug operation did not do what was asked. Unless it says otherwise, the CPU is as it was before.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum HotplugError {
+    /// The machine has no CPU with this number.
+    NoSuchCpu(CpuId),
+    /// The CPU is not plugged in.
+    NotPresent(CpuId),
+    /// The CPU runs: take it offline before it is unplugged.
+    StillUp(CpuId),
+    /// Hotplug is disabled at the moment.
+    Disabled,
+    /// It is the last online CPU.
+    LastOnline(CpuId),
+    /// The caller holds the hotplug lock, or is a callback of another operation: it would wait for itself.
+    HeldByCaller,
+    /// A CPU can't rest in this state.
+    NotARestState(StateId),
+    /// The calling thread is bound to the CPU that is to leave.
+    BoundCaller(CpuId),
+    /// A callback refused; everything that was done has been undone, in reverse order.
+    Veto {
+        /// The CPU.
+        cpu: CpuId,
+        /// The state whose callback refused.
+        state: StateId,
+        /// Its name.
+        name: &'static str,
+        /// The callback's own words.
+        reason: Reason,
+    },
+    /// A callback refused, and so did the one that was to undo another: the CPU rests where that happened.
+    RollbackFailed {
+        /// The CPU.
+        cpu: CpuId,
+        /// The state whose callback refused to be undone.
+        state: StateId,
+        /// Its name.
+        name: &'static str,
+        /// Its words.
+        reason: Reason,
+        /// Why there was a rollback at all.
+        first: Reason,
+    },
+    /// This thread did not leave the CPU in time.
+    Occupied {
+        /// The CPU.
+        cpu: CpuId,
+        /// Who is left.
+        by: &'static str,
+    },
+    /// The CPU's interrupt lines have no other place.
+    Lines {
+        /// The CPU.
+        cpu: CpuId,
+        /// The port's words.
+        reason: Reason,
+    },
+    /// The start signal could not be sent.
+    Start {
+        /// The CPU.
+        cpu: CpuId,
+        /// The port's words.
+        error: StartError,
+    },
+    /// The started CPU did not answer in time. If it does so later, it dies.
+    NoAnswer(CpuId),
+    /// The CPU answered and then did not come online in time: it may be anywhere in its bring-up, so it is left alone. It can't be
+    /// started again.
+    Stuck(CpuId),
+    /// The CPU left the online mask, and was not seen dead in time. It can't be started again.
+    NotDead(CpuId),
+    /// Nothing can fail in this state.
+    CannotFail(StateId),
+    /// All slots of this section are taken.
+    Full(Section),
+    /// Nothing is installed in this state.
+    NotInstalled(StateId),
+}
+
+impl HotplugError {
+    /// May the same operation succeed later, without anybody changing the kernel?
+    #[must_use]
+    pub const fn is_retryable(&self) -> bool {
+        matches!(
+            self,
+            HotplugError::Disabled
+                | HotplugError::LastOnline(_)
+                | HotplugError::Veto { .. }
+                | HotplugError::Occupied { .. }
+                | HotplugError::Lines { .. }
+                | HotplugError::Start { .. }
+                | HotplugError::NoAnswer(_)
+                | HotplugError::Full(_)
+        )
+    }
+
+    /// The port's or the callback's own reason, if it was one of those.
+    #[must_use]
+    pub const fn reason(&self) -> Option<Reason> {
+        match self {
+            HotplugError::Veto { reason, .. }
+            | HotplugError::RollbackFailed { first: reason, .. }
+            | HotplugError::Lines { reason, .. } => Some(*reason),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for HotplugError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}"),
+            Self::NotPresent(cpu) => write!(f, "{cpu} is not plugged in"),
+            Self::StillUp(cpu) => write!(f, "{cpu} is not offline: take it down before it is unplugged"),
+            Self::Disabled => {
+                f.write_str("hotplug is disabled: try again when whoever disabled it enables it")
+            }
+            Self::LastOnline(cpu) => write!(f, "{cpu} is the last one online: bring up another CPU first"),
+            Self::HeldByCaller => f.write_str(
+                "the caller holds the hotplug lock or runs inside a callback: it would wait for itself",
+            ),
+            Self::NotARestState(state) => write!(f, "a CPU can't rest in state {state}"),
+            Self::BoundCaller(cpu) => {
+                write!(f, "the caller is bound to {cpu}: call from a thread that may move")
+            }
+            Self::Veto { cpu, state, name, reason } => {
+                write!(f, "{cpu}: {name} (state {state}) refused: {reason}; everything was undone")
+            }
+            Self::RollbackFailed { cpu, state, name, reason, first } => write!(
+                f,
+                "{cpu}: after a refusal ({first}), {name} (state {state}) refused to be undone: {reason}; the CPU rests there"
+            ),
+            Self::Occupied { cpu, by } => write!(f, "{cpu}: thread {by} did not leave it in time"),
+            Self::Lines { cpu, reason } => write!(f, "{cpu}: its interrupt lines can't move: {reason}"),
+            Self::Start { cpu, error } => write!(f, "{cpu} could not be started: {error}"),
+            Self::NoAnswer(cpu) => {
+                write!(f, "{cpu} was started and did not answer; if it does so late, it dies")
+            }
+            Self::Stuck(cpu) => {
+                write!(f, "{cpu} answered and did not come online in time: it can't be started again")
+            }
+            Self::NotDead(cpu) => {
+                write!(f, "{cpu} left and was not seen dead in time: it can't be started again")
+            }
+            Self::CannotFail(state) => write!(f, "nothing can fail in state {state}: no failure to inject"),
+            Self::Full(section) => {
+                write!(f, "all states of the section {section:?} are taken: remove one first")
+            }
+            Self::NotInstalled(state) => write!(f, "nothing is installed in state {state}"),
+        }
+    }
+}
+
+impl core::error::Error for HotplugError {}

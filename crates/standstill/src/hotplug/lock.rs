@@ -1,0 +1,230 @@
+//! The reader lock: many cheap readers, one writer at a time, nobody starved.
+//!
+//! A reader counts itself on its own CPU and then looks at the gate; a writer closes the gate and then adds up the counts. Between
+//! the two steps each has a fence, so at least one of them sees the other: either the reader finds the gate closed and backs
+//! out, or the writer finds the reader in its sum. Readers that find it closed wait in the gate word itself; when the writer goes, it
+//! lets all of them in at once (it adds them to `granted`, a counter like the CPUs'), so the next writer waits for them and
+//! they never lose against a row of writers; nor do writers lose against a stream of readers, who wait once the gate is closed.
+//!
+//! A reader may unlock on another CPU than it locked on: only the sum of all counters means something. The writer's sum is exact
+//! once the gate is closed: no reader that counted itself before can be missed (the fences), and nobody new stays.
+//!
+//! A thread that already holds the lock may lock it again, a waiting writer or not: its [`Task`] knows.
+
+use core::panic::Location;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use crate::context::Task;
+use crate::event::What;
+use crate::machine::Machine;
+use crate::platform::{Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
+use crate::stop::TicketLock;
+
+/// In the gate: a writer holds the lock, or waits for the readers to go.
+const CLOSED: usize = 1;
+/// In the gate: one reader that waits.
+const WAITING: usize = 2;
+/// In the gate: one writer that has gone. 31 bits for readers below it.
+const PHASE: usize = 1 << 32;
+
+fn waiting(gate: usize) -> usize {
+    (gate % PHASE) / WAITING
+}
+
+/// The lock, apart from the readers' counters, which each CPU has.
+pub(crate) struct HotplugLock<P: Memory> {
+    /// Writers take turns.
+    writers: TicketLock<P>,
+    gate: P::Word,
+    /// Readers that a writer let in when it went.
+    granted: P::Word,
+    /// Changes when a reader goes while the gate is closed: what the writer waits on.
+    poke: P::Word,
+}
+
+impl<P: Memory> HotplugLock<P> {
+    pub(crate) const fn new() -> Self {
+        HotplugLock {
+            writers: TicketLock::new(),
+            gate: P::Word::ZERO,
+            granted: P::Word::ZERO,
+            poke: P::Word::ZERO,
+        }
+    }
+}
+
+/// No CPU comes or goes while this lives. Leaking it blocks hotplug for ever, and nothing else.
+pub struct HotplugRead<'a, P: Platform, const N: usize, const W: usize> {
+    machine: &'a Machine<P, N, W>,
+    task: &'a mut Task,
+    locked: bool,
+}
+
+impl<P: Platform, const N: usize, const W: usize> HotplugRead<'_, P, N, W> {
+    /// The thread that holds the lock, for what takes a [`Task`].
+    pub const fn task(&mut self) -> &mut Task {
+        self.task
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Drop for HotplugRead<'_, P, N, W> {
+    fn drop(&mut self) {
+        if self.locked {
+            self.machine.read_unlock(self.task);
+        }
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// Keeps every CPU from coming or going. Cheap: a counter of the own CPU and a fence.
+    ///
+    /// Context: thread. May be nested, and used inside hotplug callbacks, where it is free.
+    #[doc(alias = "get_online_cpus")]
+    #[track_caller]
+    pub fn cpus_read_lock<'a>(&'a self, task: &'a mut Task) -> HotplugRead<'a, P, N, W> {
+        let locked = self.read_lock(task, Location::caller());
+        HotplugRead { machine: self, task, locked }
+    }
+
+    /// As [`cpus_read_lock`](Self::cpus_read_lock), if it can be had without waiting.
+    pub fn cpus_read_trylock<'a>(&'a self, task: &'a mut Task) -> Option<HotplugRead<'a, P, N, W>> {
+        if task.writer {
+            return Some(HotplugRead { machine: self, task, locked: false });
+        }
+        if task.readers == 0 && !self.count_reader() {
+            return None;
+        }
+        self.reader_is_in(task);
+        Some(HotplugRead { machine: self, task, locked: true })
+    }
+
+    /// Takes the lock for reading; false if the thread has it for writing and needs nothing.
+    pub(crate) fn read_lock(&self, task: &mut Task, from: &'static Location<'static>) -> bool {
+        if task.writer {
+            return false;
+        }
+        if task.readers == 0 {
+            while !self.count_reader() {
+                if self.wait_for_writer(from) {
+                    break;
+                }
+            }
+        }
+        self.reader_is_in(task);
+        true
+    }
+
+    fn reader_is_in(&self, task: &mut Task) {
+        task.readers += 1;
+        if task.readers == 1 {
+            self.emit(|| What::ReadLocked);
+        }
+    }
+
+    /// Counts a reader on this CPU, unless the gate is closed.
+    fn count_reader(&self) -> bool {
+        let pin = self.pinned();
+        let count = &self.cpu[pin.cpu().index()].hotplug.readers;
+        count.fetch_add(1, Relaxed);
+        // Against the writer's fence: it closed the gate and did not see the count, or the gate is seen closed here.
+        self.platform.fence();
+        // Acquire: pairs with the release of the writer that opened it.
+        if self.hotplug.lock.gate.load(Acquire) & CLOSED == 0 {
+            return true;
+        }
+        count.fetch_sub(1, Release);
+        drop(pin);
+        self.poke_writer();
+        false
+    }
+
+    /// Waits until the writer has gone; true if it let this reader in, false if it had gone before.
+    fn wait_for_writer(&self, from: &'static Location<'static>) -> bool {
+        let gate = &self.hotplug.lock.gate;
+        let mut seen = gate.load(Relaxed);
+        loop {
+            if seen & CLOSED == 0 {
+                return false;
+            }
+            match gate.compare_exchange(seen, seen + WAITING, Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        let site = Site { what: "cpus_read_lock: the hotplug operation to end", at: from };
+        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
+        // Acquire: pairs with the release of the writer that opened it.
+        self.platform.wait_until(gate, &wait, || (gate.load(Acquire) / PHASE != seen / PHASE).then_some(()));
+        true
+    }
+
+    pub(crate) fn read_unlock(&self, task: &mut Task) {
+        task.readers -= 1;
+        if task.readers > 0 {
+            return;
+        }
+        self.emit(|| What::ReadUnlocked);
+        let pin = self.pinned();
+        // Release: pairs with the acquire of the writer's sum.
+        self.cpu[pin.cpu().index()].hotplug.readers.fetch_sub(1, Release);
+        drop(pin);
+        // Against the writer's fence: it sees the count gone, or the gate is seen closed here and it is poked.
+        self.platform.fence();
+        if self.hotplug.lock.gate.load(Relaxed) & CLOSED != 0 {
+            self.poke_writer();
+        }
+    }
+
+    fn poke_writer(&self) {
+        self.hotplug.lock.poke.fetch_add(1, Release);
+        self.platform.notify(&raw const self.hotplug.lock.poke);
+    }
+
+    /// Keeps readers and other writers out. The caller does not hold the lock.
+    pub(crate) fn write_lock(&self, task: &mut Task, from: &'static Location<'static>) {
+        let lock = &self.hotplug.lock;
+        lock.writers.lock(self, WaitContext::Task, "hotplug: its turn", from);
+        lock.gate.fetch_or(CLOSED, Relaxed);
+        // Against the readers' fences, see there.
+        self.platform.fence();
+        let site = Site { what: "hotplug: the readers to go", at: from };
+        let stalled = |waited_ns| {
+            for (index, cpu) in self.cpu.iter().enumerate() {
+                if cpu.hotplug.readers.load(Relaxed) != 0 {
+                    self.report_stall(site, waited_ns, crate::CpuId::new(index));
+                }
+            }
+        };
+        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
+        self.platform.wait_until(&lock.poke, &wait, || (self.readers() == 0).then_some(()));
+        task.writer = true;
+        self.emit(|| What::WriteLocked);
+    }
+
+    fn readers(&self) -> usize {
+        // Acquire: pairs with the release of each reader that went.
+        let granted = self.hotplug.lock.granted.load(Acquire);
+        self.cpu.iter().fold(granted, |sum, cpu| sum.wrapping_add(cpu.hotplug.readers.load(Acquire)))
+    }
+
+    pub(crate) fn write_unlock(&self, task: &mut Task) {
+        let lock = &self.hotplug.lock;
+        task.writer = false;
+        self.emit(|| What::WriteUnlocked);
+        let mut seen = lock.gate.load(Relaxed);
+        let mut counted = 0;
+        loop {
+            // Before the gate opens, or the next writer could miss them.
+            lock.granted.fetch_add(waiting(seen) - counted, Relaxed);
+            counted = waiting(seen);
+            let open = (seen / PHASE).wrapping_add(1) * PHASE;
+            // Release: what the writer did is visible to those it lets in.
+            match lock.gate.compare_exchange(seen, open, Release, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.platform.notify(&raw const lock.gate);
+        lock.writers.unlock(&self.platform);
+    }
+}

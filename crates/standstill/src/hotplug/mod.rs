@@ -1,0 +1,255 @@
+//! CPU hotplug: the states of a CPU, and the way up and down.
+//!
+//! # Vocabulary
+//! The **control** CPU runs the thread that called [`cpu_up`](crate::Machine::cpu_up) or
+//! [`cpu_down`](crate::Machine::cpu_down). An **AP** is a CPU that is coming up, a **dying** CPU one that is going. A **walk** goes through the
+//! states one by one and calls their startup or teardown callbacks; a **veto** is a callback that refuses.
+//!
+//! # Down
+//! ```text
+//!   control                                       the CPU that goes
+//!   leave active, move threads off, one pass
+//!   of every stopper                              ONLINE callbacks down, on its hotplug thread
+//!   aim lines away, park its threads,
+//!   wait until only idle is left
+//!   stop-machine, it alone active ──────────────> RUN: (may still refuse: not idle, lines left)
+//!                                                      drain, leave online, DYING callbacks,
+//!                                                      queue empty, close the stopper
+//!   EXIT <──────────────────────────────────────  EXIT: dies, deaf
+//!   sees it dead, looks at its queue
+//!   DEAD callbacks
+//! ```
+//! # Up
+//! ```text
+//!   PREPARE callbacks
+//!   KICKED, start ──────────────────────────────> ALIVE (or GIVEN_UP was there first: it dies)
+//!   RELEASED ───────────────────────────────────> STARTING callbacks, queue empty, open the stopper,
+//!                                                      online bit, interrupts on
+//!   unpark its threads, lines back                ONLINE callbacks up, on its hotplug thread
+//!   active
+//! ```
+//! It is not the mirror of down: the stopper opens *before* the online bit is set and closes *after* it is cleared, as who sees
+//! the bit may queue a work.
+//!
+//! | file | what |
+//! |---|---|
+//! | `state.rs` | states, sections, callbacks |
+//! | `table.rs` | adding and removing callbacks, injecting failures |
+//! | `walk.rs` | calling them, and undoing them |
+//! | `thread.rs` | the hotplug thread of each CPU |
+//! | `down.rs`, `leave.rs` | the way down: control's side, and the dying CPU's |
+//! | `up.rs`, `arrive.rs` | the way up: control's side, and the AP's |
+//! | `lock.rs` | the reader lock |
+//! | `error.rs` | what can be in the way |
+
+mod arrive;
+mod down;
+mod error;
+mod leave;
+mod lock;
+mod state;
+mod table;
+mod thread;
+mod up;
+mod walk;
+
+use core::panic::Location;
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+
+use crate::context::Task;
+use crate::cpu::CpuId;
+use crate::event::{Sync, What};
+use crate::machine::Machine;
+use crate::platform::{DataCell, Memory, Platform, Word};
+use lock::HotplugLock;
+use table::Table;
+use thread::Mailbox;
+
+pub use error::HotplugError;
+pub use lock::HotplugRead;
+pub use state::{
+    Callbacks, DeadCallback, IrqOffCallback, ONLINE_SLOTS, PREPARE_SLOTS, Reason, STARTING_SLOTS, Section,
+    StateId, ThreadCallback,
+};
+
+/// Hotplug's part of the machine.
+pub(crate) struct Hotplug<P: Memory, const W: usize> {
+    lock: HotplugLock<P>,
+    /// Written with the lock held for writing, read by whoever works for that writer.
+    table: Table<P>,
+    /// How many times hotplug is disabled. Under the lock.
+    disabled: P::Word,
+}
+
+impl<P: Memory, const W: usize> Hotplug<P, W> {
+    pub(crate) const fn new() -> Self {
+        Hotplug { lock: HotplugLock::new(), table: Table::new(), disabled: P::Word::ZERO }
+    }
+}
+
+/// Hotplug's part of one CPU.
+pub(crate) struct HotplugCpu<P: Memory> {
+    /// Readers of the hotplug lock that locked here, less those that unlocked here.
+    readers: P::Word,
+    /// The last state that was reached completely.
+    state: P::Word,
+    /// (incarnation, [`Sync`]).
+    sync: P::Word,
+    /// The state whose next callback is not called but fails; 0: none.
+    inject: P::Word,
+    /// Why the CPU refused to leave, in RUN.
+    refusal: P::Cell<Reason>,
+    mailbox: Mailbox<P>,
+}
+
+impl<P: Memory> HotplugCpu<P> {
+    pub(crate) const fn new() -> Self {
+        HotplugCpu {
+            readers: P::Word::ZERO,
+            state: P::Word::ZERO,
+            sync: P::Word::ZERO,
+            inject: P::Word::ZERO,
+            refusal: P::Cell::EMPTY,
+            mailbox: Mailbox::new(),
+        }
+    }
+}
+
+/// (incarnation, step) in one word: a CPU that is late for one start can't be taken for the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct SyncWord {
+    incarnation: usize,
+    step: Sync,
+}
+
+impl SyncWord {
+    const fn pack(self) -> usize {
+        self.incarnation << 3 | self.step as usize
+    }
+
+    const fn unpack(word: usize) -> Self {
+        let step = match word & 7 {
+            0 => Sync::Dead,
+            1 => Sync::Kicked,
+            2 => Sync::Alive,
+            3 => Sync::Released,
+            4 => Sync::Online,
+            5 => Sync::Dying,
+            _ => Sync::GivenUp,
+        };
+        SyncWord { incarnation: word >> 3, step }
+    }
+}
+
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    /// The state that `cpu` rests in, or has reached last.
+    pub fn state(&self, cpu: CpuId) -> StateId {
+        self.cpu
+            .get(cpu.index())
+            .and_then(|cpu| StateId::from_index(cpu.hotplug.state.load(Acquire)))
+            .unwrap_or(StateId::OFFLINE)
+    }
+
+    pub(crate) fn boot_states(&self, me: CpuId) {
+        let mine = &self.cpu[me.index()].hotplug;
+        mine.state.store(StateId::ACTIVE.index(), Release);
+        for step in [Sync::Kicked, Sync::Alive, Sync::Released, Sync::Online] {
+            self.emit(|| What::SyncMoved { who: me, to: step });
+        }
+        mine.sync.store(SyncWord { incarnation: 1, step: Sync::Online }.pack(), Release);
+    }
+
+    fn set_state(&self, who: CpuId, state: StateId) {
+        self.cpu[who.index()].hotplug.state.store(state.index(), Release);
+    }
+
+    fn sync_of(&self, who: CpuId) -> SyncWord {
+        // Acquire: pairs with the release of each move.
+        SyncWord::unpack(self.cpu[who.index()].hotplug.sync.load(Acquire))
+    }
+
+    /// Moves the handshake, if it is still where the caller saw it.
+    fn move_sync(&self, who: CpuId, from: SyncWord, to: Sync) -> bool {
+        let word = &self.cpu[who.index()].hotplug.sync;
+        if word.load(Relaxed) != from.pack() {
+            return false;
+        }
+        self.emit(|| What::SyncMoved { who, to });
+        let to = SyncWord { step: to, ..from };
+        // Release: what the mover did before; acquire: what the other side did.
+        let moved = word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok();
+        self.platform.notify(&raw const *word);
+        moved
+    }
+
+    /// Hotplug operations fail with [`HotplugError::Disabled`] until [`hotplug_enable`](Self::hotplug_enable) was called as often. One that
+    /// runs ends first.
+    ///
+    /// # Errors
+    /// [`HotplugError::HeldByCaller`].
+    #[doc(alias = "cpu_hotplug_disable")]
+    #[track_caller]
+    pub fn hotplug_disable(&self, task: &mut Task) -> Result<(), HotplugError> {
+        self.with_write_lock(task, Location::caller(), |machine, _| {
+            machine.hotplug.disabled.fetch_add(1, Relaxed);
+            Ok(())
+        })
+    }
+
+    /// Undoes one [`hotplug_disable`](Self::hotplug_disable).
+    ///
+    /// # Errors
+    /// [`HotplugError::HeldByCaller`].
+    ///
+    /// # Panics
+    /// If it was not disabled.
+    #[doc(alias = "cpu_hotplug_enable")]
+    #[track_caller]
+    pub fn hotplug_enable(&self, task: &mut Task) -> Result<(), HotplugError> {
+        self.with_write_lock(task, Location::caller(), |machine, _| {
+            let was = machine.hotplug.disabled.load(Relaxed);
+            assert!(was > 0, "hotplug_enable without hotplug_disable");
+            machine.hotplug.disabled.store(was - 1, Relaxed);
+            Ok(())
+        })
+    }
+
+    /// A CPU was plugged in, or is about to be taken out.
+    ///
+    /// # Errors
+    /// [`NoSuchCpu`](HotplugError::NoSuchCpu): it is not possible. [`StillUp`](HotplugError::StillUp): it is not offline.
+    /// [`HeldByCaller`](HotplugError::HeldByCaller).
+    #[doc(alias = "set_cpu_present")]
+    #[track_caller]
+    pub fn set_present(&self, task: &mut Task, cpu: CpuId, present: bool) -> Result<(), HotplugError> {
+        self.with_write_lock(task, Location::caller(), |machine, _| {
+            if !machine.possible.contains(cpu) {
+                return Err(HotplugError::NoSuchCpu(cpu));
+            }
+            if present {
+                machine.present.insert(cpu);
+            } else if machine.state(cpu) == StateId::OFFLINE {
+                machine.present.remove(cpu);
+            } else {
+                return Err(HotplugError::StillUp(cpu));
+            }
+            Ok(())
+        })
+    }
+
+    /// Runs `f` with the lock held for writing.
+    fn with_write_lock<R>(
+        &self,
+        task: &mut Task,
+        from: &'static Location<'static>,
+        f: impl FnOnce(&Self, &mut Task) -> Result<R, HotplugError>,
+    ) -> Result<R, HotplugError> {
+        if task.writer || task.readers > 0 {
+            return Err(HotplugError::HeldByCaller);
+        }
+        self.write_lock(task, from);
+        let result = f(self, task);
+        self.write_unlock(task);
+        result
+    }
+}
