@@ -1,0 +1,251 @@
+//! What the command understands, and the one line that it says about everything else.
+
+use std::ffi::OsString;
+use std::time::Duration;
+
+use clap::error::{ContextKind, ErrorKind};
+use clap::{Parser, Subcommand};
+use standstill::Protocol;
+
+/// The largest machine that the command is built for.
+pub const MAX_CPUS: usize = 1024;
+/// The longest run: a week.
+const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
+
+/// CPU hotplug, stop-machine and cross-CPU calls for kernels: tortured on this computer's threads.
+#[derive(Parser, Debug)]
+#[command(name = "standstill", version, about, disable_help_subcommand = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Takes CPUs offline and online under a storm of calls, and accounts for each call
+    Torture(TortureArgs),
+    /// Lists the protocols by which a CPU can leave, and what each promises
+    Presets,
+}
+
+/// Options of `standstill torture`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct TortureArgs {
+    /// Where the machine runs: hosted (a CPU is a thread, an IPI is a signal)
+    #[arg(long, default_value = "hosted", value_parser = port)]
+    pub on: Port,
+
+    /// How many CPUs the machine has
+    #[arg(long, value_name = "N", default_value = "4", value_parser = cpus, allow_hyphen_values = true)]
+    pub cpus: usize,
+
+    /// For how long the workloads run
+    #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_hyphen_values = true)]
+    pub seconds: Duration,
+
+    /// How a CPU leaves; `standstill presets` lists the presets
+    #[arg(long, value_name = "PRESET", default_value = "standstill", value_parser = preset)]
+    pub protocol: Protocol,
+
+    /// Where all random choices come from [default: a new one each time; it is printed]
+    #[arg(long, value_name = "X", value_parser = seed, allow_hyphen_values = true)]
+    pub seed: Option<u64>,
+
+    /// Prints one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+
+    /// Reports a wait that is longer than this many seconds
+    #[arg(long, value_name = "S", default_value = "5", value_parser = seconds, allow_hyphen_values = true)]
+    pub stall_after: Duration,
+}
+
+/// Where the machine runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Port {
+    /// On this computer's threads.
+    Hosted,
+}
+
+impl Port {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Port::Hosted => "hosted",
+        }
+    }
+}
+
+fn port(text: &str) -> Result<Port, String> {
+    match text {
+        "hosted" => Ok(Port::Hosted),
+        _ => Err("there is no such port; this build has: hosted".into()),
+    }
+}
+
+fn cpus(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=MAX_CPUS).contains(&n) => Ok(n),
+        _ => Err(format!("a machine has 1 to {MAX_CPUS} CPUs")),
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<f64>() {
+        Ok(s) if s > 0.0 && s <= MAX_SECONDS => Ok(Duration::from_secs_f64(s)),
+        _ => Err(format!("a time is more than 0 and at most {MAX_SECONDS} seconds, e.g. 10 or 0.5")),
+    }
+}
+
+fn preset(text: &str) -> Result<Protocol, String> {
+    Protocol::by_name(text).ok_or_else(|| {
+        let names: Vec<_> = Protocol::ALL.iter().map(Protocol::name).collect();
+        format!("there is no such preset; the presets are: {}", names.join(", "))
+    })
+}
+
+fn seed(text: &str) -> Result<u64, String> {
+    let number = match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16),
+        None => text.parse(),
+    };
+    number.map_err(|_| "a seed is a whole number from 0 to 2^64 - 1, decimal or 0x and hexadecimal".into())
+}
+
+/// What to do with the command line.
+#[derive(Debug)]
+pub enum Parsed {
+    /// Run this.
+    Run(Cli),
+    /// Print this on standard output and succeed: help, version.
+    Print(String),
+    /// Print this one line on standard error and fail: the line says what is wrong and what is allowed.
+    Refuse(String),
+}
+
+/// Reads the command line.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
+    match Cli::try_parse_from(args) {
+        Ok(cli) => Parsed::Run(cli),
+        Err(error) => match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Parsed::Print(error.to_string()),
+            _ => Parsed::Refuse(one_line(&error)),
+        },
+    }
+}
+
+/// Clap says it in several lines; the first one and the list of what is allowed are what matters.
+fn one_line(error: &clap::Error) -> String {
+    let context = |kind| error.get(kind).map(ToString::to_string);
+    match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
+            "standstill: say what to do: torture, presets (see `standstill --help`)".into()
+        }
+        ErrorKind::InvalidSubcommand => {
+            let what = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            format!("standstill: there is no command '{what}'; the commands are: torture, presets")
+        }
+        ErrorKind::UnknownArgument => {
+            let what = context(ContextKind::InvalidArg).unwrap_or_default();
+            format!("standstill: there is no option '{what}'; `standstill torture --help` lists the options")
+        }
+        _ => {
+            let text = error.to_string();
+            let first = text.lines().next().unwrap_or_default();
+            format!("standstill: {}", first.strip_prefix("error: ").unwrap_or(first))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(args: &[&str]) -> Parsed {
+        parse(std::iter::once("standstill").chain(args.iter().copied()).map(OsString::from))
+    }
+
+    fn torture(args: &[&str]) -> TortureArgs {
+        let all: Vec<_> = std::iter::once("torture").chain(args.iter().copied()).collect();
+        match line(&all) {
+            Parsed::Run(Cli { command: Command::Torture(args) }) => args,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(args: &[&str]) -> String {
+        match line(args) {
+            Parsed::Refuse(line) => line,
+            other => panic!("{args:?} was accepted: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_defaults() {
+        let args = torture(&[]);
+        assert_eq!((args.cpus, args.seconds.as_secs(), args.seed, args.json), (4, 10, None, false));
+        assert_eq!(args.protocol, Protocol::STANDSTILL);
+        assert_eq!(args.on, Port::Hosted);
+    }
+
+    #[test]
+    fn everything_can_be_set() {
+        let args = torture(&[
+            "--on",
+            "hosted",
+            "--cpus",
+            "64",
+            "--seconds",
+            "0.5",
+            "--protocol",
+            "linux-3.14",
+            "--seed",
+            "0xff",
+            "--json",
+            "--stall-after",
+            "2",
+        ]);
+        assert_eq!((args.cpus, args.seconds, args.seed), (64, Duration::from_millis(500), Some(255)));
+        assert_eq!(args.protocol, Protocol::LINUX_3_14);
+        assert!(args.json);
+    }
+
+    #[test]
+    fn bad_input_gets_one_line_that_says_what_is_allowed() {
+        let cases: [(&[&str], &str); 16] = [
+            (&["torture", "--cpus", "0"], "1 to 1024"),
+            (&["torture", "--cpus", "1025"], "1 to 1024"),
+            (&["torture", "--cpus", "-4"], "1 to 1024"),
+            (&["torture", "--cpus", "many"], "1 to 1024"),
+            (&["torture", "--cpus"], "--cpus"),
+            (&["torture", "--seconds", "-3"], "more than 0"),
+            (&["torture", "--seconds", "0"], "more than 0"),
+            (&["torture", "--seconds", "NaN"], "more than 0"),
+            (&["torture", "--seconds", "1e99"], "at most 604800"),
+            (&["torture", "--protocol", "linux-9"], "linux-3.14, seed-v6, linux-6.12"),
+            (&["torture", "--on", "moon"], "hosted"),
+            (&["torture", "--seed", "-1"], "0 to 2^64"),
+            (&["torture", "--frobnicate"], "no option '--frobnicate'"),
+            (&["torture", "extra"], "extra"),
+            (&["dance"], "torture, presets"),
+            (&[], "torture, presets"),
+        ];
+        for (args, allowed) in cases {
+            let line = refusal(args);
+            assert!(line.contains(allowed), "{args:?}: {line}");
+            assert!(!line.contains('\n'), "{args:?}: {line}");
+            assert!(line.starts_with("standstill: "), "{args:?}: {line}");
+        }
+    }
+
+    #[test]
+    fn help_is_printed() {
+        assert!(matches!(line(&["torture", "--help"]), Parsed::Print(text) if text.contains("--protocol")));
+        assert!(
+            matches!(line(&["--version"]), Parsed::Print(text) if text.contains(env!("CARGO_PKG_VERSION")))
+        );
+    }
+}

@@ -1,0 +1,11 @@
+//! The `standstill` command, as a library, so that its tests and its readers can use its types: most of all
+//! [`json::TortureJson`].
+
+pub mod args;
+pub mod json;
+pub mod judge;
+pub mod progress;
+pub mod run;
+pub mod table;
+pub mod verdict;
+pub mod watch;

@@ -1,0 +1,311 @@
+//! `standstill torture`: a machine, the workloads on it, and a thread that watches both.
+//!
+//! | thread | does |
+//! |---|---|
+//! | main | boots the machine and waits for it |
+//! | one for each CPU, one for the devices | the machine, see `standstill_hosted` |
+//! | watcher | feeds the events to the rules, shows the progress, notices a machine that hangs |
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::thread::{self, available_parallelism};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use standstill::context::Task;
+use standstill::event::Event;
+use standstill::{CpuId, Machine};
+use standstill_hosted::{Config, Hosted};
+use standstill_torture::{Failure, Progress as Counts, Report, Settings, Torture};
+
+use crate::args::TortureArgs;
+use crate::json::{
+    CallsJson, FailureJson, Host, HotplugJson, OpsJson, ProtocolJson, RuleJson, StallJson, StopJson, TORTURE,
+    TortureJson,
+};
+use crate::judge::Judge;
+use crate::progress::Progress;
+use crate::table;
+use crate::verdict::Findings;
+use crate::watch::Watch;
+
+/// How often the progress is shown.
+const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// How many events are eaten between two looks at the clock.
+const BITE: usize = 4096;
+/// A machine on which nothing at all happens for so long hangs.
+const HANGS_AFTER: Duration = Duration::from_secs(60);
+
+/// Ctrl-C was pressed.
+static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+
+/// Runs the torture, prints its result and returns the exit code.
+#[must_use]
+pub fn torture(args: &TortureArgs) -> u8 {
+    // Without the handler, Ctrl-C ends the run without a table: no reason not to run.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, SeqCst) {
+            // The second time means it.
+            std::process::exit(130);
+        }
+    });
+    if args.cpus <= 64 { on_hosted::<64, 1>(args) } else { on_hosted::<1024, 16>(args) }
+}
+
+/// What the watcher needs of a torture, whatever its size.
+trait Watched: Sync {
+    fn progress(&self) -> Counts;
+    fn hold(&self, held: bool);
+    fn report(&self) -> Report;
+    fn observe(&self, event: &Event);
+}
+
+impl<const N: usize, const W: usize> Watched for Torture<Hosted, N, W> {
+    fn progress(&self) -> Counts {
+        Torture::progress(self)
+    }
+
+    fn hold(&self, held: bool) {
+        Torture::hold(self, held);
+    }
+
+    fn report(&self) -> Report {
+        Torture::report(self)
+    }
+
+    fn observe(&self, event: &Event) {
+        Torture::observe(self, event);
+    }
+}
+
+/// What the threads share.
+struct Run {
+    watch: Watch,
+    torture: OnceLock<&'static dyn Watched>,
+    /// The machine is off.
+    over: AtomicBool,
+    /// For how long the workloads ran.
+    ran_ns: AtomicU64,
+}
+
+fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
+    let run: &'static Run = Box::leak(Box::new(Run {
+        watch: Watch::new(),
+        torture: OnceLock::new(),
+        over: AtomicBool::new(false),
+        ran_ns: AtomicU64::new(0),
+    }));
+    let seed = args.seed.unwrap_or_else(seed_from_the_clock);
+    let watcher = {
+        let args = args.clone();
+        let name = thread::Builder::new().name("watcher".into());
+        // The rules of scope Pair are built on the stack on their way to the heap.
+        name.stack_size(64 << 20).spawn(move || watch(run, &args, seed)).expect("the OS refuses a thread")
+    };
+    let config =
+        Config { stall_after: args.stall_after, seed, observer: Some(&run.watch), ..Config::new(args.cpus) };
+    let length = args.seconds;
+    let settings = settings(args.cpus, seed);
+    standstill_hosted::run::<N, W, ()>(
+        config,
+        args.protocol,
+        move |machine: &'static Machine<Hosted, N, W>, task: &mut Task| {
+            let torture: &'static Torture<Hosted, N, W> =
+                Box::leak(Box::new(Torture::new(machine, settings)));
+            run.watch.set_hook(|event| torture.observe(event));
+            let _ = run.torture.set(torture);
+            let began = Instant::now();
+            torture.run(task, || began.elapsed() >= length || INTERRUPTED.load(Relaxed));
+            run.ran_ns.store(began.elapsed().as_nanos() as u64, Relaxed);
+        },
+    );
+    run.over.store(true, SeqCst);
+    watcher.join().expect("the watcher does not panic")
+}
+
+/// A new seed for each run. It is printed, so a run can be repeated as far as the choices go.
+fn seed_from_the_clock() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64)
+}
+
+/// With far more CPUs than cores, invokers rest between two operations: else a CPU that is waited for gets its turn only when all others
+/// had theirs, and nothing comes to an end.
+fn settings(cpus: usize, seed: u64) -> Settings {
+    let cores = available_parallelism().map_or(1, usize::from);
+    let rest_ns = if cpus > 4 * cores { cpus as u64 * 100_000 } else { 0 };
+    Settings { seed, rest_ns, ..Settings::default() }
+}
+
+/// The watcher: returns the exit code.
+fn watch(run: &'static Run, args: &TortureArgs, seed: u64) -> u8 {
+    let mut judge = Judge::new(args.cpus, args.protocol);
+    let mut progress = Progress::new(args.seconds);
+    let mut last_life = (Instant::now(), Counts::default());
+    let mut next_show = Instant::now() + SHOW_EVERY;
+    let mut hangs = false;
+    loop {
+        // Looked at before the last bite, so that nothing that was emitted before the end is left.
+        let over = run.over.load(SeqCst);
+        let mut eaten = 0;
+        while eaten < BITE || over {
+            let Some(event) = run.watch.next() else { break };
+            judge.eat(&event);
+            eaten += 1;
+        }
+        let Some(torture) = run.torture.get() else {
+            thread::sleep(Duration::from_millis(1));
+            continue;
+        };
+        torture.hold(run.watch.is_crowded());
+        if over {
+            break;
+        }
+        let now = Instant::now();
+        if now >= next_show {
+            next_show = now + SHOW_EVERY;
+            let counts = torture.progress();
+            progress.show(&counts, &judge.tally());
+            for stall in judge.new_stalls() {
+                progress.say(&stall.to_string());
+            }
+            if counts != last_life.1 {
+                last_life = (now, counts);
+            } else if now - last_life.0 > HANGS_AFTER {
+                hangs = true;
+                break;
+            }
+        }
+        if eaten < BITE {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+    progress.clear();
+    if !hangs {
+        judge.finish();
+    }
+    let exit = conclude(run, args, seed, &judge, hangs);
+    if hangs {
+        // The machine's threads can't be ended one by one any more.
+        std::process::exit(exit.into());
+    }
+    exit
+}
+
+/// Prints the result and returns the exit code.
+fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool) -> u8 {
+    let report = run.torture.get().expect("the watcher waits for it").report();
+    let tally = judge.tally();
+    let rules = rules(&report, judge);
+    let findings = Findings {
+        protocol: args.protocol,
+        tally: &tally,
+        report: &report,
+        rules_broken: judge.rules().iter().map(|(_, _, broken)| broken).sum(),
+        missed: run.watch.missed(),
+        cut_short: INTERRUPTED.load(Relaxed) || hangs,
+        hangs,
+    };
+    let verdict = findings.verdict();
+    let result = TortureJson {
+        schema: TORTURE.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        host: host(),
+        protocol: ProtocolJson::from(&args.protocol),
+        seed,
+        exit: verdict.exit(),
+        verdict,
+        port: args.on.name().into(),
+        cpus: args.cpus,
+        seconds: Duration::from_nanos(run.ran_ns.load(Relaxed)).as_secs_f64(),
+        calls: report.calls.iter().map(calls).collect(),
+        late: tally.late,
+        lost: tally.lost,
+        spurious: tally.spurious,
+        outside: tally.outside,
+        frozen: tally.frozen,
+        drained: tally.drained,
+        hotplug: HotplugJson {
+            down: ops(&report.down),
+            up: ops(&report.up),
+            first_veto: report.veto.map(|veto| veto.to_string()),
+        },
+        stop: StopJson { count: report.stops, aborted: report.aborted, frozen: report.frozen.into() },
+        rules,
+        stalls: tally.stalled,
+        first_stall: judge.stalls().first().map(|stall| StallJson {
+            cpu: stall.cpu.index(),
+            site: stall.site.to_string(),
+            waited_ns: stall.waited_ns,
+            missing: stall.missing.index(),
+            runs: stall.runs.what.into(),
+        }),
+        first_failure: first_failure(&report, judge),
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
+    } else {
+        println!("{}", table::render(&result, &findings.wrong()));
+    }
+    verdict.exit()
+}
+
+fn calls((form, calls): &(standstill::event::Form, standstill_torture::Calls)) -> CallsJson {
+    let standstill_torture::Calls { sent, ran, refused, busy, lost } = *calls;
+    CallsJson { form: form.name().into(), sent, ran, refused, busy, lost }
+}
+
+fn ops(ops: &standstill_torture::Ops) -> OpsJson {
+    OpsJson { tried: ops.tried, ok: ops.ok, latency: ops.latency.into() }
+}
+
+/// The rules on events by their numbers, and the torture's own by their names.
+fn rules(report: &Report, judge: &Judge) -> Vec<RuleJson> {
+    let on_events = judge.rules().into_iter().map(|(rule, checked, broken)| RuleJson {
+        id: format!("{} {}", rule.id, rule.name),
+        scope: rule.scope.name().into(),
+        checked,
+        broken,
+    });
+    let own = report.rules.iter().map(|rule| RuleJson {
+        id: rule.id.into(),
+        scope: "torture".into(),
+        checked: rule.checked,
+        broken: rule.broken,
+    });
+    on_events.chain(own).collect()
+}
+
+/// What the workloads noticed first; else the first rule on events; else the first property that did not hold.
+fn first_failure(report: &Report, judge: &Judge) -> Option<FailureJson> {
+    if let Some(Failure { rule, cpu, func, sender, t_ns }) = report.first_failure {
+        return Some(FailureJson {
+            rule: rule.into(),
+            cpu: cpu.index(),
+            func: func.map(table::short_name),
+            sender: sender.map(CpuId::index),
+            t_ns,
+        });
+    }
+    let violation = judge.first()?;
+    let call = violation.call();
+    Some(FailureJson {
+        rule: violation
+            .rule
+            .rule()
+            .map_or_else(|| violation.rule.to_string(), |rule| format!("{} {}", rule.id, rule.name)),
+        cpu: violation.cpu.index(),
+        func: call.map(|call| table::short_name(call.func)),
+        sender: call.map(|call| call.sender.index()),
+        t_ns: 0,
+    })
+}
+
+fn host() -> Host {
+    let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+    Host {
+        cpus: available_parallelism().map_or(1, usize::from),
+        model: model.map_or_else(|| std::env::consts::ARCH.into(), |(_, name)| name.trim().into()),
+        accel: "threads".into(),
+    }
+}

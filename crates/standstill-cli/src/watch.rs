@@ -1,0 +1,135 @@
+//! [`Watch`]: takes events from every context of the machine, and keeps them in order for [`Judge`](crate::judge::Judge).
+//!
+//! A monitor can't run where an event is emitted: a handler may interrupt the thread that is inside the monitor, on the same CPU.
+//! So the events go into one lock-free queue, which gives each its place in one atomic step, and a thread that is no CPU of
+//! the machine eats them in that order. A CPU's own events are in the order in which it emitted them; and as whatever others can react to
+//! is announced before they can, a cause has its place before its effect. That is what the rules of scopes Local and Pair need.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use crossbeam_queue::ArrayQueue;
+use standstill::event::Event;
+use standstill_hosted::Observer;
+
+/// How many events may wait for the judge.
+const ROOM: usize = 1 << 18;
+
+/// What is called for each event at once, on the CPU that emits it.
+type Hook = Box<dyn Fn(&Event) + Send + Sync>;
+
+/// Takes events.
+pub struct Watch {
+    events: ArrayQueue<Event>,
+    missed: AtomicU64,
+    crowded: AtomicBool,
+    hook: OnceLock<Hook>,
+}
+
+impl Watch {
+    /// With nothing in it.
+    #[must_use]
+    pub fn new() -> Self {
+        Watch {
+            events: ArrayQueue::new(ROOM),
+            missed: AtomicU64::new(0),
+            crowded: AtomicBool::new(false),
+            hook: OnceLock::new(),
+        }
+    }
+
+    /// From now on `hook` gets each event at once; the first one given is kept.
+    pub fn set_hook(&self, hook: impl Fn(&Event) + Send + Sync + 'static) {
+        let _ = self.hook.set(Box::new(hook));
+    }
+
+    /// The next event.
+    #[must_use]
+    pub fn next(&self) -> Option<Event> {
+        self.events.pop()
+    }
+
+    /// How many events found no room. If it is not 0, the rules did not see everything.
+    #[must_use]
+    pub fn missed(&self) -> u64 {
+        self.missed.load(Relaxed)
+    }
+
+    /// Is the judge so far behind that the senders should wait for it? With a gap between yes and no, so that the answer does not flutter.
+    #[must_use]
+    pub fn is_crowded(&self) -> bool {
+        let waiting = self.events.len();
+        if waiting > ROOM / 2 {
+            self.crowded.store(true, Relaxed);
+        } else if waiting < ROOM / 8 {
+            self.crowded.store(false, Relaxed);
+        }
+        self.crowded.load(Relaxed)
+    }
+}
+
+impl Default for Watch {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Observer for Watch {
+    fn event(&self, event: &Event) {
+        if let Some(hook) = self.hook.get() {
+            hook(event);
+        }
+        if self.events.push(*event).is_err() {
+            self.missed.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use standstill::CpuId;
+    use standstill::event::What;
+
+    use super::*;
+
+    const EVENT: Event = Event { cpu: CpuId::BOOT, what: What::StopperOpened };
+
+    #[test]
+    fn what_finds_no_room_is_counted() {
+        let watch = Watch::new();
+        for _ in 0..ROOM + 3 {
+            watch.event(&EVENT);
+        }
+        assert_eq!(watch.missed(), 3);
+        assert_eq!(watch.next(), Some(EVENT));
+    }
+
+    #[test]
+    fn crowded_stays_until_most_is_eaten() {
+        let watch = Watch::new();
+        assert!(!watch.is_crowded());
+        for _ in 0..=ROOM / 2 {
+            watch.event(&EVENT);
+        }
+        assert!(watch.is_crowded());
+        for _ in 0..ROOM / 4 {
+            let _ = watch.next();
+        }
+        assert!(watch.is_crowded(), "in the gap it stays as it was");
+        while watch.next().is_some() {}
+        assert!(!watch.is_crowded());
+    }
+
+    #[test]
+    fn the_hook_sees_each_event() {
+        let watch = Watch::new();
+        let count = std::sync::Arc::new(AtomicU64::new(0));
+        let seen = std::sync::Arc::clone(&count);
+        watch.set_hook(move |_| {
+            seen.fetch_add(1, Relaxed);
+        });
+        watch.event(&EVENT);
+        watch.event(&EVENT);
+        assert_eq!(count.load(Relaxed), 2);
+    }
+}

@@ -1,0 +1,259 @@
+//! The invokers: one thread for each CPU that sends calls in all forms to random targets.
+//!
+//! The forms without wait are sent from a pinned section, or from one with interrupts off, so that the sender is one CPU; the forms
+//! that wait are sent from a plain thread, which may be moved while it waits.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use standstill::context::{Context, IrqOff, Task};
+use standstill::event::Form;
+use standstill::{CallError, CpuId, CpuMask};
+
+use crate::ground::Ground;
+use crate::kit::{CsdSlot, Slot};
+use crate::record::Record;
+use crate::rng::Rng;
+use crate::rules::{Failure, Rule};
+use crate::shared::Core;
+
+/// How many records an invoker has for each of the forms without wait, async aside: so many may be under way.
+pub(crate) const DEPTH: usize = 8;
+
+/// What one invoker sends with.
+pub(crate) struct Invoker<
+    P: Ground,
+    const N: usize,
+    const W: usize,
+    S: 'static,
+    A: 'static,
+    M: 'static,
+    L: 'static,
+> {
+    pub(crate) core: &'static Core<P, N, W>,
+    pub(crate) index: usize,
+    pub(crate) rng: Rng,
+    pub(crate) single: &'static [Slot<W, S>],
+    pub(crate) asynchronous: &'static [CsdSlot<P, W, A>],
+    pub(crate) many: &'static [Slot<W, M>],
+    pub(crate) all: &'static [Slot<W, L>],
+    /// For the three forms that wait, in the order of [`Form::ALL`].
+    pub(crate) waiting: [&'static Record<W>; 3],
+}
+
+impl<P, const N: usize, const W: usize, S, A, M, L> Invoker<P, N, W, S, A, M, L>
+where
+    P: Ground,
+    S: Fn(&IrqOff<'_>) + Sync,
+    A: Fn(&IrqOff<'_>) + Sync,
+    M: Fn(&IrqOff<'_>) + Sync,
+    L: Fn(&IrqOff<'_>) + Sync,
+{
+    /// The thread.
+    pub(crate) fn run(&self, task: &mut Task) {
+        let mut done = [0_u64; Form::ALL.len()];
+        while !self.core.stopping() {
+            let Some(form) = self.core.settings.weights.most_behind(&done) else { break };
+            // At least one, so that a form whose slots are all busy does not keep the others from their turn.
+            done[form as usize] += self.send(form, task).max(1);
+            if self.rng.one_in(4096) {
+                self.core.ground().sleep_ns(task, 1_000_000);
+            } else {
+                self.core.rest(task, &self.rng);
+            }
+        }
+        self.core.thread_ends();
+    }
+
+    /// One operation of `form`; says how many calls it was.
+    fn send(&self, form: Form, task: &mut Task) -> u64 {
+        match form {
+            Form::Single => self.send_single(task),
+            Form::SingleWait => self.send_single_wait(task),
+            Form::Async => self.send_burst(task),
+            Form::Many => self.send_many(task),
+            Form::ManyWait => self.send_many_wait(task),
+            Form::All => self.send_all(task),
+            Form::AllWait => self.send_all_wait(task),
+        }
+    }
+
+    /// A free record of `slots`, starting at a random one.
+    fn free<'s, F>(&self, slots: &'s [Slot<W, F>]) -> Option<&'s Slot<W, F>> {
+        let start = self.rng.below(slots.len());
+        let (before, after) = slots.split_at(start);
+        after.iter().chain(before).find(|slot| self.core.settled(slot.record))
+    }
+
+    // ---- without wait
+
+    fn send_single(&self, task: &mut Task) -> u64 {
+        let core = self.core;
+        let Some(slot) = self.free(self.single) else { return 0 };
+        let to = core.any_cpu(&self.rng);
+        core.machine.pin(task, |pinned| {
+            core.post_one(slot.record, to, |to| core.machine.call_single_nowait(pinned, to, &slot.handler))
+        })
+    }
+
+    /// A burst of async calls to random targets: in one pinned section, or sometimes with interrupts off.
+    fn send_burst(&self, task: &mut Task) -> u64 {
+        if self.rng.one_in(16) {
+            self.core.machine.irq_off(task, |off| self.burst(off))
+        } else {
+            self.core.machine.pin(task, |pinned| self.burst(pinned))
+        }
+    }
+
+    fn burst(&self, ctx: &impl Context) -> u64 {
+        let core = self.core;
+        let mut sent = 0;
+        let victim = core.victim();
+        for CsdSlot { csd, slot } in self.asynchronous {
+            if !core.settled(slot.record) {
+                continue;
+            }
+            // Every other call goes to the CPU that is about to leave, if there is one: that is where the race is.
+            let to = victim.filter(|_| self.rng.one_in(2)).unwrap_or_else(|| core.any_cpu(&self.rng));
+            sent += core
+                .post_one(slot.record, to, |to| core.machine.call_single_async(ctx, to, csd, &slot.handler));
+        }
+        sent
+    }
+
+    fn send_many(&self, task: &mut Task) -> u64 {
+        let Some(slot) = self.free(self.many) else { return 0 };
+        let mask = self.random_mask();
+        let core = self.core;
+        core.machine.pin(task, |pinned| {
+            core.post_many(slot.record, &mask, true, || {
+                core.machine.call_many_async(pinned, &mask, &slot.handler)
+            })
+        })
+    }
+
+    fn send_all(&self, task: &mut Task) -> u64 {
+        let Some(slot) = self.free(self.all) else { return 0 };
+        let core = self.core;
+        let everybody = CpuMask::first_n(core.cpus);
+        core.machine.pin(task, |pinned| {
+            core.post_many(slot.record, &everybody, false, || {
+                core.machine.call_all_async(pinned, &slot.handler)
+            })
+        })
+    }
+
+    // ---- with wait
+
+    fn send_single_wait(&self, task: &mut Task) -> u64 {
+        let core = self.core;
+        let record = self.waiting[0];
+        let to = core.any_cpu(&self.rng);
+        let asked = CpuMask::of(to);
+        self.open(record, &asked);
+        let single_wait_handler = |_: &IrqOff<'_>| core.serve(record);
+        let result = match self.rng.below(4) {
+            // Pinned: the stopper has to wait for this call.
+            0 => core.machine.pin(task, |pinned| core.machine.call_single(pinned, to, &single_wait_handler)),
+            1 => core.machine.call_any(task, &asked, &single_wait_handler).map(drop),
+            _ => core.machine.call_single(task, to, &single_wait_handler),
+        };
+        let counts = core.form(Form::SingleWait);
+        counts.sent(1);
+        match result {
+            Ok(()) => record.accepted(&asked),
+            Err(CallError::Lost(_)) => counts.lost(1),
+            Err(_) => counts.refused(1),
+        }
+        self.close(record, &asked, result.is_ok());
+        1
+    }
+
+    fn send_many_wait(&self, task: &mut Task) -> u64 {
+        let core = self.core;
+        let record = self.waiting[1];
+        let mask = self.random_mask();
+        self.open(record, &mask);
+        let many_wait_handler = |_: &IrqOff<'_>| core.serve(record);
+        let mut asked = mask;
+        let result = match self.rng.below(4) {
+            0 => core.machine.on_each_cpu_mask(task, &mask, &many_wait_handler),
+            1 => {
+                let (mut once, mut twice) = (CpuMask::<W>::EMPTY, false);
+                let cond = |cpu: CpuId| {
+                    twice |= once.contains(cpu);
+                    once.insert(cpu);
+                    cpu.index() % 2 == 1
+                };
+                let result = core.machine.on_each_cpu_cond(task, &mask, cond, &many_wait_handler);
+                core.rules.check(Rule::RanSet, !twice, |rule| self.failure(rule, record));
+                asked = once.iter().filter(|cpu| cpu.index() % 2 == 1).collect();
+                result
+            }
+            _ => core.machine.call_many(task, &mask, &many_wait_handler),
+        };
+        self.settle_many(record, &asked, result)
+    }
+
+    fn send_all_wait(&self, task: &mut Task) -> u64 {
+        let core = self.core;
+        let record = self.waiting[2];
+        let everybody = CpuMask::first_n(core.cpus);
+        self.open(record, &everybody);
+        let all_wait_handler = |_: &IrqOff<'_>| core.serve(record);
+        let result = match self.rng.below(4) {
+            0 => core.machine.on_each_cpu(task, &all_wait_handler),
+            _ => core.machine.call_all(task, &all_wait_handler),
+        };
+        self.settle_many(record, &everybody, result)
+    }
+
+    fn settle_many(
+        &self,
+        record: &Record<W>,
+        asked: &CpuMask<W>,
+        result: Result<CpuMask<W>, CallError>,
+    ) -> u64 {
+        let counts = self.core.form(record.form);
+        let Ok(ran) = result else {
+            // A thread has its interrupts on, so the only error there is can't be.
+            self.fail(Rule::RanSet, record);
+            return 1;
+        };
+        counts.sent(ran.len() as u64);
+        record.accepted(&ran);
+        self.core.rules.check(Rule::RanSet, ran.is_subset(asked), |rule| self.failure(rule, record));
+        self.close(record, &ran, true);
+        ran.len() as u64
+    }
+
+    /// Opens the account of a call that waits: the stream is this thread's, wherever it runs.
+    fn open(&self, record: &Record<W>, asked: &CpuMask<W>) {
+        let order = self.core.next_in(record.stream, self.index);
+        record.begin(self.index, order, self.core.era(), asked);
+    }
+
+    /// Closes it: all that was said to have run is over, and nothing else ran.
+    fn close(&self, record: &Record<W>, ran: &CpuMask<W>, ok: bool) {
+        let core = self.core;
+        let expected = if ok { *ran } else { CpuMask::EMPTY };
+        core.rules
+            .check(Rule::RanSet, expected.is_subset(&record.ran.get()), |rule| self.failure(rule, record));
+        let wrote = record.out.load(Relaxed) == expected.len() as u64;
+        core.rules.check(Rule::MemoryOut, wrote, |rule| self.failure(rule, record));
+        core.check_settled(record);
+    }
+
+    fn fail(&self, rule: Rule, record: &Record<W>) {
+        self.core.rules.check(rule, false, |rule| self.failure(rule, record));
+    }
+
+    fn failure(&self, rule: &'static str, record: &Record<W>) -> Failure {
+        let here = CpuId::new(self.index);
+        Failure { func: Some(record.stream.func()), sender: Some(here), ..self.core.failure(rule, here) }
+    }
+
+    /// About half of the CPUs, offline ones included on purpose.
+    fn random_mask(&self) -> CpuMask<W> {
+        (0..self.core.cpus).map(CpuId::new).filter(|_| self.rng.one_in(2)).collect()
+    }
+}

@@ -1,0 +1,98 @@
+//! The thread that takes random CPUs down and up.
+
+use standstill::context::Task;
+use standstill::{CpuId, CpuMask};
+
+use crate::ground::Ground;
+use crate::rng::Rng;
+use crate::rules::{Failure, Rule};
+use crate::shared::Core;
+
+/// The thread that takes random CPUs down and up. There is one, so between its operations the masks stand still.
+pub(crate) struct OnOff<P: Ground, const N: usize, const W: usize> {
+    pub(crate) core: &'static Core<P, N, W>,
+    pub(crate) rng: Rng,
+}
+
+impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
+    /// The thread.
+    pub(crate) fn run(&self, task: &mut Task) {
+        while !self.core.stopping() {
+            self.pause(task);
+            self.operate(task);
+        }
+        self.core.thread_ends();
+    }
+
+    fn pause(&self, task: &mut Task) {
+        let mean = self.core.settings.onoff_pause_ns.max(1);
+        self.core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
+    }
+
+    /// One random operation. CPUs that are offline are brought back more often than others are taken, so that most are online
+    /// most of the time.
+    fn operate(&self, task: &mut Task) {
+        let online = self.core.machine.online().snapshot();
+        let offline = CpuMask::first_n(self.core.cpus).without(&online);
+        if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
+            self.core.bring_up(task, self.pick(&offline));
+        } else if online.len() > 1 {
+            self.core.take_down(task, self.pick(&online));
+        }
+    }
+
+    fn pick(&self, mask: &CpuMask<W>) -> CpuId {
+        let nth = self.rng.below(mask.len());
+        mask.iter().nth(nth).unwrap_or(CpuId::BOOT)
+    }
+}
+
+impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
+    /// Takes `cpu` down, having announced it to the senders.
+    pub(crate) fn take_down(&self, task: &mut Task, cpu: CpuId) -> bool {
+        self.announce(Some(cpu));
+        let began = self.ground().now_ns();
+        let result = self.machine.cpu_down(task, cpu);
+        let ns = self.ground().now_ns() - began;
+        self.announce(None);
+        self.down.record(result.is_ok(), ns);
+        if let Err(error) = result {
+            self.veto.set(error);
+        }
+        self.check_masks(cpu, !result.is_ok());
+        if result.is_ok() {
+            let here = self.ground().this_cpu();
+            self.rules.check(Rule::Moved, here != cpu, |rule| self.failure(rule, here));
+        }
+        result.is_ok()
+    }
+
+    /// Brings `cpu` up.
+    pub(crate) fn bring_up(&self, task: &mut Task, cpu: CpuId) -> bool {
+        let began = self.ground().now_ns();
+        let result = self.machine.cpu_up(task, cpu);
+        let ns = self.ground().now_ns() - began;
+        self.up.record(result.is_ok(), ns);
+        if let Err(error) = result {
+            self.veto.set(error);
+        }
+        if result.is_ok() {
+            self.came_up(cpu);
+        }
+        self.check_masks(cpu, result.is_ok());
+        result.is_ok()
+    }
+
+    /// After an operation on `cpu`: the masks are nested, and it is where it was told to go, or where it was.
+    fn check_masks(&self, cpu: CpuId, up: bool) {
+        let machine = self.machine;
+        let (active, online) = (machine.active().snapshot(), machine.online().snapshot());
+        let (present, possible) = (machine.present().snapshot(), machine.possible().snapshot());
+        let nested = active.is_subset(&online) && online.is_subset(&present) && present.is_subset(&possible);
+        let there = online.contains(cpu) == up && active.contains(cpu) == up;
+        self.rules.check(Rule::Masks, nested && there, |rule| Failure {
+            cpu,
+            ..self.failure(rule, self.ground().this_cpu())
+        });
+    }
+}

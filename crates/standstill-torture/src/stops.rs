@@ -1,0 +1,188 @@
+//! The thread that stops the machine for reasons of its own: stops, works and readers of the hotplug lock that race with CPUs that
+//! come and go.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use standstill::context::{Pinned, Stopped, Task};
+use standstill::stop::{Receipt, Receipts, StopError};
+use standstill::{CpuId, CpuMask};
+
+use crate::ground::Ground;
+use crate::record::SharedMask;
+use crate::rng::Rng;
+use crate::rules::Rule;
+use crate::shared::Core;
+
+/// What a stop's function returns on `cpu`, so that a receipt can't be another CPU's.
+fn value_of(cpu: CpuId) -> i32 {
+    cpu.index() as i32 + 1
+}
+
+/// The thread that stops the machine.
+pub(crate) struct Stops<P: Ground, const N: usize, const W: usize> {
+    pub(crate) core: &'static Core<P, N, W>,
+    pub(crate) rng: Rng,
+}
+
+/// Where a stop's function ran, and whether it ran twice anywhere.
+struct Log<const W: usize> {
+    ran: SharedMask<W>,
+    twice: SharedMask<W>,
+}
+
+impl<const W: usize> Log<W> {
+    fn new() -> Self {
+        Log { ran: SharedMask::new(), twice: SharedMask::new() }
+    }
+
+    fn enter(&self, cpu: CpuId) {
+        if !self.ran.insert(cpu) {
+            self.twice.insert(cpu);
+        }
+    }
+
+    fn once_on(&self, expected: &CpuMask<W>) -> bool {
+        self.ran.get() == *expected && self.twice.get().is_empty()
+    }
+}
+
+impl<P: Ground, const N: usize, const W: usize> Stops<P, N, W> {
+    /// The thread.
+    pub(crate) fn run(&self, task: &mut Task) {
+        let core = self.core;
+        while !core.stopping() {
+            let mean = core.settings.stop_pause_ns.max(1);
+            core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
+            match self.rng.below(8) {
+                0 => self.stop_machine(task, None),
+                1 => self.stop_machine(task, Some(self.random_mask())),
+                2 => self.stop_in_time(task),
+                3 => self.stop_two(task),
+                4 => self.read_locked(task),
+                5 => core.machine.quiesce(task),
+                _ => self.stop_one(task),
+            }
+        }
+        core.thread_ends();
+    }
+
+    fn random_mask(&self) -> CpuMask<W> {
+        (0..self.core.cpus).map(CpuId::new).filter(|_| self.rng.one_in(2)).collect()
+    }
+
+    fn two_cpus(&self) -> (CpuId, CpuId) {
+        (self.core.any_cpu(&self.rng), self.core.any_cpu(&self.rng))
+    }
+
+    /// A stop's function that runs on one CPU says so, and no handler may run anywhere until it is over.
+    fn alone(&self, log: &Log<W>, me: CpuId) -> i32 {
+        let core = self.core;
+        core.alone.store(me.index() + 1, Relaxed);
+        log.enter(me);
+        core.busy_ns(core.dice(me).below(5_000) as u64);
+        core.alone.store(0, Relaxed);
+        value_of(me)
+    }
+
+    fn stop_machine(&self, task: &mut Task, active: Option<CpuMask<W>>) {
+        let log = Log::<W>::new();
+        let result = match active {
+            None => self
+                .core
+                .machine
+                .stop_machine(task, None, &|_: &Stopped<'_>| self.alone(&log, self.core.ground().this_cpu())),
+            Some(active) => self.core.machine.stop_machine(task, Some(&active), &|_: &Stopped<'_>| {
+                let me = self.core.ground().this_cpu();
+                log.enter(me);
+                value_of(me)
+            }),
+        };
+        self.judge(&log, active, result);
+    }
+
+    /// With a deadline that is sometimes too near.
+    fn stop_in_time(&self, task: &mut Task) {
+        let log = Log::<W>::new();
+        let deadline = self.core.ground().deadline_in(self.rng.below(2_000_000) as u64);
+        let f = |_: &Stopped<'_>| self.alone(&log, self.core.ground().this_cpu());
+        let result = self.core.machine.stop_machine_deadline(task, None, deadline, &f);
+        self.judge(&log, None, result);
+    }
+
+    fn stop_two(&self, task: &mut Task) {
+        let (a, b) = self.two_cpus();
+        let log = Log::<W>::new();
+        let result = self.core.machine.stop_two_cpus(task, a, b, &|_: &Stopped<'_>| {
+            let me = self.core.ground().this_cpu();
+            log.enter(me);
+            value_of(me)
+        });
+        self.judge(&log, Some([a, b].into_iter().collect()), result);
+    }
+
+    /// The function ran where the receipts say, once, and nowhere else; an error means that it ran nowhere.
+    fn judge(
+        &self,
+        log: &Log<W>,
+        active: Option<CpuMask<W>>,
+        result: Result<Receipts<'_, P, N, W>, StopError<W>>,
+    ) {
+        let core = self.core;
+        let holds = match &result {
+            Ok(receipts) => {
+                let named: CpuMask<W> = receipts
+                    .iter()
+                    .filter(|(_, r)| matches!(r, Receipt::Ran(_)))
+                    .map(|(cpu, _)| cpu)
+                    .collect();
+                let values = named.iter().all(|cpu| receipts.of(cpu) == Receipt::Ran(value_of(cpu)));
+                let asked = match active {
+                    Some(active) => named.is_subset(&active),
+                    None => named.len() == 1,
+                };
+                log.once_on(&named) && values && asked && !named.is_empty()
+            }
+            Err(_) => log.once_on(&CpuMask::EMPTY),
+        };
+        core.stops.fetch_add(1, Relaxed);
+        if matches!(result, Err(StopError::Deadline { .. })) {
+            core.aborted.fetch_add(1, Relaxed);
+        }
+        drop(result);
+        core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, core.ground().this_cpu()));
+    }
+
+    /// A work for the stopper of a random CPU, which may be offline or about to leave.
+    fn stop_one(&self, task: &mut Task) {
+        let core = self.core;
+        let to = core.any_cpu(&self.rng);
+        let log = Log::<W>::new();
+        let result = core.machine.stop_one_cpu(task, to, &|_: &mut Pinned<'_>| {
+            let me = core.ground().this_cpu();
+            log.enter(me);
+            value_of(me)
+        });
+        let holds = match result {
+            Ok(value) => value == value_of(to) && log.once_on(&CpuMask::of(to)),
+            Err(_) => log.once_on(&CpuMask::EMPTY),
+        };
+        core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
+    }
+
+    /// While the hotplug lock is held for reading, nobody comes or goes; a reader may stop the machine, too.
+    fn read_locked(&self, task: &mut Task) {
+        let core = self.core;
+        let log = Log::<W>::new();
+        let mut guard = core.machine.cpus_read_lock(task);
+        let before = core.machine.online().snapshot();
+        core.busy_ns(self.rng.below(100_000) as u64);
+        let result = core.machine.stop_machine_cpuslocked(&mut guard, None, &|_: &Stopped<'_>| {
+            self.alone(&log, core.ground().this_cpu())
+        });
+        self.judge(&log, None, result);
+        let after = core.machine.online().snapshot();
+        core.rules
+            .check(Rule::ReadLock, before == after, |rule| core.failure(rule, core.ground().this_cpu()));
+        drop(guard);
+    }
+}

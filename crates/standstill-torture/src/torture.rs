@@ -1,0 +1,247 @@
+//! [`Torture`]: the workloads, put together, run, and ended with balanced books.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+
+use standstill::context::{IrqOff, Task};
+use standstill::event::{Event, Form, What};
+use standstill::hotplug::HotplugError;
+use standstill::{CpuId, CpuMask, Machine};
+
+use crate::device::{self, Device};
+use crate::ground::{Body, Ground, LineHandler};
+use crate::invoke::{self, Invoker};
+use crate::kit::{self, Records};
+use crate::onoff::OnOff;
+use crate::record::{Record, Stream};
+use crate::report::{Progress, Report, RuleCount};
+use crate::rng::Rng;
+use crate::rules::{Failure, Rule};
+use crate::settings::Settings;
+use crate::shared::Core;
+use crate::stops::Stops;
+
+/// How often the torture looks whether it is over, in nanoseconds.
+const LOOK_NS: u64 = 5_000_000;
+/// How many times an operation of the final part is tried.
+const TRIES: usize = 100;
+
+/// A torture of one machine. Built once, run once; everything that it needs is allocated when it is built, and lives for ever, as
+/// handlers may point to it for as long as the machine runs.
+pub struct Torture<P: Ground, const N: usize, const W: usize = 1> {
+    core: &'static Core<P, N, W>,
+    /// One for each CPU.
+    invokers: Vec<&'static Body>,
+    others: [(&'static str, &'static Body); 2],
+    handler: &'static LineHandler,
+    records: Records<W>,
+}
+
+impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
+    /// Prepares the torture of `machine`, which is booted, and allocates all that it will need.
+    #[must_use]
+    pub fn new(machine: &'static Machine<P, N, W>, settings: Settings) -> Self {
+        let core: &'static Core<P, N, W> = Box::leak(Box::new(Core::new(machine, settings)));
+        let mut records = Records::new();
+        let invokers = (0..core.cpus).map(|index| invoker(core, index, &mut records)).collect();
+        let onoff = OnOff { core, rng: Rng::new(settings.seed, 2 << 32) };
+        let stops = Stops { core, rng: Rng::new(settings.seed, 3 << 32) };
+        let others: [(&'static str, &'static Body); 2] = [
+            ("torture: on/off", Box::leak(Box::new(move |task: &mut Task| onoff.run(task)))),
+            ("torture: stops", Box::leak(Box::new(move |task: &mut Task| stops.run(task)))),
+        ];
+        let handler = device_handler(core, &mut records);
+        Torture { core, invokers, others, handler, records }
+    }
+
+    /// Runs the torture until `until` says so, ends the workloads, brings all CPUs online and closes the books.
+    pub fn run(&self, task: &mut Task, until: impl Fn() -> bool) {
+        let ground = self.core.ground();
+        self.all_online(task);
+        for (cpu, body) in self.invokers.iter().enumerate() {
+            self.spawn("torture: invoker", CpuId::new(cpu), *body);
+        }
+        for (name, body) in self.others {
+            self.spawn(name, CpuId::BOOT, body);
+        }
+        ground.start_devices(self.handler);
+        while !until() {
+            ground.sleep_ns(task, LOOK_NS);
+        }
+        self.core.stop();
+        while !self.core.all_ended() {
+            ground.sleep_ns(task, LOOK_NS);
+        }
+        let (raised, handled) = ground.stop_devices(task);
+        self.check(Rule::Lines, raised == handled);
+        let online = self.all_online(task);
+        self.check(Rule::Final, online);
+        self.flush(task);
+        self.close_books();
+    }
+
+    fn spawn(&self, name: &'static str, home: CpuId, body: &'static Body) {
+        self.core.thread_starts();
+        self.core.ground().spawn(name, home, body);
+    }
+
+    /// Brings each CPU up that is not; says whether all are.
+    fn all_online(&self, task: &mut Task) -> bool {
+        let machine = self.core.machine;
+        for cpu in (0..self.core.cpus).map(CpuId::new) {
+            for _ in 0..TRIES {
+                if machine.online().contains(cpu) || self.core.bring_up(task, cpu) {
+                    break;
+                }
+                self.core.ground().sleep_ns(task, LOOK_NS);
+            }
+        }
+        CpuMask::first_n(self.core.cpus).is_subset(&machine.online().snapshot())
+    }
+
+    /// Nothing is sent any more. A call that waits is behind all that is in its target's queue, and a second one behind what that
+    /// was still running: after both, everything that was queued has run.
+    fn flush(&self, task: &mut Task) {
+        let machine = self.core.machine;
+        for _ in 0..2 {
+            for cpu in &machine.online().snapshot() {
+                // A refusal is no surprise to anybody: the books tell what is missing.
+                let _ = machine.call_single(task, cpu, &|_: &IrqOff<'_>| ());
+            }
+        }
+    }
+
+    /// What has not run by now never will.
+    fn close_books(&self) {
+        for record in &self.records {
+            if !record.is_idle() {
+                self.core.write_off(record);
+            }
+            self.core.check_settled(record);
+        }
+        for form in Form::ALL {
+            self.check(Rule::Books, self.core.form(form).get().balanced());
+        }
+    }
+
+    fn check(&self, rule: Rule, holds: bool) {
+        self.core.rules.check(rule, holds, |rule| self.core.failure(rule, CpuId::BOOT));
+    }
+
+    // ---- what is seen from outside
+
+    /// For the port's listener: reads from the library's events how long CPUs are frozen, and remembers the first thing that
+    /// went wrong if a property broke. Callable in every context.
+    pub fn observe(&self, event: &Event) {
+        let core = self.core;
+        let call = |rule, info: standstill::event::CallInfo| {
+            core.rules.note_first(Failure {
+                func: Some(info.func),
+                sender: Some(info.sender),
+                ..core.failure(rule, info.key.to)
+            });
+        };
+        match event.what {
+            What::IrqsClosed { .. } => core.frozen.closed(event.cpu, core.ground().now_ns()),
+            What::IrqsRestored { .. } => core.frozen.restored(event.cpu, core.ground().now_ns()),
+            What::CpuStarted { .. } => core.frozen.started(event.cpu),
+            What::CallLate(info) => call("late", info),
+            What::CallLost(info) => call("lost", info),
+            _ => {}
+        }
+    }
+
+    /// Keeps the invokers from sending, or lets them go on: for a listener that is behind with the events. Devices, hotplug and stops
+    /// go on meanwhile.
+    pub fn hold(&self, held: bool) {
+        self.core.hold(held);
+    }
+
+    /// The first failure, if somebody else finds it: a rule on events.
+    pub fn note_failure(&self, rule: &'static str, cpu: CpuId) {
+        self.core.rules.note_first(self.core.failure(rule, cpu));
+    }
+
+    /// A few counts, while it runs.
+    #[must_use]
+    pub fn progress(&self) -> Progress {
+        let calls = self.core.forms.iter().map(|form| form.get());
+        let (mut sent, mut ran, mut refused) = (0, 0, 0);
+        for form in calls {
+            sent += form.sent;
+            ran += form.ran;
+            refused += form.refused;
+        }
+        Progress {
+            sent,
+            ran,
+            refused,
+            down: self.core.down.ok(),
+            up: self.core.up.ok(),
+            online: self.core.machine.online().snapshot().len(),
+        }
+    }
+
+    /// Everything, when [`run`](Self::run) has returned.
+    #[must_use]
+    pub fn report(&self) -> Report {
+        let core = self.core;
+        Report {
+            cpus: core.cpus,
+            calls: Form::ALL.map(|form| (form, core.form(form).get())),
+            down: core.down.get(),
+            up: core.up.get(),
+            veto: self.veto(),
+            stops: core.stops.load(core::sync::atomic::Ordering::Relaxed),
+            aborted: core.aborted.load(core::sync::atomic::Ordering::Relaxed),
+            frozen: core.frozen.dist(),
+            rules: Rule::ALL.map(|rule| {
+                let (checked, broken) = core.rules.counts(rule);
+                RuleCount { id: rule.id(), checked, broken }
+            }),
+            first_failure: core.rules.first(),
+        }
+    }
+
+    fn veto(&self) -> Option<HotplugError> {
+        self.core.veto.get().copied()
+    }
+}
+
+fn invoker<P: Ground, const N: usize, const W: usize>(
+    core: &'static Core<P, N, W>,
+    index: usize,
+    records: &mut Records<W>,
+) -> &'static Body {
+    let invoker = Invoker {
+        core,
+        index,
+        rng: Rng::new(core.settings.seed, index as u64),
+        single: kit::slots(invoke::DEPTH, Stream::Form(Form::Single), records, |record| {
+            kit::single_handler(core, record)
+        }),
+        asynchronous: kit::csd_slots(core.settings.burst, Stream::Form(Form::Async), records, |record| {
+            kit::async_handler(core, record)
+        }),
+        many: kit::slots(invoke::DEPTH, Stream::Form(Form::Many), records, |record| {
+            kit::many_handler(core, record)
+        }),
+        all: kit::slots(invoke::DEPTH, Stream::Form(Form::All), records, |record| {
+            kit::all_handler(core, record)
+        }),
+        waiting: [Form::SingleWait, Form::ManyWait, Form::AllWait]
+            .map(|form| -> &'static Record<W> { kit::record(Stream::Form(form), records) }),
+    };
+    Box::leak(Box::new(move |task: &mut Task| invoker.run(task)))
+}
+
+fn device_handler<P: Ground, const N: usize, const W: usize>(
+    core: &'static Core<P, N, W>,
+    records: &mut Records<W>,
+) -> &'static LineHandler {
+    let slots = kit::csd_slots(core.cpus * device::DEPTH, Stream::Device, records, |record| {
+        kit::device_handler(core, record)
+    });
+    let device = Device { core, slots };
+    Box::leak(Box::new(move |line: usize, off: &IrqOff<'_>| device.handle(line, off)))
+}

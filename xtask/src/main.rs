@@ -1,0 +1,48 @@
+//! Set-up and tests of this repository: `cargo xtask setup`, `cargo xtask test`.
+//!
+//! | file | what |
+//! |---|---|
+//! | `run.rs` | commands, and steps with their outcome |
+//! | `tools.rs` | what this machine has, and how to install what it lacks |
+//! | `steps.rs` | what is tested |
+
+mod run;
+mod steps;
+mod tools;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use run::Steps;
+
+#[derive(Parser)]
+#[command(name = "cargo xtask", about = "Set-up and tests of Standstill")]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Installs what the tests need and this machine lacks
+    Setup,
+    /// Installs what is missing, then tests everything
+    Test {
+        /// Leaves out Miri and aarch64, and tortures for a moment only
+        #[arg(long)]
+        quick: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let mut steps = Steps::default();
+    match Cli::parse().command {
+        Command::Setup => tools::setup(&mut steps, false),
+        Command::Test { quick } => {
+            tools::setup(&mut steps, quick);
+            steps::all(&mut steps, quick);
+        }
+    }
+    if steps.summary() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

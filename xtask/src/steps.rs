@@ -1,0 +1,186 @@
+//! What is tested.
+
+use std::fs;
+
+use crate::run::{
+    Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir,
+};
+use crate::tools::{self, AARCH64, AARCH64_LIBS, AARCH64_LINKER, AARCH64_QEMU, BARE};
+
+/// What exit code a short torture of a preset has to end with.
+enum Expect {
+    /// Every promise is kept, and no call is late or lost.
+    Pass,
+    /// The race shows.
+    Fail,
+    /// Either: the preset promises too little for a short run to be sure.
+    Any,
+}
+
+/// The presets, with what a short torture of each has to show.
+const PRESETS: [(&str, Expect); 7] = [
+    ("standstill", Expect::Pass),
+    ("single-deaf", Expect::Pass),
+    ("refuse", Expect::Pass),
+    ("linux-6.12", Expect::Pass),
+    ("linux-3.14", Expect::Fail),
+    ("seed-v6", Expect::Any),
+    ("no-stop", Expect::Any),
+];
+
+/// Runs all steps.
+pub(crate) fn all(steps: &mut Steps, quick: bool) {
+    steps.run("formatting", || quiet(&mut cargo(&["fmt", "--all", "--check"])));
+    steps.run("clippy: everything, warnings are errors", || {
+        let all = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
+        quiet(&mut cargo(&all))
+    });
+    steps.run("clippy: the library as kernels build it", || {
+        quiet(&mut cargo(&["clippy", "-p", "standstill", "--all-targets", "--", "-D", "warnings"]))
+    });
+    steps.run("unit, doc and UI tests", || tests(&["test", "--workspace", "--all-features"]));
+    steps.run("unit tests of the library as kernels build it", || {
+        tests(&["test", "-p", "standstill", "--lib"])
+    });
+    steps.run("documentation, warnings are errors", || {
+        quiet(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
+    });
+    steps.run("build without std", || {
+        quiet(&mut tools::bare_cargo(&["build", "-p", "standstill", "--target", BARE])?)
+    });
+    steps.run("kernels get no study preset", no_study);
+    steps.run("the library has no dependencies", no_dependencies);
+    if !quick {
+        steps.run("Miri: what needs no signals", miri);
+    }
+    tortures(steps, quick);
+    if !quick {
+        steps.run("aarch64: build, and torture under QEMU", aarch64);
+    }
+}
+
+fn quiet(command: &mut std::process::Command) -> Outcome {
+    succeed(command).map(|_| String::new())
+}
+
+/// Runs tests and says how many there were.
+fn tests(args: &[&str]) -> Outcome {
+    let out = succeed(&mut cargo(args))?;
+    Ok(format!("{} tests", count_tests(&out.stdout)))
+}
+
+/// Adds up the lines that `cargo test` ends each program with.
+fn count_tests(stdout: &str) -> usize {
+    let passed = stdout.lines().filter_map(|line| line.strip_prefix("test result: ok. "));
+    passed.filter_map(|line| line.split(' ').next()?.parse::<usize>().ok()).sum()
+}
+
+/// The feature is off unless somebody asks for it: what the bare build made knows no study preset, and the same build with the
+/// feature does (so that this look can tell).
+fn no_study() -> Outcome {
+    let look = |features: &[&str]| -> Result<bool, Not> {
+        let build = ["build", "-p", "standstill", "--target", BARE];
+        succeed(&mut tools::bare_cargo(&[&build, features].concat())?)?;
+        let file = target_dir().join(BARE).join("debug/libstandstill.rlib");
+        let bytes = match fs::read(&file) {
+            Ok(bytes) => bytes,
+            Err(error) => return fail(format!("{}: {error}", file.display())),
+        };
+        let name = b"LINUX_3_14";
+        Ok(bytes.windows(name.len()).any(|window| window == name))
+    };
+    if !look(&["--features", "study"])? {
+        return fail("a build with the feature does not name its presets: this test is blind");
+    }
+    if look(&[])? { fail("a build without the feature knows a study preset") } else { Ok(String::new()) }
+}
+
+fn no_dependencies() -> Outcome {
+    let tree = ["tree", "-p", "standstill", "--edges", "normal,build", "--target", "all", "--prefix", "none"];
+    let out = succeed(&mut cargo(&[&tree[..], &["--format", "{lib} [{f}]"]].concat()))?;
+    match out.stdout.lines().filter(|line| !line.is_empty()).collect::<Vec<_>>()[..] {
+        ["standstill []"] => Ok(String::new()),
+        _ => {
+            fail(format!("the library depends on something, or has a feature on by default:\n{}", out.stdout))
+        }
+    }
+}
+
+fn miri() -> Outcome {
+    if !tools::has_miri() {
+        return skip("this machine has no nightly toolchain with Miri");
+    }
+    let mut count = 0;
+    for package in ["standstill", "standstill-torture"] {
+        let out = succeed(
+            nightly(&["miri", "test", "-p", package, "--lib"])
+                .env("CARGO_TARGET_DIR", target_dir().join("miri"))
+                .env("MIRIFLAGS", "-Zmiri-strict-provenance"),
+        )?;
+        count += count_tests(&out.stdout);
+    }
+    Ok(format!("{count} tests"))
+}
+
+fn tortures(steps: &mut Steps, quick: bool) {
+    let mut built = false;
+    steps.run("build the command", || {
+        let outcome = quiet(&mut cargo(&["build", "--release", "-p", "standstill-cli"]));
+        built = outcome.is_ok();
+        outcome
+    });
+    let seconds = if quick { "1" } else { "5" };
+    for (preset, expect) in PRESETS {
+        steps.run(&format!("torture: {preset}"), || {
+            if !built {
+                return skip("the command was not built");
+            }
+            let program = target_dir().join("release/standstill");
+            torture(&mut command(program, &["torture", "--protocol", preset, "--seconds", seconds]), &expect)
+        });
+    }
+}
+
+fn torture(command: &mut std::process::Command, expect: &Expect) -> Outcome {
+    let out = output(command)?;
+    let as_expected = match expect {
+        Expect::Pass => out.code == 0,
+        Expect::Fail => out.code == 1,
+        Expect::Any => matches!(out.code, 0 | 1),
+    };
+    let first = out.stdout.lines().find(|line| line.starts_with("first: ")).unwrap_or_default();
+    if as_expected {
+        return Ok(format!("exit {}{}{first}", out.code, if first.is_empty() { "" } else { ", " }));
+    }
+    show(&out);
+    fail(format!("ended with {}", out.code))
+}
+
+fn aarch64() -> Outcome {
+    if !tools::has_target(AARCH64) {
+        return skip("the target is not installed");
+    }
+    for program in [AARCH64_LINKER, AARCH64_QEMU] {
+        if !crate::run::works(program, &["--version"]) {
+            return skip(format!("{program} is not installed"));
+        }
+    }
+    let build = ["build", "--release", "-p", "standstill-cli", "--target", AARCH64];
+    succeed(cargo(&build).env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", AARCH64_LINKER))?;
+    let program = target_dir().join(AARCH64).join("release/standstill");
+    let program = program.to_string_lossy();
+    let args = ["-L", AARCH64_LIBS, &program, "torture", "--cpus", "2", "--seconds", "3"];
+    torture(&mut command(AARCH64_QEMU, &args), &Expect::Pass)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_are_added_up() {
+        let text =
+            "running 2 tests\ntest result: ok. 2 passed; 0 failed\n\ntest result: ok. 40 passed; 0 failed\n";
+        assert_eq!(count_tests(text), 42);
+    }
+}
