@@ -39,7 +39,7 @@ pub fn run<const N: usize, const W: usize, R: Send>(
     let hosted = Hosted::new(config);
     let machine = build::<N, W>(hosted, protocol);
     let possible = CpuMask::<W>::first_n(hosted.cpus());
-    hosted.board.set_entry(machine.entry());
+    hosted.board.set_entry(machine);
     power_on(
         hosted.board,
         // SAFETY: this is CPU 0, and the first code of the library that it runs.
