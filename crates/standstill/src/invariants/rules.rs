@@ -117,7 +117,12 @@ pub const RULES: &[Rule] = &[
         "a rollback undoes what succeeded, in reverse, and the operation reports failure",
     ),
     rule(39, Pair, "no-way-back", "a failure where none is allowed does not turn the walk around"),
-    rule(40, Pair, "one-shot-injection", "an injected failure strikes once, and only where a walk may fail"),
+    rule(
+        40,
+        Pair,
+        "injection-place",
+        "an injected failure strikes on the way forth only, and only where a walk may fail",
+    ),
     rule(
         41,
         Global,

@@ -164,13 +164,13 @@ impl Tally {
             What::DownEnd { ok: true, .. } => self.downs.1 += 1,
             What::UpBegin { .. } => self.ups.0 += 1,
             What::UpEnd { ok: true, .. } => self.ups.1 += 1,
-            What::OnlineSet { who } => {
-                self.onlines += 1;
-                self.online |= who == event.cpu;
+            What::OnlineSet { who } if who == event.cpu => {
+                self.onlines += u64::from(!self.online);
+                self.online = true;
             }
-            What::OnlineCleared { who } => {
-                self.offlines += 1;
-                self.online &= who != event.cpu;
+            What::OnlineCleared { who } if who == event.cpu => {
+                self.offlines += u64::from(self.online);
+                self.online = false;
             }
             What::StateLeave { outcome: Outcome::Injected, .. } => self.injected += 1,
             What::Stalled { .. } => self.stalled += 1,

@@ -1,12 +1,13 @@
 //! For each rule the logs that break it, and nothing else.
 
 use standstill::Protocol;
-use standstill::event::{Event, Form, Outcome, Ran, Sync, Walk, What};
+use standstill::event::{Event, Form, Outcome, Ran, Sync, Walk, What, WorkKey};
+use standstill::hotplug::StateId;
 use standstill::platform::Ipi;
 use standstill::stop::Stage;
 
-use crate::good::{boot, calls, cycle, failed_down, failed_up, leave, stops, three};
-use crate::log::{Log, cpu, info, key, online, prepare, starting, state, work};
+use crate::good::{boot, boot_with, failed_up, leave, refused_down, three};
+use crate::log::{Log, cpu, info, online, prepare, starting, work};
 
 /// A rule, what was done to the log, and the log.
 pub(crate) struct Broken {
@@ -15,7 +16,7 @@ pub(crate) struct Broken {
     pub(crate) log: Log,
 }
 
-/// A good log with one thing changed.
+/// A good log with something changed.
 fn of(rule: u8, how: &'static str, mut log: Log, spoil: impl FnOnce(&mut Log)) -> Broken {
     spoil(&mut log);
     Broken { rule, how, log }
@@ -29,46 +30,83 @@ fn by(who: usize, what: What) -> impl Fn(&Event) -> bool {
     move |event| *event == Event { cpu: cpu(who), what }
 }
 
-fn ends(e: &Event) -> bool {
-    matches!(e.what, What::CallEnd(_))
-}
-
 fn begins(e: &Event) -> bool {
     matches!(e.what, What::CallBegin(..))
 }
 
+fn ends(e: &Event) -> bool {
+    matches!(e.what, What::CallEnd(_))
+}
+
+fn closes(who: usize) -> impl Fn(&Event) -> bool {
+    move |e| e.cpu == cpu(who) && matches!(e.what, What::IrqsClosed { .. })
+}
+
+fn restores(who: usize) -> impl Fn(&Event) -> bool {
+    move |e| e.cpu == cpu(who) && matches!(e.what, What::IrqsRestored { .. })
+}
+
+fn enters(who: usize, state: StateId) -> impl Fn(&Event) -> bool {
+    move |e| matches!(e.what, What::StateEnter { who: w, state: s, .. } if (w, s) == (cpu(who), state))
+}
+
+fn leaves(who: usize, state: StateId) -> impl Fn(&Event) -> bool {
+    move |e| matches!(e.what, What::StateLeave { who: w, state: s, .. } if (w, s) == (cpu(who), state))
+}
+
+/// The callback of `state` that ended last ends otherwise.
+fn ends_in(log: &mut Log, who: usize, state: StateId, with: Outcome) {
+    log.instead(leaves(who, state), |e| match &mut e.what {
+        What::StateLeave { outcome, .. } => *outcome = with,
+        other => panic!("{other:?}"),
+    });
+}
+
 /// All of them.
 pub(crate) fn all() -> Vec<Broken> {
-    let mut all = calls_and_queues();
-    all.extend(stops_and_works());
+    let mut all = calls();
+    all.extend(life());
+    all.extend(stops());
+    all.extend(works());
     all.extend(masks_and_locks());
+    all.extend(places());
     all.extend(walks());
     all
 }
 
-fn calls_and_queues() -> Vec<Broken> {
+fn calls() -> Vec<Broken> {
     let a = info(0, 1, Form::Async, 0x600);
     let b = info(0, 1, Form::Async, 0x610);
     let w = info(0, 1, Form::SingleWait, 0x620);
-    let self_send = info(1, 1, Form::Async, 0x630);
+    let v = info(2, 1, Form::SingleWait, 0x630);
+    let itself = info(1, 1, Form::Async, 0x640);
+    let ipi = What::IpiSent { to: cpu(1), why: Ipi::Call };
+    let back = What::CallReturned { key: w.key, ran: true };
     vec![
-        of(1, "an accepted call never runs", three(), |log| drop(log.send(a, true))),
-        of(1, "a call runs twice", three(), |log| drop(log.call(w).run(w, Ran::Handler))),
-        of(1, "a call runs that nobody sent", three(), |log| drop(log.run(w, Ran::Handler))),
-        of(1, "a refused call runs all the same", three(), |log| {
+        of(1, "an accepted call never runs", three(), |log| {
+            log.send(a, true);
+        }),
+        of(1, "a call runs twice", three(), |log| {
+            log.call(w).run(w, Ran::Handler);
+        }),
+        of(1, "a call runs that nobody sent", three(), |log| {
+            log.run(w, Ran::Handler);
+        }),
+        of(1, "a call that was refused runs all the same", three(), |log| {
             log.on(0, What::CallRefused { to: cpu(1), form: Form::Async }).run(a, Ran::Handler);
         }),
-        of(1, "a call dies with its CPU", three(), |log| drop(log.send(a, true).on(0, What::CallLost(a)))),
-        of(2, "a call runs on another CPU", three(), |log| {
-            log.send(w, true).on(2, What::CallBegin(w, Ran::Handler)).on(2, What::CallEnd(w.key));
-            log.on(0, What::CallReturned { key: w.key, ran: true });
+        of(1, "a call dies with its CPU", three(), |log| {
+            log.send(a, true).on(0, What::CallLost(a));
         }),
-        of(2, "a call runs inside another", calls(), |log| {
-            let (x, y) = (info(0, 1, Form::SingleWait, 0x640), info(2, 1, Form::SingleWait, 0x650));
-            log.send(x, true).send(y, false).on(1, What::CallBegin(x, Ran::Handler));
-            log.on(1, What::CallBegin(y, Ran::Handler)).on(1, What::CallEnd(y.key)).on(1, What::CallEnd(x.key));
-            log.on(0, What::CallReturned { key: x.key, ran: true });
-            log.on(2, What::CallReturned { key: y.key, ran: true });
+        of(2, "a call runs on another CPU", three(), |log| {
+            log.send(w, true).on(2, What::CallBegin(w, Ran::Handler)).on(2, What::CallEnd(w.key)).on(0, back);
+        }),
+        of(2, "a call runs inside another", three(), |log| {
+            log.send(w, true).send(v, false).on(1, What::CallBegin(w, Ran::Handler));
+            log.on(1, What::CallBegin(v, Ran::Handler))
+                .on(1, What::CallEnd(v.key))
+                .on(1, What::CallEnd(w.key));
+            log.on(0, back).on(2, What::CallReturned { key: v.key, ran: true });
         }),
         of(3, "a slot is queued twice", three(), |log| {
             log.send(a, true).send(a, false).run(a, Ran::Handler);
@@ -77,71 +115,375 @@ fn calls_and_queues() -> Vec<Broken> {
             log.send(w, true).run(w, Ran::Handler).call(w);
         }),
         of(4, "no IPI after a push to an empty list", three(), |log| {
-            log.call(a).without(is(What::IpiSent { to: cpu(1), why: Ipi::Call }));
+            log.call(a).without(is(ipi));
         }),
         of(4, "an IPI after a push to a list that was not empty", three(), |log| {
-            log.send(a, true).send(b, false).on(0, What::IpiSent { to: cpu(1), why: Ipi::Call });
-            log.run(a, Ran::Handler).run(b, Ran::Handler);
+            log.send(a, true).send(b, false).on(0, ipi).run(a, Ran::Handler).run(b, Ran::Handler);
         }),
         of(4, "the IPI goes to somebody else", three(), |log| {
-            log.call(a).instead(is(What::IpiSent { to: cpu(1), why: Ipi::Call }), |e| {
-                e.what = What::IpiSent { to: cpu(2), why: Ipi::Call };
-            });
+            log.call(a).instead(is(ipi), |e| e.what = What::IpiSent { to: cpu(2), why: Ipi::Call });
         }),
-        of(5, "the second overtakes the first", three(), |log| {
+        of(5, "the second call overtakes the first", three(), |log| {
             log.send(a, true).send(b, false).run(b, Ran::Handler).run(a, Ran::Handler);
         }),
-        of(6, "a slot is not released", three(), |log| {
+        of(6, "a slot is never released", three(), |log| {
             log.call(a).without(is(What::CallReleased(a.key)));
         }),
-        of(6, "a slot is released after its function began", three(), |log| {
-            log.call(a).moved(begins, is(What::CallReleased(a.key)));
-        }),
-        of(6, "a waiting sender's slot is released before its function runs", three(), |log| {
+        of(6, "the slot of a sender that waits is released before its function runs", three(), |log| {
             log.call(w).before(begins, 1, What::CallReleased(w.key));
         }),
-        of(6, "a waiting sender goes on before its function returned", three(), |log| {
-            log.call(w).moved(is(What::CallReturned { key: w.key, ran: true }), ends);
-            // The end of a call whose sender is gone is one that did not begin: that is rule 1, so leave it out.
-            log.moved(is(What::CallReturned { key: w.key, ran: true }), ends).without(ends);
-            log.on(1, What::CallEnd(w.key));
+        of(6, "a sender that waits goes on before its function returned", three(), |log| {
+            log.call(w).moved(is(back), ends);
+        }),
+        of(6, "a sender is told that its call died, and it ran", three(), |log| {
+            log.call(w).instead(is(back), |e| e.what = What::CallReturned { key: w.key, ran: false });
         }),
         of(8, "a call is queued for a CPU that is gone", leave(), |log| {
             log.send(a, true).up(1).run(a, Ran::Handler);
         }),
         of(8, "the CPU that leaves sends to itself in its drain", leave(), |log| {
             let gone = is(What::OnlineCleared { who: cpu(1) });
-            log.before(&gone, 1, What::CallQueued(self_send));
-            log.before(&gone, 1, What::CallPushed { key: self_send.key, was_empty: false });
-            log.before(&gone, 1, What::CallReleased(self_send.key));
-            log.before(&gone, 1, What::CallBegin(self_send, Ran::DrainInRun));
-            log.before(&gone, 1, What::CallEnd(self_send.key));
+            log.before(&gone, 1, What::CallQueued(itself));
+            log.before(&gone, 1, What::CallPushed { key: itself.key, was_empty: false });
+            log.before(&gone, 1, What::CallReleased(itself.key));
+            log.before(&gone, 1, What::CallBegin(itself, Ran::DrainInRun));
+            log.before(&gone, 1, What::CallEnd(itself.key));
         }),
-        of(9, "a foreign call runs after its CPU left the online mask", leave(), |log| {
-            let mut late = three();
-            late.send(a, true);
-            late.down(1, &[0, 1, 2], &[a]);
-            late.moved(is(What::OnlineCleared { who: cpu(1) }), is(What::CallReleased(a.key)));
-            *log = late;
+        of(9, "a foreign call runs after its CPU left the online mask", three(), |log| {
+            log.send(a, true).down(1, &[0, 1, 2], &[a]);
+            log.moved(is(What::OnlineCleared { who: cpu(1) }), is(What::CallReleased(a.key)));
         }),
         of(10, "the queue is not empty at the dying step", leave(), |log| {
             log.instead(is(What::DyingQueue { empty: true }), |e| e.what = What::DyingQueue { empty: false });
         }),
         of(11, "a handler finds a call while its CPU is offline", leave(), |log| {
-            let sealed = is(What::DyingQueue { empty: true });
-            log.before(sealed, 1, What::CallLate(a));
+            log.before(is(What::DyingQueue { empty: true }), 1, What::CallLate(a));
         }),
-        of(12, "a sender never goes on", three(), |log| {
-            log.call(w).without(is(What::CallReturned { key: w.key, ran: true }));
+        of(12, "a sender that waits never goes on", three(), |log| {
+            log.call(w).without(is(back));
         }),
+    ]
+}
+
+fn life() -> Vec<Broken> {
+    let dying = is(What::DyingQueue { empty: true });
+    vec![
         of(48, "a deaf CPU takes an IPI while it is offline", leave(), |log| {
-            log.before(is(What::DyingQueue { empty: true }), 1, What::IpiSpurious);
+            log.before(&dying, 1, What::IpiSpurious);
         }),
         of(48, "a dead CPU acts", leave(), |log| {
-            log.on(1, What::CallRefused { to: key(1, 0).to, form: Form::Async });
+            log.on(1, What::CallRefused { to: cpu(0), form: Form::Async });
         }),
         of(48, "a CPU dies online", boot(), |log| {
             log.on(0, What::CpuDies);
+        }),
+        of(49, "a CPU that starts does not wait for its release", three(), |log| {
+            log.up(3).without(is(What::SyncMoved { who: cpu(3), to: Sync::Released }));
+        }),
+        of(49, "a CPU that was given up comes online", three(), |log| {
+            let alive = is(What::SyncMoved { who: cpu(3), to: Sync::Alive });
+            log.up(3).before(&alive, 0, What::SyncMoved { who: cpu(3), to: Sync::GivenUp });
+            log.without(is(What::SyncMoved { who: cpu(3), to: Sync::Released }));
+        }),
+        of(53, "a CPU notes its own death", three(), |log| {
+            log.on(2, What::DeadSeen { who: cpu(2) });
+        }),
+        of(53, "a death is noted twice", leave(), |log| {
+            log.twice(is(What::DeadSeen { who: cpu(1) }));
+        }),
+        of(53, "a death is not noted", leave(), |log| {
+            log.without(is(What::DeadSeen { who: cpu(1) }));
+        }),
+    ]
+}
+
+/// One stop of CPUs 0, 1 and 2, in which `active` run the function.
+fn stop(active: &[usize]) -> Log {
+    let mut log = three();
+    log.stop(0, &[0, 1, 2], active, None, |_, _| ());
+    log
+}
+
+/// A stop that nobody has joined is abandoned.
+fn abandon(log: &mut Log, epoch: usize, members: &[usize]) {
+    for &who in members {
+        log.on(0, What::WorkClaimed(work(who)));
+    }
+    log.on(0, What::StopAborted { epoch, stage: Stage::None }).on(0, What::StopEnd { epoch });
+}
+
+fn stops() -> Vec<Broken> {
+    let epoch = 1;
+    let runs = What::RunBegin { epoch, active: true };
+    let ran = What::RunEnd { epoch, value: 0 };
+    let ack = |who: usize, stage, active| by(who, What::StageAck { epoch, stage, active });
+    let entered = |stage| is(What::StageEntered { epoch, stage });
+    vec![
+        of(16, "the function runs on a CPU that is not active", stop(&[1]), |log| {
+            log.before(is(ran), 2, What::RunBegin { epoch, active: false }).before(is(ran), 2, ran);
+        }),
+        of(16, "the function runs twice", stop(&[1]), |log| {
+            log.twice(is(runs));
+        }),
+        of(16, "the function does not run", stop(&[1]), |log| {
+            log.without(is(runs));
+            log.without(is(ran));
+        }),
+        of(17, "the active CPU has not closed its interrupts", stop(&[1]), |log| {
+            log.without(closes(1));
+        }),
+        of(17, "a CPU opens its interrupts while the function runs", stop(&[1]), |log| {
+            log.moved(restores(2), is(ran));
+        }),
+        of(18, "a CPU skips a stage", stop(&[1]), |log| {
+            log.without(ack(2, Stage::DisableIrqInactive, false));
+        }),
+        of(18, "a stage is entered before the last acknowledgement", stop(&[1]), |log| {
+            log.moved(entered(Stage::Seal), ack(2, Stage::DisableIrqActive, false));
+        }),
+        of(18, "the function runs before RUN", stop(&[1]), |log| {
+            log.moved(is(runs), entered(Stage::Run));
+        }),
+        of(18, "a stop is over before its end", stop(&[1]), |log| {
+            log.moved(is(What::StopEnd { epoch }), ack(0, Stage::Exit, false));
+        }),
+        of(18, "a stop is abandoned in RUN", stop(&[1]), |log| {
+            log.before(is(ran), 0, What::StopAborted { epoch, stage: Stage::Run });
+        }),
+        of(19, "a stop waits for a CPU whose stopper was closed", three(), |log| {
+            let epoch = log.stop_begin(0, &[0, 1, 2], None);
+            log.instead(is(What::StopPublished { epoch, expected: 3 }), |e| {
+                e.what = What::StopPublished { epoch, expected: 4 };
+            });
+            abandon(log, epoch, &[0, 1, 2]);
+        }),
+        of(19, "more CPUs take part than the stop waits for", three(), |log| {
+            let epoch = log.stop_begin(0, &[], None);
+            log.without(is(What::StopPublished { epoch, expected: 0 }));
+            log.on(0, What::WorkQueued(work(1))).on(0, What::StopPublished { epoch, expected: 1 });
+            log.on(0, What::StageEntered { epoch, stage: Stage::Exit });
+            log.on(1, What::WorkBegin(work(1)))
+                .on(1, What::StageAck { epoch, stage: Stage::Exit, active: false });
+            log.on(2, What::StageAck { epoch, stage: Stage::Exit, active: false });
+            log.on(1, What::WorkEnd(work(1))).on(0, What::StopEnd { epoch });
+        }),
+        of(20, "the active CPU closes its interrupts with those that stay", stop(&[1]), |log| {
+            let stage = Stage::DisableIrqInactive;
+            log.instead(closes(1), |e| e.what = What::IrqsClosed { epoch, stage, active: true, split: true });
+        }),
+        of(20, "the two disable stages are merged", stop(&[1]), |log| {
+            let stage = Stage::DisableIrqActive;
+            log.instead(closes(2), |e| {
+                e.what = What::IrqsClosed { epoch, stage, active: false, split: false }
+            });
+        }),
+        of(20, "the active CPU is deaf before the others are quiet", stop(&[1]), |log| {
+            log.moved(closes(1), closes(2));
+        }),
+        of(21, "interrupts were on, and are off after the stop", stop(&[1]), |log| {
+            log.instead(restores(2), |e| e.what = What::IrqsRestored { epoch, were_on: true, are_on: false });
+        }),
+        of(21, "interrupts are not restored", stop(&[1]), |log| {
+            log.without(restores(2));
+        }),
+        of(27, "a stop begins inside another one", three(), |log| {
+            let first = log.stop_begin(0, &[0, 1, 2], None);
+            let second = log.stop_begin(2, &[0, 1, 2], None);
+            abandon(log, first, &[0, 1, 2]);
+            abandon(log, second, &[0, 1, 2]);
+        }),
+        of(27, "a CPU joins an older stop after a newer one", three(), |log| {
+            let first = log.stop_begin(0, &[0], None);
+            abandon(log, first, &[0]);
+            log.stop(0, &[0, 1, 2], &[1], None, |_, _| ());
+            log.on(1, What::StageAck { epoch: first, stage: Stage::Prepare, active: false });
+        }),
+        of(43, "the CPU that leaves controls the stop", leave(), |log| {
+            log.instead(is(What::StopBegin { epoch, leaving: Some(cpu(1)) }), |e| e.cpu = cpu(1));
+        }),
+    ]
+}
+
+fn works() -> Vec<Broken> {
+    let other = WorkKey { work: 0x77, to: cpu(2) };
+    let one = |log: &mut Log, on: usize, key| {
+        log.on(on, What::WorkBegin(key)).on(on, What::WorkEnd(key));
+    };
+    vec![
+        of(22, "a work runs twice", three(), |log| {
+            log.on(0, What::WorkQueued(other));
+            one(log, 2, other);
+            one(log, 2, other);
+        }),
+        of(22, "a work runs that was claimed back", three(), |log| {
+            log.on(0, What::WorkQueued(other)).on(0, What::WorkClaimed(other));
+            one(log, 2, other);
+        }),
+        of(22, "a work is refused that ran", three(), |log| {
+            log.on(0, What::WorkQueued(other));
+            one(log, 2, other);
+            log.on(2, What::WorkRefused(other));
+        }),
+        of(23, "a CPU is online and its stopper is closed", three(), |log| {
+            log.up(3).moved(is(What::OnlineSet { who: cpu(3) }), by(3, What::StopperOpened));
+        }),
+        of(24, "a work runs on another CPU", three(), |log| {
+            log.on(0, What::WorkQueued(other));
+            one(log, 1, other);
+        }),
+        of(25, "a work is forgotten", three(), |log| {
+            log.on(0, What::WorkQueued(other));
+        }),
+        of(28, "a work runs on a stopper that is closed", three(), |log| {
+            log.on(0, What::WorkQueued(other)).on(2, What::StopperClosed { refused: 0 });
+            one(log, 2, other);
+        }),
+        of(29, "a work runs inside another", three(), |log| {
+            log.on(0, What::WorkQueued(other)).on(0, What::WorkQueued(work(2))).on(2, What::WorkBegin(other));
+            one(log, 2, work(2));
+            log.on(2, What::WorkEnd(other));
+        }),
+        of(29, "a work never ends", three(), |log| {
+            log.on(0, What::WorkQueued(other)).on(2, What::WorkBegin(other));
+        }),
+    ]
+}
+
+fn masks_and_locks() -> Vec<Broken> {
+    let who = cpu(3);
+    vec![
+        of(31, "a CPU leaves and nobody holds the lock", leave(), |log| {
+            log.without(is(What::WriteLocked));
+            log.without(is(What::WriteUnlocked));
+        }),
+        of(32, "a CPU is active before it is online", three(), |log| {
+            log.up(3).moved(is(What::ActiveSet { who }), is(What::OnlineSet { who }));
+        }),
+        of(32, "a CPU is active and no longer online", leave(), |log| {
+            log.moved(is(What::ActiveCleared { who: cpu(1) }), is(What::DyingQueue { empty: true }));
+        }),
+        of(33, "two CPUs move at a time", three(), |log| {
+            log.down_begin(1).on(0, What::UpBegin { who, target: online(1) });
+            log.on(0, What::UpEnd { who, ok: false })
+                .on(0, What::ActiveSet { who: cpu(1) })
+                .down_end(1, false);
+        }),
+        of(34, "a CPU is put online by another", three(), |log| {
+            log.up(3).instead(is(What::OnlineSet { who }), |e| e.cpu = cpu(0));
+        }),
+        of(34, "a CPU leaves the mask before the others are frozen", three(), |log| {
+            log.down(1, &[0, 1, 2], &[]);
+            let run = is(What::StageEntered { epoch: 1, stage: Stage::Run });
+            log.moved(is(What::OnlineCleared { who: cpu(1) }), run);
+        }),
+        of(41, "a reader beside the writer", three(), |log| {
+            log.up_begin(3).on(1, What::ReadLocked).on(1, What::ReadUnlocked).up_end(3, false);
+        }),
+        of(41, "a writer beside a reader", three(), |log| {
+            log.on(1, What::ReadLocked).up_begin(3).up_end(3, false).on(1, What::ReadUnlocked);
+        }),
+        of(41, "a lock that is never given back", three(), |log| {
+            log.on(1, What::ReadLocked);
+        }),
+        of(42, "the last CPU leaves", boot_with(Protocol::REFUSE), |log| {
+            let who = cpu(0);
+            log.down_begin(0).on(0, What::ThreadsParked { who }).on(0, What::AcceptingCleared { who });
+            log.on(0, What::OnlineCleared { who }).down_end(0, false);
+        }),
+        of(44, "a CPU leaves and its threads are not parked", leave(), |log| {
+            log.without(is(What::ThreadsParked { who: cpu(1) }));
+        }),
+        of(44, "threads run on a CPU that is not online", three(), |log| {
+            log.up(3).moved(is(What::ThreadsUnparked { who }), is(What::OnlineSet { who }));
+        }),
+        of(52, "a CPU is up and not active", three(), |log| {
+            log.up(3).without(is(What::ActiveSet { who }));
+        }),
+        of(52, "a CPU is down and still accepts calls", leave(), |log| {
+            log.without(is(What::AcceptingCleared { who: cpu(1) }));
+        }),
+    ]
+}
+
+fn places() -> Vec<Broken> {
+    let irqs = |log: &mut Log, state, on| {
+        log.up(3).instead(enters(3, state), |e| match &mut e.what {
+            What::StateEnter { irqs_on, .. } => *irqs_on = on,
+            other => panic!("{other:?}"),
+        });
+    };
+    let moved_to = |log: &mut Log, state, on: usize| {
+        log.up(3).instead(enters(3, state), |e| e.cpu = cpu(on));
+    };
+    vec![
+        of(36, "a PREPARE callback with interrupts off", three(), |log| irqs(log, prepare(), false)),
+        of(36, "a PREPARE callback on the CPU itself", three(), |log| moved_to(log, prepare(), 3)),
+        of(36, "a STARTING callback with interrupts on", three(), |log| irqs(log, starting(), true)),
+        of(36, "a STARTING callback on another CPU", three(), |log| moved_to(log, starting(), 0)),
+        of(36, "an ONLINE callback with interrupts off", three(), |log| irqs(log, online(1), false)),
+        of(36, "an ONLINE callback on another CPU", three(), |log| moved_to(log, online(1), 0)),
+    ]
+}
+
+fn walks() -> Vec<Broken> {
+    let back = Walk::RollbackDown;
+    let starts = |log: &mut Log| {
+        log.up_begin(3).callback(0, 3, prepare(), Walk::Up);
+    };
+    vec![
+        of(35, "states are passed in the wrong order", three(), |log| {
+            starts(log);
+            log.arrive(3).callback(3, 3, online(2), Walk::Up).callback(3, 3, online(1), Walk::Up);
+            log.on(0, What::ActiveSet { who: cpu(3) }).up_end(3, true);
+        }),
+        of(35, "a state is passed twice", three(), |log| {
+            starts(log);
+            log.callback(0, 3, prepare(), Walk::Up)
+                .arrive(3)
+                .on(0, What::ActiveSet { who: cpu(3) })
+                .up_end(3, true);
+        }),
+        of(35, "a callback returns that was not entered", three(), |log| {
+            log.up(3).without(enters(3, online(2)));
+        }),
+        of(35, "an operation ends inside a callback", three(), |log| {
+            starts(log);
+            log.events.pop();
+            log.up_end(3, false);
+        }),
+        of(37, "a rollback in the order of the walk", failed_up(), |log| {
+            let parked = is(What::ThreadsParked { who: cpu(3) });
+            log.moved(enters(3, online(2)), &parked).moved(leaves(3, online(2)), &parked);
+        }),
+        of(37, "a rollback undoes the state that failed", three(), |log| {
+            starts(log);
+            log.ends(Outcome::Failed).callback(0, 3, prepare(), back).up_end(3, false);
+        }),
+        of(37, "an operation reports success after a failure", three(), |log| {
+            log.on(0, What::WriteLocked).on(0, What::DownBegin { who: cpu(1), target: online(1) });
+            log.on(0, What::ActiveCleared { who: cpu(1) });
+            log.callback(1, 1, online(2), Walk::Down).ends(Outcome::Failed).down_end(1, true);
+        }),
+        of(37, "a rollback that leaves something out", failed_up(), |log| {
+            log.without(enters(3, prepare()));
+            log.without(leaves(3, prepare()));
+        }),
+        of(37, "a CPU that refused to leave takes no calls any more", refused_down(), |log| {
+            log.without(is(What::AcceptingSet { who: cpu(1) }));
+        }),
+        of(39, "a STARTING callback turns the walk around", three(), |log| {
+            starts(log);
+            log.on(3, What::CpuStarted { incarnation: 1 })
+                .callback(3, 3, starting(), Walk::Up)
+                .ends(Outcome::Failed);
+            log.callback(3, 3, starting(), Walk::Down).callback(0, 3, prepare(), back).up_end(3, false);
+        }),
+        of(40, "an injection strikes a STARTING callback", three(), |log| {
+            log.up(3);
+            ends_in(log, 3, starting(), Outcome::Injected);
+        }),
+        of(40, "an injection strikes in the rollback", failed_up(), |log| {
+            ends_in(log, 3, online(1), Outcome::Injected);
         }),
     ]
 }

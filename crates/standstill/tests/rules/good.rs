@@ -1,10 +1,10 @@
 //! Logs in which nothing is wrong. Most broken logs are one of these with one thing changed.
 
 use standstill::Protocol;
-use standstill::event::{Form, Outcome, Ran, Walk, What};
+use standstill::event::{Event, Form, Outcome, Ran, Walk, What};
 use standstill::stop::Stage;
 
-use crate::log::{Log, cpu, info, online, prepare, work};
+use crate::log::{Log, cpu, info, online, prepare, starting, work};
 
 /// CPU 0 alone.
 pub(crate) fn boot() -> Log {
@@ -48,7 +48,8 @@ pub(crate) fn calls() -> Log {
     log.on(0, What::CallQueued(first)).send(second, true);
     log.on(0, What::CallPushed { key: first.key, was_empty: false });
     log.run(second, Ran::Handler).run(first, Ran::Handler);
-    log.on(0, What::CallRefused { to: cpu(3), form: Form::Async }).on(0, What::CallInPlace { form: Form::SingleWait });
+    log.on(0, What::CallRefused { to: cpu(3), form: Form::Async })
+        .on(0, What::CallInPlace { form: Form::SingleWait });
     log
 }
 
@@ -67,7 +68,8 @@ pub(crate) fn stops() -> Log {
     let epoch = log.stop_begin(0, &[0, 1], None);
     log.on(0, What::StageEntered { epoch, stage: Stage::Exit });
     for who in [0, 1] {
-        log.on(who, What::WorkBegin(work(who))).on(who, What::StageAck { epoch, stage: Stage::Exit, active: false });
+        log.on(who, What::WorkBegin(work(who)))
+            .on(who, What::StageAck { epoch, stage: Stage::Exit, active: false });
         log.on(who, What::WorkEnd(work(who)));
     }
     log.on(0, What::StopEnd { epoch });
@@ -111,7 +113,7 @@ pub(crate) fn failed_up() -> Log {
     log.on(0, What::ThreadsParked { who: cpu(3) });
     log.stop(0, &[0, 1, 2, 3], &[3], Some(3), |log, who| {
         log.on(who, What::OnlineCleared { who: cpu(who) });
-        log.callback(who, who, crate::log::starting(), Walk::RollbackDown);
+        log.callback(who, who, starting(), Walk::Down);
         log.on(who, What::DyingQueue { empty: true }).on(who, What::StopperClosed { refused: 0 });
     });
     log.on(0, What::DeadSeen { who: cpu(3) });
@@ -129,6 +131,18 @@ pub(crate) fn failed_down() -> Log {
     log
 }
 
+/// CPU 1 refuses in RUN, when its calls were turned away already, and runs on as before.
+pub(crate) fn refused_down() -> Log {
+    let mut log = three();
+    log.down_begin(1).callback(1, 1, online(1), Walk::Down).on(0, What::ThreadsParked { who: cpu(1) });
+    log.stop(0, &[0, 1, 2], &[1], None, |_, _| ());
+    let run = |e: &Event| matches!(e.what, What::StageEntered { stage: Stage::Run, .. });
+    log.before(run, 2, What::AcceptingCleared { who: cpu(1) });
+    log.on(0, What::AcceptingSet { who: cpu(1) }).on(0, What::ThreadsUnparked { who: cpu(1) });
+    log.callback(1, 1, online(1), Walk::RollbackUp).on(0, What::ActiveSet { who: cpu(1) }).down_end(1, false);
+    log
+}
+
 /// Each with a name.
 pub(crate) fn all() -> Vec<(&'static str, Log)> {
     vec![
@@ -139,5 +153,6 @@ pub(crate) fn all() -> Vec<(&'static str, Log)> {
         ("cycle, one disable stage", cycle_with(Protocol::SINGLE_DEAF)),
         ("failed up", failed_up()),
         ("failed down", failed_down()),
+        ("refused down", refused_down()),
     ]
 }

@@ -37,10 +37,6 @@ pub(crate) fn info(from: usize, to: usize, form: Form, slot: usize) -> CallInfo 
     CallInfo { key, sender: cpu(from), form, func: "test::func", from: Location::caller() }
 }
 
-pub(crate) fn key(to: usize, slot: usize) -> CallKey {
-    CallKey { slot, to: cpu(to) }
-}
-
 pub(crate) fn work(to: usize) -> WorkKey {
     WorkKey { work: 0x1000 * (to + 1), to: cpu(to) }
 }
@@ -203,7 +199,9 @@ impl Log {
         self.on(w, What::CpuStarted { incarnation: 1 }).on(w, What::SyncMoved { who: id, to: Sync::Alive });
         self.on(0, What::SyncMoved { who: id, to: Sync::Released });
         self.callback(w, who, starting(), Walk::Up);
-        self.on(w, What::StopperOpened).on(w, What::OnlineSet { who: id }).on(w, What::AcceptingSet { who: id });
+        self.on(w, What::StopperOpened)
+            .on(w, What::OnlineSet { who: id })
+            .on(w, What::AcceptingSet { who: id });
         self.on(w, What::SyncMoved { who: id, to: Sync::Online });
         self.on(0, What::ThreadsUnparked { who: id })
     }
@@ -262,7 +260,11 @@ impl Log {
     }
 
     /// Replaces the last event that is `wanted`.
-    pub(crate) fn instead(&mut self, wanted: impl Fn(&Event) -> bool, change: impl FnOnce(&mut Event)) -> &mut Self {
+    pub(crate) fn instead(
+        &mut self,
+        wanted: impl Fn(&Event) -> bool,
+        change: impl FnOnce(&mut Event),
+    ) -> &mut Self {
         let place = self.place(wanted);
         change(&mut self.events[place]);
         self
@@ -283,7 +285,11 @@ impl Log {
     }
 
     /// Moves the last event that is `first` right before the last one that is `then`.
-    pub(crate) fn moved(&mut self, first: impl Fn(&Event) -> bool, then: impl Fn(&Event) -> bool) -> &mut Self {
+    pub(crate) fn moved(
+        &mut self,
+        first: impl Fn(&Event) -> bool,
+        then: impl Fn(&Event) -> bool,
+    ) -> &mut Self {
         let event = self.without(first);
         let place = self.place(then);
         self.events.insert(place, event);
@@ -295,7 +301,8 @@ impl Log {
     /// All monitors, as in the model.
     pub(crate) fn judge(&self) -> (Vec<Violation>, Checks) {
         let mut monitor = Monitor::<CPUS>::new(self.protocol);
-        let mut violations: Vec<_> = self.events.iter().filter_map(|event| monitor.feed(event).err()).collect();
+        let mut violations: Vec<_> =
+            self.events.iter().filter_map(|event| monitor.feed(event).err()).collect();
         violations.extend(monitor.finish().err());
         assert_eq!(monitor.overflowed(), 0);
         (violations, monitor.checks())
@@ -309,20 +316,26 @@ impl Log {
                 for who in 0..CPUS {
                     let mut local = Local::new(cpu(who), self.protocol);
                     let own = self.events.iter().filter(|event| event.cpu == cpu(who));
-                    own.for_each(|event| drop(local.feed(event)));
+                    for event in own {
+                        let _ = local.feed(event);
+                    }
                     let _ = local.finish();
                     all.merge(local.checks());
                 }
             }
             Scope::Pair => {
                 let mut pair = Pair::<32>::new(self.protocol);
-                self.events.iter().for_each(|event| drop(pair.feed(event)));
+                for event in &self.events {
+                    let _ = pair.feed(event);
+                }
                 let _ = pair.finish();
                 all.merge(pair.checks());
             }
             Scope::Global => {
                 let mut global = Global::<CPUS>::new(self.protocol);
-                self.events.iter().for_each(|event| drop(global.feed(event)));
+                for event in &self.events {
+                    let _ = global.feed(event);
+                }
                 let _ = global.finish();
                 all.merge(global.checks());
             }

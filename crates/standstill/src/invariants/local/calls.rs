@@ -1,7 +1,7 @@
 //! One CPU's calls: as a sender, rule 4; as a receiver, rules 2, 6, 9, 10 and 11.
 
 use crate::cpu::CpuId;
-use crate::event::{CallKey, Event, What};
+use crate::event::{CallKey, Event, Ran, What};
 use crate::invariants::table::mix;
 use crate::invariants::{Checks, Verdict};
 use crate::platform::Ipi;
@@ -72,7 +72,7 @@ impl Calls {
                     "a slot was released before the function of the last one began",
                 )
             }
-            What::CallBegin(info, _) => {
+            What::CallBegin(info, ran) => {
                 let released = self.released.take();
                 let inside = self.running.replace(info.key);
                 let foreign = info.sender != e.cpu;
@@ -94,13 +94,20 @@ impl Calls {
                         9,
                         online || !foreign,
                         e,
-                        "a call from another CPU begins while this CPU is offline",
-                    )
+                        "a foreign call begins while this CPU is offline",
+                    )?;
                 } else if promises(Property::Lost) {
-                    checks.ask(9, !self.sealed, e, "a call begins after the last drain of a CPU that leaves")
-                } else {
-                    Ok(())
+                    checks.ask(
+                        9,
+                        !self.sealed,
+                        e,
+                        "a call begins after the last drain of a CPU that leaves",
+                    )?;
                 }
+                if promises(Property::Late) && ran == Ran::Handler {
+                    checks.ask(11, online, e, "a handler runs a call on an offline CPU")?;
+                }
+                Ok(())
             }
             What::CallEnd(key) => {
                 let ended = self.running.take();
@@ -122,7 +129,6 @@ impl Calls {
             What::CallLate(_) if promises(Property::Late) => {
                 checks.ask(11, false, e, "an IPI reached an offline CPU and found a call")
             }
-            What::IpiSpurious if promises(Property::Late) => checks.ask(11, true, e, ""),
             What::OnlineSet { who } if who == e.cpu => {
                 self.sealed = false;
                 Ok(())

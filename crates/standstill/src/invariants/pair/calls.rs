@@ -17,6 +17,8 @@ enum Slot {
     /// Nothing is in it.
     Free,
     Queued,
+    /// With wait: its function runs.
+    Begun,
     /// With wait: its function ended.
     Ended,
     /// With wait: its CPU died with it.
@@ -74,7 +76,9 @@ pub(super) fn feed<const SLOTS: usize>(
     let mut now = old;
     let verdict = match e.what {
         What::CallReleased(_) => {
-            (now.slot, now.taken) = (Slot::Free, Taken::Released);
+            if !waits {
+                (now.slot, now.taken) = (Slot::Free, Taken::Released);
+            }
             checks.ask(1, old.slot == Slot::Queued, e, "a slot is released that is not queued").and(
                 checks.ask(
                     6,
@@ -85,22 +89,22 @@ pub(super) fn feed<const SLOTS: usize>(
             )
         }
         What::CallBegin(..) => {
-            let ready = if old.taken == Taken::Released { true } else { old.slot == Slot::Queued };
+            let ready = old.taken == Taken::Released || old.slot == Slot::Queued;
             if old.taken != Taken::Released {
-                now.slot = Slot::Free;
+                now.slot = if waits { Slot::Begun } else { Slot::Free };
             }
             now.taken = Taken::Running;
             checks.ask(1, ready, e, "a call begins that is not queued, or begins for the second time")
         }
         What::CallEnd(_) => {
             now.taken = Taken::None;
-            if waits && old.taken == Taken::Running {
+            if old.slot == Slot::Begun {
                 now.slot = Slot::Ended;
             }
             checks.ask(1, old.taken == Taken::Running, e, "a call ends that did not begin")
         }
         What::CallReturned { ran, .. } => {
-            (now.slot, now.taken) = (Slot::Free, Taken::None);
+            now.slot = Slot::Free;
             let fits = old.slot == if ran { Slot::Ended } else { Slot::Lost };
             checks.ask(6, fits, e, "a sender that waits goes on, and its call has not ended as it is told")
         }
@@ -136,7 +140,7 @@ pub(super) fn finish<const SLOTS: usize>(
                 (12, "the call has its fate, and the sender that waits did not go on")
             }
             (Slot::Queued, _) => (1, "an accepted call did not run"),
-            (Slot::Free, _) => (1, "a call was taken from its slot and did not end"),
+            (Slot::Free | Slot::Begun, _) => (1, "a call was taken from its slot and did not end"),
         };
         verdict = verdict.and(checks.ask(rule, false, &at, detail));
     }

@@ -15,9 +15,17 @@ pub(super) struct Cpu {
     parked: bool,
     /// It said that it dies, and nobody has noted it yet.
     died: bool,
-    /// Unknown until the first step.
-    sync: Option<Sync>,
+    sync: Handshake,
     pub(super) operation: Option<Operation>,
+}
+
+/// Where a CPU was when an operation on it began.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(super) struct Bits {
+    online: bool,
+    active: bool,
+    accepting: bool,
+    parked: bool,
 }
 
 /// The CPU that an event is about, if it is about one.
@@ -52,7 +60,7 @@ impl Cpu {
         accepting: false,
         parked: false,
         died: false,
-        sync: None,
+        sync: Handshake::NEW,
         operation: None,
     };
 
@@ -98,13 +106,13 @@ impl Cpu {
                 checks.ask(44, self.online, e, "the threads of a CPU are unparked and it is not online")
             }
             What::SyncMoved { to, .. } => {
-                let from = self.sync.replace(to);
-                checks.ask(
-                    49,
-                    from.is_none_or(|from| legal(from, to)),
-                    e,
-                    "the handshake takes a step that it has not",
-                )
+                let legal = self.sync.step(to);
+                if let Some(operation) = self.operation.as_mut() {
+                    // Given up on a CPU that was let go: it may be on its way still, so nothing is undone.
+                    operation.stuck |=
+                        to == Sync::GivenUp && matches!(self.sync.at, Sync::Released | Sync::Online);
+                }
+                checks.ask(49, legal, e, "the handshake takes a step that it has not")
             }
             What::CpuDies => {
                 self.died = true;
@@ -114,20 +122,56 @@ impl Cpu {
                 let died = core::mem::replace(&mut self.died, false);
                 checks.ask(53, died, e, "a death is noted that did not happen, or a second time")
             }
-            What::UpEnd { ok: true, .. } => {
-                let target = self.operation.map(|op| op.target);
+            What::UpEnd { ok, .. } | What::DownEnd { ok, .. } => {
+                let operation = self.operation;
                 let verdict = walk::feed(self, e, checks);
-                verdict.and(target.map_or(Ok(()), |target| self.fits(target, e, checks)))
-            }
-            What::DownEnd { ok: true, .. } => {
-                let target = self.operation.map(|op| op.target);
-                let verdict = walk::feed(self, e, checks);
-                let noted =
-                    checks.ask(53, !self.died, e, "a CPU is said to be down and nobody noted its death");
-                verdict.and(noted).and(target.map_or(Ok(()), |target| self.fits(target, e, checks)))
+                let Some(operation) = operation else { return verdict };
+                if ok {
+                    let noted =
+                        checks.ask(53, !self.died, e, "an operation succeeds and a death was not noted");
+                    verdict.and(noted).and(self.fits(operation.target, e, checks))
+                } else {
+                    verdict.and(self.is_as_before(&operation, e, checks))
+                }
             }
             _ => walk::feed(self, e, checks),
         }
+    }
+
+    /// A failed operation leaves the CPU as it was, if it is online as it was, and if the way back did not fail.
+    fn is_as_before(&self, operation: &Operation, e: &Event, checks: &mut Checks) -> Verdict {
+        let before = operation.began;
+        if self.online != before.online || operation.stuck {
+            return Ok(());
+        }
+        checks.ask(
+            37,
+            self.accepting == before.accepting,
+            e,
+            "a CPU takes calls as it did not before the operation that failed",
+        )?;
+        checks.ask(
+            37,
+            self.active == before.active,
+            e,
+            "a CPU is not active as it was before the operation that failed",
+        )?;
+        checks.ask(
+            37,
+            !self.online || self.parked == before.parked,
+            e,
+            "threads are not as before the operation that failed",
+        )?;
+        checks.ask(
+            37,
+            operation.undone(),
+            e,
+            "an operation failed, and not all that had succeeded was undone",
+        )
+    }
+
+    pub(super) const fn bits(&self) -> Bits {
+        Bits { online: self.online, active: self.active, accepting: self.accepting, parked: self.parked }
     }
 
     /// Do masks and threads fit a CPU that rests in `state`?
@@ -146,16 +190,34 @@ impl Cpu {
     }
 }
 
-/// May the handshake go from `from` to `to`?
-fn legal(from: Sync, to: Sync) -> bool {
-    match to {
-        Sync::Kicked => from == Sync::Dead,
-        Sync::Alive => from == Sync::Kicked,
-        Sync::Released => from == Sync::Alive,
-        Sync::Online => from == Sync::Released,
-        Sync::Dying => from == Sync::Online,
-        Sync::GivenUp => matches!(from, Sync::Kicked | Sync::Alive),
-        // A start signal that could not be sent; a late CPU that found that nobody waits for it.
-        Sync::Dead => matches!(from, Sync::Dying | Sync::Kicked | Sync::GivenUp),
+/// The handshake. Its steps are announced before the exchange that takes them, so where both sides may move it, both announce and one
+/// of them is too late: "given up" beside "alive", or beside "online". Which, the next step shows.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Handshake {
+    at: Sync,
+    given_up: bool,
+}
+
+impl Handshake {
+    const NEW: Handshake = Handshake { at: Sync::Dead, given_up: false };
+
+    fn step(&mut self, to: Sync) -> bool {
+        let Handshake { at, given_up } = *self;
+        if to == Sync::GivenUp {
+            self.given_up = true;
+            return matches!(at, Sync::Kicked | Sync::Alive | Sync::Released | Sync::Online);
+        }
+        self.at = to;
+        // The loser of the exchange stops; so whoever announces the step after it has won.
+        self.given_up = given_up && matches!(to, Sync::Alive | Sync::Online);
+        match to {
+            Sync::Kicked => at == Sync::Dead || given_up,
+            Sync::Alive => at == Sync::Kicked,
+            Sync::Released => at == Sync::Alive,
+            Sync::Online => at == Sync::Released,
+            Sync::Dying => at == Sync::Online,
+            Sync::Dead => at == Sync::Dying,
+            Sync::GivenUp => unreachable!("handled above"),
+        }
     }
 }

@@ -1,7 +1,10 @@
 //! One operation on one CPU: the walk through its states, and the way back. Rules 35, 37, 39, 40; the part of 36 that needs to know
 //! that an operation is under way.
+//!
+//! A walk announces every state that has callbacks, also those that have none in its direction. So the way back has to announce
+//! exactly the states that succeeded on the way forth, in reverse.
 
-use super::cpus::Cpu;
+use super::cpus::{Bits, Cpu};
 use crate::event::{Event, Outcome, Walk, What};
 use crate::hotplug::{Section, StateId};
 use crate::invariants::{Checks, Verdict};
@@ -22,6 +25,18 @@ impl States {
     fn add(&mut self, state: StateId) {
         self.0 |= 1 << state.index();
     }
+
+    fn remove(&mut self, state: StateId) {
+        self.0 &= !(1 << state.index());
+    }
+
+    fn lowest(self) -> Option<StateId> {
+        StateId::from_index(self.0.trailing_zeros() as usize)
+    }
+
+    fn highest(self) -> Option<StateId> {
+        StateId::from_index(127 - self.0.leading_zeros().min(127) as usize).filter(|state| self.has(*state))
+    }
 }
 
 /// An operation that is under way.
@@ -29,34 +44,28 @@ impl States {
 pub(super) struct Operation {
     up: bool,
     pub(super) target: StateId,
-    /// The last callback and its direction.
-    last: Option<(StateId, Walk)>,
+    pub(super) began: Bits,
+    /// The way back ended before its end, and says so: a callback failed there, or the CPU no longer answers.
+    pub(super) stuck: bool,
+    /// The last callback, and whether it was on the way back.
+    last: Option<(StateId, bool)>,
     /// It has not ended yet.
     inside: bool,
-    /// How the last one ended.
-    outcome: Outcome,
-    /// What the forward walk did.
+    /// The last callback failed where none may.
+    forbidden: bool,
+    /// What succeeded on the way forth and was not undone yet.
     done: States,
-    /// Where the forward walk failed.
-    failed: States,
-    injected: States,
+    /// A callback failed on the way forth.
+    failed: bool,
+    /// The way back has begun.
     back: bool,
 }
 
-/// Is this the direction in which states are left, the higher ones first?
-fn descends(walk: Walk) -> bool {
-    matches!(walk, Walk::Down | Walk::RollbackDown)
-}
-
-fn rolls_back(walk: Walk) -> bool {
-    matches!(walk, Walk::RollbackDown | Walk::RollbackUp)
-}
-
-/// May a callback in this state, in this direction, report a failure?
-fn may_fail(state: StateId, walk: Walk) -> bool {
+/// May a callback in this state report a failure?
+fn may_fail(state: StateId, back: bool, up: bool) -> bool {
     match state.section() {
         Some(Section::Online) => true,
-        Some(Section::Prepare) => !descends(walk),
+        Some(Section::Prepare) => up != back,
         Some(Section::Starting) | None => false,
     }
 }
@@ -68,12 +77,13 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
             let before = cpu.operation.replace(Operation {
                 up,
                 target,
+                began: cpu.bits(),
+                stuck: false,
                 last: None,
                 inside: false,
-                outcome: Outcome::Ok,
+                forbidden: false,
                 done: States::EMPTY,
-                failed: States::EMPTY,
-                injected: States::EMPTY,
+                failed: false,
                 back: false,
             });
             checks.ask(35, before.is_none(), e, "an operation on a CPU begins inside another one on it")
@@ -82,22 +92,20 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
             let Some(op) = cpu.operation.take() else {
                 return checks.ask(35, false, e, "an operation ends that did not begin");
             };
+            let failed = op.failed || op.back;
             checks.ask(35, !op.inside, e, "an operation ends and a callback of it has not returned")?;
-            let failed = op.failed != States::EMPTY || op.back;
             checks.ask(37, !(ok && failed), e, "an operation reports success, and a callback of it failed")
         }
         What::StateEnter { who, state, walk, .. } => {
             // Outside of an operation, callbacks are being added or removed.
             let Some(op) = cpu.operation.as_mut() else { return Ok(()) };
-            if state.section() == Some(Section::Prepare) {
-                checks.ask(
-                    36,
-                    e.cpu != who,
-                    e,
-                    "a PREPARE or DEAD callback runs on the CPU that it is for",
-                )?;
-            }
-            op.enter(e, state, walk, checks)
+            let elsewhere = state.section() != Some(Section::Prepare) || e.cpu != who;
+            op.enter(e, state, walk, checks).and(checks.ask(
+                36,
+                elsewhere,
+                e,
+                "a PREPARE or DEAD callback runs on the CPU that it is for",
+            ))
         }
         What::StateLeave { state, walk, outcome, .. } => {
             let Some(op) = cpu.operation.as_mut() else { return Ok(()) };
@@ -108,48 +116,55 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
 }
 
 impl Operation {
-    fn enter(&mut self, e: &Event, state: StateId, walk: Walk, checks: &mut Checks) -> Verdict {
-        let last = self.last.replace((state, walk));
-        let inside = core::mem::replace(&mut self.inside, true);
-        let outcome = core::mem::replace(&mut self.outcome, Outcome::Ok);
-        let turned = rolls_back(walk) && !self.back;
-        self.back |= rolls_back(walk);
+    pub(super) fn undone(&self) -> bool {
+        self.done == States::EMPTY
+    }
 
-        checks.ask(35, !inside, e, "a callback begins inside another one of the same walk")?;
-        let own = match walk {
-            Walk::Up | Walk::RollbackDown => self.up,
-            Walk::Down | Walk::RollbackUp => !self.up,
-        };
-        checks.ask(35, own, e, "a callback runs in a direction that the operation does not take")?;
-        if rolls_back(walk) {
-            if let (true, Some((at, forward))) = (turned, last) {
-                let allowed = outcome == Outcome::Ok || may_fail(at, forward);
-                checks.ask(
-                    39,
-                    allowed,
-                    e,
-                    "the walk turns around after a failure in a section that can't fail",
-                )?;
-            }
-            checks.ask(37, !self.failed.has(state), e, "the rollback undoes the state that failed")?;
-            if let (false, Some((at, _))) = (turned, last) {
-                let onward = if descends(walk) { state < at } else { state > at };
-                checks.ask(37, onward, e, "the rollback does not undo in reverse order, or undoes twice")?;
-            }
-            checks.ask(37, self.passed(state), e, "the rollback undoes a state that the walk did not pass")
-        } else {
-            checks.ask(37, !self.back, e, "the walk goes on after its rollback began")?;
-            let onward = last.is_none_or(|(at, _)| if descends(walk) { state < at } else { state > at });
-            checks.ask(35, onward, e, "a state is passed out of order, or twice")
+    /// Is this a step of the way back? A CPU that comes up and has to leave again goes down the states of its own as in any other
+    /// leaving.
+    fn is_back(&self, state: StateId, walk: Walk) -> bool {
+        match walk {
+            Walk::RollbackDown | Walk::RollbackUp => true,
+            Walk::Down => self.up && state.section() == Some(Section::Starting),
+            Walk::Up => false,
         }
     }
 
-    /// Did the forward walk get past `state`? It need not have run a callback there: a state may have one side only. If no callback
-    /// failed, something else did, and how far the walk got is not in the log.
-    fn passed(&self, state: StateId) -> bool {
-        let States(failed) = self.failed;
-        failed == 0
-            || if self.up { failed >> state.index() != 0 } else { failed << (127 - state.index()) != 0 }
+    fn enter(&mut self, e: &Event, state: StateId, walk: Walk, checks: &mut Checks) -> Verdict {
+        let back = self.is_back(state, walk);
+        let last = self.last.replace((state, back));
+        let inside = core::mem::replace(&mut self.inside, true);
+        let forbidden = core::mem::replace(&mut self.forbidden, false);
+        let turned = back && !self.back;
+        self.back |= back;
+        let ascends = matches!(walk, Walk::Up | Walk::RollbackUp);
+
+        let next = if self.up { self.done.highest() } else { self.done.lowest() };
+        if back {
+            // Also if it fails here: it is not tried again.
+            self.done.remove(state);
+        }
+
+        checks.ask(35, !inside, e, "a callback begins inside another one of the same walk")?;
+        checks.ask(
+            35,
+            ascends == (self.up != back),
+            e,
+            "a callback runs in a direction that the operation does not take",
+        )?;
+        if back {
+            checks.ask(
+                39,
+                !(turned && forbidden),
+                e,
+                "the walk turns around after a failure where none is allowed",
+            )?;
+            checks.ask(37, next == Some(state), e, "the way back does not undo what succeeded last")
+        } else {
+            checks.ask(37, !self.back, e, "the walk goes on after its rollback began")?;
+            let onward = last.is_none_or(|(at, _)| if self.up { state > at } else { state < at });
+            checks.ask(35, onward, e, "a state is passed out of order, or twice")
+        }
     }
 
     fn leave(
@@ -160,23 +175,21 @@ impl Operation {
         outcome: Outcome,
         checks: &mut Checks,
     ) -> Verdict {
+        let back = self.is_back(state, walk);
         let inside = core::mem::replace(&mut self.inside, false);
-        let entered = inside && self.last == Some((state, walk));
-        self.outcome = outcome;
-        if !rolls_back(walk) {
-            if outcome == Outcome::Ok || !may_fail(state, walk) {
-                self.done.add(state);
-            } else {
-                self.failed.add(state);
-            }
+        let entered = inside && self.last == Some((state, back));
+        let fallible = may_fail(state, back, self.up);
+        self.forbidden = outcome != Outcome::Ok && !fallible;
+        if back {
+            self.stuck |= outcome != Outcome::Ok;
+        } else if outcome == Outcome::Ok || !fallible {
+            self.done.add(state);
+        } else {
+            self.failed = true;
         }
         checks.ask(35, entered, e, "a callback returns that was not entered")?;
         if outcome == Outcome::Injected {
-            let again = self.injected.has(state);
-            self.injected.add(state);
-            checks.ask(40, !again, e, "an injected failure strikes twice in one operation")?;
-            let may = !rolls_back(walk) && may_fail(state, walk);
-            checks.ask(40, may, e, "an injected failure strikes where a walk must not fail")?;
+            checks.ask(40, !back && fallible, e, "an injected failure strikes where a walk must not fail")?;
         }
         Ok(())
     }
