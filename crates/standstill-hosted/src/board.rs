@@ -252,12 +252,12 @@ thread_local! {
 
 /// The CPU that runs the caller, if the caller runs on one.
 ///
-/// Never inlined: a thread of the simulated kernel may be on another OS thread after a switch, and a compiler that sees
-/// the thread-local's address here may keep it over the switch there.
+/// Never inlined, and a volatile read: a thread of the simulated kernel may be on another OS thread after a switch, and a compiler
+/// that sees the thread-local here may keep its address, or what it held, over the switch there.
 #[inline(never)]
 pub(crate) fn try_here() -> Option<&'static Cpu> {
-    // SAFETY: null, or a CPU of a leaked board.
-    unsafe { HERE.with(Cell::get).as_ref() }
+    // SAFETY: a valid place; what is in it is null, or a CPU of a leaked board.
+    unsafe { HERE.with(|h| h.as_ptr().read_volatile()).as_ref() }
 }
 
 /// The CPU that runs the caller.
