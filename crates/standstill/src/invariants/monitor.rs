@@ -41,8 +41,12 @@ impl<const N: usize, const SLOTS: usize> Monitor<N, SLOTS> {
     /// # Errors
     /// The first rule that the end breaks.
     pub fn finish(&mut self) -> Verdict {
-        let local = self.local.iter_mut().fold(Ok(()), |verdict, local| verdict.and(local.finish()));
-        local.and(self.pair.finish()).and(self.global.finish())
+        // Each is asked, whatever the others say: all broken rules are counted.
+        let mut verdict = Ok(());
+        for local in &mut self.local {
+            verdict = verdict.and(local.finish());
+        }
+        verdict.and(self.pair.finish()).and(self.global.finish())
     }
 
     /// How often each rule was asked and broken.

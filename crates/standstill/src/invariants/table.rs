@@ -133,3 +133,75 @@ impl<K: Hash, V: Hash, const SLOTS: usize> Hash for Table<K, V, SLOTS> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::collections::BTreeMap;
+    use std::vec::Vec;
+
+    use super::*;
+
+    impl Key for u8 {
+        /// Few homes, so that keys get in each other's way, and the last home wraps.
+        fn spread(self) -> usize {
+            usize::from(self) % 5 + 5
+        }
+    }
+
+    const SLOTS: usize = 8;
+
+    /// The same entries, put in afresh in ascending order.
+    fn afresh(model: &BTreeMap<u8, u32>) -> Table<u8, u32, SLOTS> {
+        let mut table = Table::new();
+        for (key, value) in model {
+            assert!(table.set(*key, *value));
+        }
+        table
+    }
+
+    #[test]
+    fn it_is_a_map_whose_layout_has_no_history() {
+        let mut seed = 1_u64;
+        let mut random = |below: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (seed >> 33) % below
+        };
+        let (mut table, mut model) = (Table::<u8, u32, SLOTS>::new(), BTreeMap::new());
+        let (mut overflowed, mut full) = (0, 0);
+        for turn in 0..if cfg!(miri) { 300 } else { 20_000 } {
+            let key = random(14) as u8;
+            if random(2) == 0 {
+                let fits = model.contains_key(&key) || model.len() < SLOTS;
+                assert_eq!(table.set(key, turn), fits);
+                if fits {
+                    model.insert(key, turn);
+                } else {
+                    overflowed += 1;
+                }
+            } else {
+                assert_eq!(table.remove(key), model.remove(&key));
+            }
+            full += usize::from(table.len() == SLOTS);
+            assert_eq!(table.len(), model.len());
+            for key in 0..14 {
+                assert_eq!(table.get(key), model.get(&key));
+            }
+            let mut entries: Vec<_> = table.iter().map(|(key, value)| (*key, *value)).collect();
+            assert_eq!(table.slots, afresh(&model).slots);
+            entries.sort_unstable();
+            assert!(entries.iter().copied().eq(model.iter().map(|(key, value)| (*key, *value))));
+        }
+        assert!(overflowed > 0 && full > 0);
+        assert_eq!(table.overflowed(), overflowed);
+    }
+
+    #[test]
+    fn a_table_without_slots_holds_nothing() {
+        let mut table = Table::<u8, u32, 0>::new();
+        assert!(!table.set(1, 1));
+        assert_eq!(table.get(1), None);
+        assert_eq!((table.remove(1), table.overflowed()), (None, 1));
+    }
+}
