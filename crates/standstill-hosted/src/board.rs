@@ -3,9 +3,9 @@
 //! | part | is |
 //! |---|---|
 //! | [`Cpu`] | one CPU: its interrupt state, run queue and firmware; one OS thread |
-//! | [`Buckets`](crate::wait::Buckets) | who sleeps on which word |
-//! | [`Lines`](crate::lines::Lines) | the routed interrupt controller |
-//! | [`Bus`](crate::bus::Bus) | the thread that is devices and interconnect |
+//! | [`Buckets`] | who sleeps on which word |
+//! | [`Lines`] | the routed interrupt controller |
+//! | [`Bus`] | the thread that is devices and interconnect |
 //!
 //! A CPU finds itself through one thread-local pointer ([`here`]). Threads of the simulated kernel move between OS threads,
 //! so that pointer is read anew after each switch, behind a function that is never inlined.

@@ -68,7 +68,7 @@ pub struct Hosted {
 }
 
 impl Hosted {
-    /// The hardware of a new machine. [`run`] does this, builds the machine and boots it.
+    /// The hardware of a new machine. [`run()`] does this, builds the machine and boots it.
     ///
     /// # Panics
     /// If there is no CPU.

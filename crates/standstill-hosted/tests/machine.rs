@@ -91,16 +91,47 @@ fn a_stop_holds_everybody_else() {
         }
         for _ in 0..100 {
             let seen = AtomicUsize::new(0);
-            m.stop_machine(task, None, &|_: &Stopped<'_>| {
+            let receipts = m.stop_machine(task, None, &|_: &Stopped<'_>| {
                 let before = MOVING.load(SeqCst);
                 std::thread::sleep(Duration::from_micros(200));
                 seen.store(MOVING.load(SeqCst) - before, SeqCst);
                 0
-            })
-            .unwrap();
+            });
+            assert!(receipts.is_ok());
             assert_eq!(seen.load(SeqCst), 0, "somebody moved while the machine was stopped");
         }
         END.store(true, SeqCst);
+    });
+}
+
+#[test]
+fn a_stop_of_two_that_one_refuses_ends_although_the_caller_is_the_other() {
+    boot(2, |m, task| {
+        let refused = m.stop_two_cpus(task, cpu(0), cpu(1), &|_: &Stopped<'_>| 0).is_err();
+        assert!(refused, "CPU 1 is not up");
+        assert!(m.stop_machine(task, None, &|_: &Stopped<'_>| 0).is_ok());
+    });
+}
+
+#[test]
+fn every_other_cpu_can_be_halted_and_the_machine_still_ends() {
+    boot(3, |m, task| {
+        static DEAF: AtomicBool = AtomicBool::new(false);
+        all_up(m, task);
+        m.platform().spawn_once("deaf", cpu(2), move |task| {
+            m.irq_off(task, |_| {
+                m.platform().hard_irq_disable();
+                DEAF.store(true, SeqCst);
+                loop {
+                    m.platform().pause();
+                }
+            });
+        });
+        while !DEAF.load(SeqCst) {
+            m.platform().sleep_ns(task, 100_000);
+        }
+        let left = m.stop_others(task, 20_000_000);
+        assert!(left.is_empty(), "they did not stop: {left:?}");
     });
 }
 
@@ -148,7 +179,7 @@ fn a_cpu_that_is_held_is_named_and_the_next_stop_works() {
             .expect("CPU 2 does not take part");
         assert!(HELD.load(SeqCst), "the deadline was over before CPU 2 came back");
         assert!(error.to_string().contains("CPU 2"), "{error}");
-        m.stop_machine(task, None, &|_: &Stopped<'_>| 0).unwrap();
+        assert!(m.stop_machine(task, None, &|_: &Stopped<'_>| 0).is_ok());
         assert!(!HELD.load(SeqCst));
         line
     });
