@@ -211,7 +211,7 @@ fn a_large_machine_is_built_on_the_heap() {
 #[test]
 fn several_machines_one_after_another() {
     for n in 1..6 {
-        boot(n, |m, task| all_up(m, task));
+        boot(n, all_up);
     }
 }
 
