@@ -148,7 +148,7 @@ fn torture(command: &mut std::process::Command, expect: &Expect) -> Outcome {
         Expect::Fail => out.code == 1,
         Expect::Any => matches!(out.code, 0 | 1),
     };
-    let first = out.stdout.lines().find(|line| line.starts_with("first: ")).unwrap_or_default();
+    let first = out.stdout.lines().find(|line| line.starts_with("first ")).unwrap_or_default();
     if as_expected {
         return Ok(format!("exit {}{}{first}", out.code, if first.is_empty() { "" } else { ", " }));
     }

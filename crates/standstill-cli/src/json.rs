@@ -196,7 +196,7 @@ pub struct StallJson {
 }
 
 /// The result of a torture.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
 #[expect(missing_docs, reason = "the names say it; docs/torture.md has the rest")]
 pub struct TortureJson {
     pub schema: String,
@@ -229,6 +229,8 @@ pub struct TortureJson {
     pub stalls: u64,
     pub first_stall: Option<StallJson>,
     pub first_failure: Option<FailureJson>,
+    pub first_late: Option<FailureJson>,
+    pub first_lost: Option<FailureJson>,
 }
 
 #[cfg(test)]
@@ -290,6 +292,8 @@ pub(crate) mod tests {
             stalls: 0,
             first_stall: None,
             first_failure: None,
+            first_late: None,
+            first_lost: None,
         }
     }
 

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
-use crate::json::{DistJson, TortureJson};
+use crate::json::{DistJson, FailureJson, TortureJson};
 
 /// Nanoseconds with three digits or four and a unit.
 #[must_use]
@@ -78,8 +78,14 @@ pub fn render(result: &TortureJson, wrong: &[String]) -> String {
             stall.site
         );
     }
-    if let Some(line) = first_failure(result) {
-        let _ = writeln!(out, "first: {line}");
+    let mut firsts = Vec::new();
+    for failure in [&result.first_failure, &result.first_late, &result.first_lost].into_iter().flatten() {
+        if !firsts.contains(&failure) {
+            firsts.push(failure);
+        }
+    }
+    for failure in firsts {
+        let _ = writeln!(out, "first {}", describe(failure));
     }
     for line in wrong {
         let _ = writeln!(out, "wrong: {line}");
@@ -98,7 +104,7 @@ fn calls(result: &TortureJson) -> Table {
     }
     let sum = |f: fn(&crate::json::CallsJson) -> u64| result.calls.iter().map(f).sum::<u64>().to_string();
     let sums = [sum(|c| c.ran), sum(|c| c.refused), sum(|c| c.busy), sum(|c| c.lost)];
-    table.add_row([vec!["all".into(), total.to_string(), share(total)], sums.to_vec()].concat());
+    table.add_row([vec!["total".into(), total.to_string(), share(total)], sums.to_vec()].concat());
     table
 }
 
@@ -122,45 +128,38 @@ fn properties(result: &TortureJson) -> Table {
     table
 }
 
-/// One line if all hold, else a line for each that does not.
+/// One line; those that were broken are listed with what is wrong.
 fn rules(result: &TortureJson) -> String {
     let checked: u64 = result.rules.iter().map(|r| r.checked).sum();
     let broken: u64 = result.rules.iter().map(|r| r.broken).sum();
-    let mut line = format!(
-        "{} rules checked {checked} times, broken {broken} times; {} stops of the machine besides hotplug, {} of them abandoned at their deadline",
+    format!(
+        "{} rules checked {checked} times, broken {broken} times; {} stops of the machine besides hotplug, {} of them abandoned at \
+         their deadline",
         result.rules.len(),
         result.stop.count,
         result.stop.aborted
-    );
-    for rule in result.rules.iter().filter(|r| r.broken > 0) {
-        let _ = write!(
-            line,
-            "\nrule {} ({}): broken {} of {} times",
-            rule.id, rule.scope, rule.broken, rule.checked
-        );
-    }
-    line
+    )
 }
 
-/// The first failure in words: the rule, the CPU, the function and the sender.
+/// A failure in words: the rule, the CPU, the function and the sender.
 #[must_use]
-pub fn first_failure(result: &TortureJson) -> Option<String> {
-    let f = result.first_failure.as_ref()?;
-    let mut line = format!("{}: ", f.rule);
-    let cpu = f.cpu;
-    let _ = match (&f.func, f.sender, f.rule.as_str()) {
+pub fn describe(failure: &FailureJson) -> String {
+    let FailureJson { rule, cpu, func, sender, t_ns } = failure;
+    let what = match (func, sender, rule.as_str()) {
         (Some(func), Some(sender), "late") => {
-            write!(line, "CPU {cpu} took the IPI for `{func}` from CPU {sender} when it was offline")
+            format!("CPU {cpu} took the IPI for `{func}` from CPU {sender} when it was offline")
         }
         (Some(func), Some(sender), "lost") => {
-            write!(line, "CPU {cpu} died with `{func}` from CPU {sender} in its queue: it never ran")
+            format!("CPU {cpu} died with `{func}` from CPU {sender} in its queue")
         }
-        (Some(func), Some(sender), _) => write!(line, "CPU {cpu}, `{func}` from CPU {sender}"),
-        (Some(func), None, _) => write!(line, "CPU {cpu}, `{func}`"),
-        (None, ..) => write!(line, "CPU {cpu}"),
+        (Some(func), Some(sender), _) => format!("CPU {cpu}, `{func}` from CPU {sender}"),
+        (Some(func), None, _) => format!("CPU {cpu}, `{func}`"),
+        (None, ..) => format!("CPU {cpu}"),
     };
-    let _ = write!(line, ", {} after the start", time(f.t_ns));
-    Some(line)
+    match t_ns {
+        0 => format!("{rule}: {what}"),
+        at => format!("{rule}: {what}, {} after the start", time(*at)),
+    }
 }
 
 /// A function's name without the noise of its type: no generic arguments, no crate, no closure.
@@ -211,7 +210,7 @@ mod tests {
         let mut result = result();
         result.late = 1;
         result.verdict = crate::json::Verdict::Fail;
-        result.first_failure = Some(crate::json::FailureJson {
+        result.first_failure = Some(FailureJson {
             rule: "late".into(),
             cpu: 2,
             func: Some("kit::device_handler".into()),
@@ -220,7 +219,7 @@ mod tests {
         });
         let text = render(&result, &["1 calls were late".into()]);
         assert!(text.contains(
-            "first: late: CPU 2 took the IPI for `kit::device_handler` from CPU 1 when it was offline, 1.23 s after"
+            "first late: CPU 2 took the IPI for `kit::device_handler` from CPU 1 when it was offline, 1.23 s after"
         ));
         assert!(text.ends_with("wrong: 1 calls were late\nverdict: fail"));
     }

@@ -2,9 +2,8 @@
 
 use standstill::invariants::Tally;
 use standstill::{Property, Protocol};
-use standstill_torture::Report;
 
-use crate::json::Verdict;
+use crate::json::{RuleJson, Verdict};
 
 /// What decides about a run.
 pub struct Findings<'a> {
@@ -12,10 +11,8 @@ pub struct Findings<'a> {
     pub protocol: Protocol,
     /// What the events show.
     pub tally: &'a Tally,
-    /// What the workloads found.
-    pub report: &'a Report,
-    /// How often rules on events were broken.
-    pub rules_broken: u64,
+    /// All rules, with how often they were broken.
+    pub rules: &'a [RuleJson],
     /// Events that the rules did not see.
     pub missed: u64,
     /// The run was cut short, or it hangs.
@@ -44,11 +41,11 @@ impl Findings<'_> {
                 ));
             }
         }
-        for rule in self.report.rules.iter().filter(|rule| rule.broken > 0) {
-            wrong.push(format!("the torture's rule `{}` was broken {} times", rule.id, rule.broken));
-        }
-        if self.rules_broken > 0 {
-            wrong.push(format!("rules on events were broken {} times", self.rules_broken));
+        for rule in self.rules.iter().filter(|rule| rule.broken > 0) {
+            wrong.push(format!(
+                "rule {} ({}) was broken {} of {} times",
+                rule.id, rule.scope, rule.broken, rule.checked
+            ));
         }
         if self.missed > 0 {
             wrong.push(format!(
@@ -86,82 +83,58 @@ pub fn phrase(property: Property) -> &'static str {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use standstill::event::Form;
-    use standstill_torture::{Calls, Dist, Ops, Rule, RuleCount};
-
+mod tests {
     use super::*;
 
-    pub(crate) fn report() -> Report {
-        Report {
-            cpus: 4,
-            calls: Form::ALL.map(|form| (form, Calls { sent: 10, ran: 8, refused: 2, busy: 1, lost: 0 })),
-            down: Ops { tried: 3, ok: 3, latency: Dist { n: 3, min: 1, mean: 2, p50: 2, p99: 3, max: 3 } },
-            up: Ops::default(),
-            veto: None,
-            stops: 5,
-            aborted: 1,
-            frozen: Dist::default(),
-            rules: Rule::ALL.map(|rule| RuleCount { id: rule.id(), checked: 1, broken: 0 }),
-            first_failure: None,
-        }
+    fn rule(broken: u64) -> RuleJson {
+        RuleJson { id: "order".into(), scope: "torture".into(), checked: 9, broken }
     }
 
-    fn verdict(protocol: Protocol, change: impl FnOnce(&mut Tally, &mut Report)) -> Verdict {
-        let (mut tally, mut report) = (Tally::new(), report());
-        change(&mut tally, &mut report);
-        let findings = Findings {
-            protocol,
-            tally: &tally,
-            report: &report,
-            rules_broken: 0,
-            missed: 0,
-            cut_short: false,
-            hangs: false,
-        };
-        findings.verdict()
+    fn findings<'a>(protocol: Protocol, tally: &'a Tally, rules: &'a [RuleJson]) -> Findings<'a> {
+        Findings { protocol, tally, rules, missed: 0, cut_short: false, hangs: false }
+    }
+
+    fn verdict(protocol: Protocol, change: impl FnOnce(&mut Tally)) -> Verdict {
+        let mut tally = Tally::new();
+        change(&mut tally);
+        findings(protocol, &tally, &[rule(0)]).verdict()
     }
 
     #[test]
     fn nothing_wrong_is_a_pass() {
-        assert_eq!(verdict(Protocol::STANDSTILL, |_, _| ()), Verdict::Pass);
+        assert_eq!(verdict(Protocol::STANDSTILL, |_| ()), Verdict::Pass);
     }
 
     #[test]
     fn late_and_lost_fail_every_protocol() {
         for protocol in Protocol::ALL {
-            assert_eq!(verdict(*protocol, |tally, _| tally.late = 1), Verdict::Fail);
-            assert_eq!(verdict(*protocol, |tally, _| tally.lost = 1), Verdict::Fail);
+            assert_eq!(verdict(*protocol, |tally| tally.late = 1), Verdict::Fail);
+            assert_eq!(verdict(*protocol, |tally| tally.lost = 1), Verdict::Fail);
         }
     }
 
     #[test]
     fn the_others_fail_where_they_are_promised() {
-        assert_eq!(verdict(Protocol::STANDSTILL, |tally, _| tally.outside = 1), Verdict::Fail);
-        assert_eq!(verdict(Protocol::LINUX_6_12, |tally, _| tally.outside = 1), Verdict::Pass);
-        assert_eq!(verdict(Protocol::STANDSTILL, |tally, _| tally.frozen = 1), Verdict::Pass);
-        assert_eq!(verdict(Protocol::REFUSE, |tally, _| tally.frozen = 1), Verdict::Fail);
+        assert_eq!(verdict(Protocol::STANDSTILL, |tally| tally.outside = 1), Verdict::Fail);
+        assert_eq!(verdict(Protocol::LINUX_6_12, |tally| tally.outside = 1), Verdict::Pass);
+        assert_eq!(verdict(Protocol::STANDSTILL, |tally| tally.frozen = 1), Verdict::Pass);
+        assert_eq!(verdict(Protocol::REFUSE, |tally| tally.frozen = 1), Verdict::Fail);
     }
 
     #[test]
-    fn a_broken_rule_fails() {
-        assert_eq!(verdict(Protocol::LINUX_3_14, |_, report| report.rules[3].broken = 1), Verdict::Fail);
+    fn a_broken_rule_fails_and_is_named() {
+        let (tally, rules) = (Tally::new(), [rule(0), rule(3)]);
+        let findings = findings(Protocol::LINUX_3_14, &tally, &rules);
+        assert_eq!(findings.verdict(), Verdict::Fail);
+        assert_eq!(findings.wrong(), ["rule order (torture) was broken 3 of 9 times"]);
     }
 
     #[test]
     fn cut_short_is_incomplete_and_a_hang_or_a_blind_judge_fails() {
-        let (tally, report) = (Tally::new(), report());
-        let findings = |missed, cut_short, hangs| Findings {
-            protocol: Protocol::STANDSTILL,
-            tally: &tally,
-            report: &report,
-            rules_broken: 0,
-            missed,
-            cut_short,
-            hangs,
-        };
-        assert_eq!(findings(0, true, false).verdict(), Verdict::Incomplete);
-        assert_eq!(findings(1, false, false).verdict(), Verdict::Fail);
-        assert_eq!(findings(0, true, true).verdict(), Verdict::Fail);
+        let tally = Tally::new();
+        let plain = || findings(Protocol::STANDSTILL, &tally, &[]);
+        assert_eq!(Findings { cut_short: true, ..plain() }.verdict(), Verdict::Incomplete);
+        assert_eq!(Findings { missed: 1, ..plain() }.verdict(), Verdict::Fail);
+        assert_eq!(Findings { cut_short: true, hangs: true, ..plain() }.verdict(), Verdict::Fail);
     }
 }

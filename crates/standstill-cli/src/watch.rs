@@ -2,7 +2,7 @@
 //!
 //! A monitor can't run where an event is emitted: a handler may interrupt the thread that is inside the monitor, on the same CPU.
 //! So the events go into one lock-free queue, which gives each its place in one atomic step, and a thread that is no CPU of
-//! the machine eats them in that order. A CPU's own events are in the order in which it emitted them; and as whatever others can react to
+//! the machine eats them in that order. If it falls behind, the senders are held until it has caught up. A CPU's own events are in the order in which it emitted them; and as whatever others can react to
 //! is announced before they can, a cause has its place before its effect. That is what the rules of scopes Local and Pair need.
 
 use std::sync::OnceLock;
@@ -17,6 +17,8 @@ const ROOM: usize = 1 << 18;
 
 /// What is called for each event at once, on the CPU that emits it.
 type Hook = Box<dyn Fn(&Event) + Send + Sync>;
+/// What is called when the queue becomes crowded.
+type Hold = Box<dyn Fn() + Send + Sync>;
 
 /// Takes events.
 pub struct Watch {
@@ -24,6 +26,7 @@ pub struct Watch {
     missed: AtomicU64,
     crowded: AtomicBool,
     hook: OnceLock<Hook>,
+    hold: OnceLock<Hold>,
 }
 
 impl Watch {
@@ -35,12 +38,19 @@ impl Watch {
             missed: AtomicU64::new(0),
             crowded: AtomicBool::new(false),
             hook: OnceLock::new(),
+            hold: OnceLock::new(),
         }
     }
 
-    /// From now on `hook` gets each event at once; the first one given is kept.
-    pub fn set_hook(&self, hook: impl Fn(&Event) + Send + Sync + 'static) {
+    /// From now on `hook` gets each event at once, and `hold` is called when the queue becomes crowded. Both run in every context. The
+    /// first ones given are kept.
+    pub fn set_hooks(
+        &self,
+        hook: impl Fn(&Event) + Send + Sync + 'static,
+        hold: impl Fn() + Send + Sync + 'static,
+    ) {
         let _ = self.hook.set(Box::new(hook));
+        let _ = self.hold.set(Box::new(hold));
     }
 
     /// The next event.
@@ -55,16 +65,24 @@ impl Watch {
         self.missed.load(Relaxed)
     }
 
-    /// Is the judge so far behind that the senders should wait for it? With a gap between yes and no, so that the answer does not flutter.
+    /// Should the senders wait for the judge? From when the queue is half full until it is almost empty, so that the answer does not
+    /// flutter.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
-        let waiting = self.events.len();
-        if waiting > ROOM / 2 {
-            self.crowded.store(true, Relaxed);
-        } else if waiting < ROOM / 8 {
+        if self.events.len() < ROOM / 16 {
             self.crowded.store(false, Relaxed);
         }
         self.crowded.load(Relaxed)
+    }
+
+    /// Looks how full the queue is, on the CPU that emits: the judge may be off its core when it matters.
+    fn look(&self) {
+        if !self.crowded.load(Relaxed) && self.events.len() > ROOM / 2 {
+            self.crowded.store(true, Relaxed);
+            if let Some(hold) = self.hold.get() {
+                hold();
+            }
+        }
     }
 }
 
@@ -82,11 +100,14 @@ impl Observer for Watch {
         if self.events.push(*event).is_err() {
             self.missed.fetch_add(1, Relaxed);
         }
+        self.look();
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use standstill::CpuId;
     use standstill::event::What;
 
@@ -107,6 +128,9 @@ mod tests {
     #[test]
     fn crowded_stays_until_most_is_eaten() {
         let watch = Watch::new();
+        let held = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&held);
+        watch.set_hooks(|_| (), move || drop(count.fetch_add(1, Relaxed)));
         assert!(!watch.is_crowded());
         for _ in 0..=ROOM / 2 {
             watch.event(&EVENT);
@@ -118,16 +142,15 @@ mod tests {
         assert!(watch.is_crowded(), "in the gap it stays as it was");
         while watch.next().is_some() {}
         assert!(!watch.is_crowded());
+        assert_eq!(held.load(Relaxed), 1);
     }
 
     #[test]
     fn the_hook_sees_each_event() {
         let watch = Watch::new();
-        let count = std::sync::Arc::new(AtomicU64::new(0));
-        let seen = std::sync::Arc::clone(&count);
-        watch.set_hook(move |_| {
-            seen.fetch_add(1, Relaxed);
-        });
+        let count = Arc::new(AtomicU64::new(0));
+        let seen = Arc::clone(&count);
+        watch.set_hooks(move |_| drop(seen.fetch_add(1, Relaxed)), || ());
         watch.event(&EVENT);
         watch.event(&EVENT);
         assert_eq!(count.load(Relaxed), 2);

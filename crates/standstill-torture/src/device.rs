@@ -30,6 +30,9 @@ where
     /// is what makes their outcomes comparable.
     pub(crate) fn handle(&self, _line: usize, off: &IrqOff<'_>) {
         let core = self.core;
+        if core.is_held() {
+            return;
+        }
         let me = core.ground().this_cpu();
         let dice = core.dice(me);
         let victim = core.victim().filter(|victim| *victim != me);

@@ -56,6 +56,10 @@ pub struct Report {
     pub frozen: Dist,
     /// The torture's own rules.
     pub rules: [RuleCount; Rule::ALL.len()],
+    /// The first call of another CPU that was late, if [`observe`](crate::Torture::observe) was told.
+    pub first_late: Option<Failure>,
+    /// The first call of another CPU that was lost, as above.
+    pub first_lost: Option<Failure>,
     /// The first thing that went wrong.
     pub first_failure: Option<Failure>,
 }

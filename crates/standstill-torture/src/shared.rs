@@ -41,6 +41,9 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     pub(crate) frozen: Frozen,
     /// Why the first hotplug operation failed that did.
     pub(crate) veto: Once<HotplugError>,
+    /// The first call of another CPU that was late, and the first that was lost.
+    pub(crate) late: Once<Failure>,
+    pub(crate) lost: Once<Failure>,
     /// Stops that have nothing to do with hotplug, and those of them that were abandoned at their deadline.
     pub(crate) stops: AtomicU64,
     pub(crate) aborted: AtomicU64,
@@ -79,6 +82,8 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             up: OpCounts::new(),
             frozen: Frozen::new(cpus),
             veto: Once::new(),
+            late: Once::new(),
+            lost: Once::new(),
             stops: AtomicU64::new(0),
             aborted: AtomicU64::new(0),
             alone: AtomicUsize::new(0),
@@ -247,9 +252,13 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.held.store(held, Relaxed);
     }
 
+    pub(crate) fn is_held(&self) -> bool {
+        self.held.load(Relaxed) && !self.stopping()
+    }
+
     /// Lets others run between two operations of an invoker.
     pub(crate) fn rest(&self, task: &mut Task, rng: &Rng) {
-        while self.held.load(Relaxed) && !self.stopping() {
+        while self.is_held() {
             self.ground().sleep_ns(task, HELD_NS);
         }
         match self.settings.rest_ns {

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use standstill::context::{IrqOff, Task};
-use standstill::event::{Event, Form, What};
+use standstill::event::{CallInfo, Event, Form, What};
 use standstill::hotplug::HotplugError;
 use standstill::{CpuId, CpuMask, Machine};
 
@@ -12,6 +12,7 @@ use crate::device::{self, Device};
 use crate::ground::{Body, Ground, LineHandler};
 use crate::invoke::{self, Invoker};
 use crate::kit::{self, Records};
+use crate::once::Once;
 use crate::onoff::OnOff;
 use crate::record::{Record, Stream};
 use crate::report::{Progress, Report, RuleCount};
@@ -134,25 +135,30 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
     /// went wrong if a property broke. Callable in every context.
     pub fn observe(&self, event: &Event) {
         let core = self.core;
-        let call = |rule, info: standstill::event::CallInfo| {
-            core.rules.note_first(Failure {
+        let note = |first: &Once<Failure>, rule, info: CallInfo| {
+            let failure = Failure {
                 func: Some(info.func),
                 sender: Some(info.sender),
                 ..core.failure(rule, info.key.to)
-            });
+            };
+            // A CPU's call to itself says less about the race than another CPU's.
+            if info.sender != info.key.to {
+                first.set(failure);
+            }
+            core.rules.note_first(failure);
         };
         match event.what {
             What::IrqsClosed { .. } => core.frozen.closed(event.cpu, core.ground().now_ns()),
             What::IrqsRestored { .. } => core.frozen.restored(event.cpu, core.ground().now_ns()),
             What::CpuStarted { .. } => core.frozen.started(event.cpu),
-            What::CallLate(info) => call("late", info),
-            What::CallLost(info) => call("lost", info),
+            What::CallLate(info) => note(&core.late, "late", info),
+            What::CallLost(info) => note(&core.lost, "lost", info),
             _ => {}
         }
     }
 
-    /// Keeps the invokers from sending, or lets them go on: for a listener that is behind with the events. Devices, hotplug and stops
-    /// go on meanwhile.
+    /// Keeps invokers and device handlers from sending, or lets them go on: for a listener that is behind with the events. Hotplug and
+    /// stops go on meanwhile.
     pub fn hold(&self, held: bool) {
         self.core.hold(held);
     }
@@ -199,6 +205,8 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
                 let (checked, broken) = core.rules.counts(rule);
                 RuleCount { id: rule.id(), checked, broken }
             }),
+            first_late: core.late.get().copied(),
+            first_lost: core.lost.get().copied(),
             first_failure: core.rules.first(),
         }
     }
