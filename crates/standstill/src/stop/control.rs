@@ -68,11 +68,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.fill_in(plan, body, from);
         let turned_away = self.queue_works(plan, epoch);
         let result = match turned_away {
-            Some(cpu) if plan.all_or_nothing => {
-                self.abandon(At::new(epoch, Stage::None));
-                self.claim_back(plan, epoch);
-                Err(StopError::Offline(cpu))
-            }
+            Some(cpu) if plan.all_or_nothing => Err(StopError::Offline(cpu)),
             _ => {
                 if let Some(me) = plan.inline {
                     self.run_stop(me, epoch);
@@ -127,7 +123,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 turned_away = Some(cpu);
             }
         }
-        if turned_away.is_none() || !plan.all_or_nothing {
+        if turned_away.is_some() && plan.all_or_nothing {
+            // Also in this section: this CPU's own stopper may be among those that were queued.
+            self.abandon(At::new(epoch, Stage::None));
+            self.claim_back(plan, epoch);
+        } else {
             // As many as accepted, never as many as were asked: else the stop would wait for ever.
             self.stop.expected.store(expected, Relaxed);
             self.emit(|| What::StopPublished { epoch, expected });
