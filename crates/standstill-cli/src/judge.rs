@@ -1,5 +1,7 @@
 //! [`Judge`]: feeds the events to the rules and the tallies.
 
+use std::thread;
+
 use standstill::event::{Event, What};
 use standstill::invariants::{Checks, Local, Pair, RULES, Rule, Scope, Tally, Violation};
 use standstill::platform::{Runs, Site};
@@ -44,7 +46,7 @@ impl Judge {
         Judge {
             tallies: vec![Tally::new(); cpus],
             locals: (0..cpus).map(|cpu| Local::new(CpuId::new(cpu), protocol)).collect(),
-            pair: Box::new(Pair::new(protocol)),
+            pair: new_pair(protocol),
             first: None,
             stalls: Vec::new(),
             news: 0,
@@ -122,6 +124,13 @@ impl Judge {
         let old = std::mem::replace(&mut self.news, self.stalls.len());
         &self.stalls[old..]
     }
+}
+
+/// The monitor does not fit a usual stack on its way to the heap.
+fn new_pair(protocol: Protocol) -> Box<Pair<SLOTS>> {
+    let stack = 8 * size_of::<Pair<SLOTS>>() + (1 << 20);
+    let build = thread::Builder::new().stack_size(stack).spawn(move || Box::new(Pair::new(protocol)));
+    build.expect("the OS refuses a thread").join().expect("building a monitor does not panic")
 }
 
 /// One line for a stall.

@@ -85,7 +85,9 @@ mod tests {
     #[test]
     fn a_line_has_all_the_counts() {
         let counts = Counts { sent: 123, ran: 120, refused: 3, down: 7, up: 6, online: 3 };
-        let tally = Tally { late: 1, drained: 9, ..Tally::new() };
+        let mut tally = Tally::new();
+        tally.late = 1;
+        tally.drained = 9;
         let line = line(Duration::from_millis(1500), Duration::from_secs(10), &counts, &tally);
         assert_eq!(
             line,

@@ -93,9 +93,10 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
     let seed = args.seed.unwrap_or_else(seed_from_the_clock);
     let watcher = {
         let args = args.clone();
-        let name = thread::Builder::new().name("watcher".into());
-        // The rules of scope Pair are built on the stack on their way to the heap.
-        name.stack_size(64 << 20).spawn(move || watch(run, &args, seed)).expect("the OS refuses a thread")
+        thread::Builder::new()
+            .name("watcher".into())
+            .spawn(move || watch(run, &args, seed))
+            .expect("the OS refuses a thread")
     };
     let config =
         Config { stall_after: args.stall_after, seed, observer: Some(&run.watch), ..Config::new(args.cpus) };

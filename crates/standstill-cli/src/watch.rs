@@ -2,11 +2,14 @@
 //!
 //! A monitor can't run where an event is emitted: a handler may interrupt the thread that is inside the monitor, on the same CPU.
 //! So the events go into one lock-free queue, which gives each its place in one atomic step, and a thread that is no CPU of
-//! the machine eats them in that order. If it falls behind, the senders are held until it has caught up. A CPU's own events are in the order in which it emitted them; and as whatever others can react to
+//! the machine eats them in that order. If it falls behind, the senders are held until it has caught up; if there is no room at all, the CPU
+//! that emits waits, as a CPU does that its hypervisor forgot for a while. A CPU's own events are in the order in which it emitted them; and as whatever others can react to
 //! is announced before they can, a cause has its place before its effect. That is what the rules of scopes Local and Pair need.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use std::time::Duration;
 
 use crossbeam_queue::ArrayQueue;
 use standstill::event::Event;
@@ -14,6 +17,11 @@ use standstill_hosted::Observer;
 
 /// How many events may wait for the judge.
 const ROOM: usize = 1 << 18;
+
+/// Between two looks whether there is room again.
+const A_MOMENT: Duration = Duration::from_micros(100);
+/// How many looks, until the event is given up: ten seconds and more.
+const PATIENCE: u32 = 100_000;
 
 /// What is called for each event at once, on the CPU that emits it.
 type Hook = Box<dyn Fn(&Event) + Send + Sync>;
@@ -27,6 +35,7 @@ pub struct Watch {
     crowded: AtomicBool,
     hook: OnceLock<Hook>,
     hold: OnceLock<Hold>,
+    patience: u32,
 }
 
 impl Watch {
@@ -39,6 +48,7 @@ impl Watch {
             crowded: AtomicBool::new(false),
             hook: OnceLock::new(),
             hold: OnceLock::new(),
+            patience: PATIENCE,
         }
     }
 
@@ -65,7 +75,7 @@ impl Watch {
         self.missed.load(Relaxed)
     }
 
-    /// Should the senders wait for the judge? From when the queue is half full until it is almost empty, so that the answer does not
+    /// Should the senders wait for the judge? From when a quarter of the queue is full until it is almost empty, so that the answer does not
     /// flutter.
     #[must_use]
     pub fn is_crowded(&self) -> bool {
@@ -77,7 +87,7 @@ impl Watch {
 
     /// Looks how full the queue is, on the CPU that emits: the judge may be off its core when it matters.
     fn look(&self) {
-        if !self.crowded.load(Relaxed) && self.events.len() > ROOM / 2 {
+        if !self.crowded.load(Relaxed) && self.events.len() > ROOM / 4 {
             self.crowded.store(true, Relaxed);
             if let Some(hold) = self.hold.get() {
                 hold();
@@ -97,10 +107,15 @@ impl Observer for Watch {
         if let Some(hook) = self.hook.get() {
             hook(event);
         }
-        if self.events.push(*event).is_err() {
-            self.missed.fetch_add(1, Relaxed);
-        }
         self.look();
+        for _ in 0..self.patience {
+            if self.events.push(*event).is_ok() {
+                return;
+            }
+            // The judge needs nothing that a CPU holds, so it comes to make room.
+            thread::sleep(A_MOMENT);
+        }
+        self.missed.fetch_add(1, Relaxed);
     }
 }
 
@@ -117,7 +132,7 @@ mod tests {
 
     #[test]
     fn what_finds_no_room_is_counted() {
-        let watch = Watch::new();
+        let watch = Watch { patience: 1, ..Watch::new() };
         for _ in 0..ROOM + 3 {
             watch.event(&EVENT);
         }
@@ -130,13 +145,18 @@ mod tests {
         let watch = Watch::new();
         let held = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&held);
-        watch.set_hooks(|_| (), move || drop(count.fetch_add(1, Relaxed)));
+        watch.set_hooks(
+            |_| (),
+            move || {
+                count.fetch_add(1, Relaxed);
+            },
+        );
         assert!(!watch.is_crowded());
-        for _ in 0..=ROOM / 2 {
+        for _ in 0..ROOM / 4 + 2 {
             watch.event(&EVENT);
         }
         assert!(watch.is_crowded());
-        for _ in 0..ROOM / 4 {
+        for _ in 0..ROOM / 8 {
             let _ = watch.next();
         }
         assert!(watch.is_crowded(), "in the gap it stays as it was");
@@ -150,7 +170,12 @@ mod tests {
         let watch = Watch::new();
         let count = Arc::new(AtomicU64::new(0));
         let seen = Arc::clone(&count);
-        watch.set_hooks(move |_| drop(seen.fetch_add(1, Relaxed)), || ());
+        watch.set_hooks(
+            move |_| {
+                seen.fetch_add(1, Relaxed);
+            },
+            || (),
+        );
         watch.event(&EVENT);
         watch.event(&EVENT);
         assert_eq!(count.load(Relaxed), 2);

@@ -51,6 +51,8 @@ where
     /// The thread.
     pub(crate) fn run(&self, task: &mut Task) {
         let mut done = [0_u64; Form::ALL.len()];
+        // So that a thousand invokers do not begin with one stroke.
+        self.core.rest(task, &self.rng);
         while !self.core.stopping() {
             let Some(form) = self.core.settings.weights.most_behind(&done) else { break };
             // At least one, so that a form whose slots are all busy does not keep the others from their turn.
