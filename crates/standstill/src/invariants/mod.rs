@@ -1,4 +1,4 @@
-//! The rules: monitors that eat [`Event`](crate::event::Event)s and say which rule a log breaks.
+//! The rules: monitors that eat [`Event`]s and say which rule a log breaks.
 //!
 //! # Vocabulary
 //! A **rule** has a number, and a **scope**: how much order its log must have. A **monitor** is a plain state machine over
