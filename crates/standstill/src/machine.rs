@@ -205,8 +205,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn set_online(&self, me: CpuId) {
         self.emit(|| What::OnlineSet { who: me });
         self.online.insert(me);
-        self.emit(|| What::AcceptingSet { who: me });
-        self.accepting.insert(me);
+        self.start_accepting(me);
+    }
+
+    /// `who` is online and takes calls, again or from now on.
+    pub(crate) fn start_accepting(&self, who: CpuId) {
+        if !self.accepting.contains(who) {
+            self.emit(|| What::AcceptingSet { who });
+            self.accepting.insert(who);
+        }
     }
 
     /// On the CPU itself, interrupts off.

@@ -133,3 +133,13 @@ fn stop_machine_runs_where_it_is_asked_to_and_says_so() {
         machine.quiesce(task);
     });
 }
+
+#[test]
+fn stop_others_halts_them_and_names_those_that_did_not() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        machine.cpu_up(task, cpu(1)).unwrap();
+        machine.cpu_up(task, cpu(2)).unwrap();
+        let left = machine.stop_others(task, if cfg!(miri) { 60_000_000_000 } else { 5_000_000_000 });
+        assert_eq!(left, CpuMask::EMPTY);
+    });
+}

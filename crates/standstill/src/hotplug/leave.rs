@@ -25,6 +25,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(super) fn leave_in_run(&self, off: &IrqOff<'_>) -> i32 {
         let me = self.platform.this_cpu();
         if self.may_leave(me).is_err() {
+            // The last step before RUN closed its queue; it stays, so it takes calls again.
+            self.start_accepting(me);
             return REFUSED;
         }
         if self.protocol.drain == Drain::RunStart {

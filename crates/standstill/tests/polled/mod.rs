@@ -23,17 +23,17 @@ use standstill::platform::{
 use standstill::{CpuId, CpuMask, Machine, Protocol};
 
 /// The machine of these tests.
-pub type Four = Machine<Polled, 4, 1>;
+pub(crate) type Four = Machine<Polled, 4, 1>;
 
 /// A stall is reported after this long.
-pub const STALL: Duration = Duration::from_millis(if cfg!(miri) { 2000 } else { 50 });
+pub(crate) const STALL: Duration = Duration::from_millis(if cfg!(miri) { 2000 } else { 50 });
 
 const CALL: usize = 1;
 const STOP: usize = 2;
 const HALT: usize = 4;
 const HARD: usize = 8;
 
-pub struct Board {
+pub(crate) struct Board {
     cpus: Vec<CpuBlock>,
     entry: OnceLock<&'static dyn Entry>,
     began: Instant,
@@ -41,12 +41,12 @@ pub struct Board {
     next_thread: AtomicUsize,
     shutdown: AtomicBool,
     /// How long control waits for another CPU.
-    pub timeout_ms: AtomicUsize,
+    pub(crate) timeout_ms: AtomicUsize,
     /// A started CPU waits here before it answers.
-    pub hold_start: AtomicBool,
+    pub(crate) hold_start: AtomicBool,
     /// What the port answers when asked whether lines are left.
-    pub lines_stuck: AtomicBool,
-    pub log: Mutex<Vec<Event>>,
+    pub(crate) lines_stuck: AtomicBool,
+    pub(crate) log: Mutex<Vec<Event>>,
 }
 
 #[derive(Default)]
@@ -83,7 +83,7 @@ enum End {
 }
 
 #[derive(Clone, Copy)]
-pub struct Polled(pub &'static Board);
+pub(crate) struct Polled(pub(crate) &'static Board);
 
 impl Polled {
     fn cpu(self) -> &'static CpuBlock {
@@ -239,7 +239,7 @@ impl Polled {
     }
 
     /// A task on `cpu`.
-    pub fn task(self, cpu: usize, body: impl FnOnce(&mut Task) + Send + 'static) {
+    pub(crate) fn task(self, cpu: usize, body: impl FnOnce(&mut Task) + Send + 'static) {
         self.spawn(cpu, Role::Task, move || {
             // SAFETY: a thread of its own, interrupts on.
             let mut task = unsafe { Task::new() };
@@ -248,7 +248,7 @@ impl Polled {
     }
 
     /// Takes interrupts and lets others run.
-    pub fn breathe(self) {
+    pub(crate) fn breathe(self) {
         self.poll();
         self.pass_baton();
     }
@@ -260,7 +260,7 @@ fn role_of(cpu: &CpuBlock, me: usize) -> Option<Role> {
 
 /// Runs `test` as a task on CPU 0 of a machine of four CPUs, of which CPU 0 is online, checks every rule on its log (the
 /// log of this port is totally ordered) and returns what it returned.
-pub fn run<R: Send + 'static>(
+pub(crate) fn run<R: Send + 'static>(
     protocol: Protocol,
     test: impl FnOnce(&'static Four, &mut Task) -> R + Send + 'static,
 ) -> R {
@@ -320,7 +320,7 @@ fn check(log: &[Event], protocol: Protocol) {
     }
 }
 
-pub struct AtomicWord(AtomicUsize);
+pub(crate) struct AtomicWord(AtomicUsize);
 
 // SAFETY: each method is the one of `AtomicUsize`.
 unsafe impl Word for AtomicWord {
@@ -351,7 +351,7 @@ unsafe impl Word for AtomicWord {
     }
 }
 
-pub struct Ptr<T>(AtomicPtr<T>);
+pub(crate) struct Ptr<T>(AtomicPtr<T>);
 
 // SAFETY: an `AtomicPtr` is Send and Sync whatever it points to; the library proves each use of the pointer.
 unsafe impl<T> Send for Ptr<T> {}
@@ -381,7 +381,7 @@ unsafe impl<T: 'static> Pointer<T> for Ptr<T> {
     }
 }
 
-pub struct Plain<T>(std::cell::UnsafeCell<MaybeUninit<T>>);
+pub(crate) struct Plain<T>(std::cell::UnsafeCell<MaybeUninit<T>>);
 
 // SAFETY: who reads and writes is the library's proof, at each access.
 unsafe impl<T> Send for Plain<T> {}
@@ -579,11 +579,5 @@ unsafe impl Sched for Polled {
     }
 }
 
-/// The events of the log for which `f` returns something.
-pub fn logged<T>(machine: &Four, f: impl FnMut(&What) -> Option<T>) -> Vec<T> {
-    let mut f = f;
-    machine.platform().0.log.lock().unwrap().iter().filter_map(|event| f(&event.what)).collect()
-}
-
 /// An interrupts-off token is only ever handed to a handler; this names the type for closures.
-pub type Off<'a> = IrqOff<'a>;
+pub(crate) type Off<'a> = IrqOff<'a>;
