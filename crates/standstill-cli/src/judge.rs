@@ -9,6 +9,9 @@ use standstill::{CpuId, Protocol};
 
 /// How many calls, works and CPUs the rules of scope Pair keep in mind.
 const SLOTS: usize = 1 << 14;
+/// Up to so many CPUs the calls that are under way fit those slots. With more of them the rules of scope Pair are left out: they would see
+/// only part of the calls, and a full table is slow.
+const PAIR_CPUS: usize = 256;
 /// How many stalls are kept for the report; all are counted.
 const STALLS_KEPT: usize = 16;
 
@@ -31,7 +34,8 @@ pub struct Stall {
 pub struct Judge {
     tallies: Vec<Tally>,
     locals: Vec<Local>,
-    pair: Box<Pair<SLOTS>>,
+    /// Missing on machines with more CPUs than [`PAIR_CPUS`].
+    pair: Option<Box<Pair<SLOTS>>>,
     /// The first rule that was broken.
     first: Option<Violation>,
     stalls: Vec<Stall>,
@@ -46,7 +50,7 @@ impl Judge {
         Judge {
             tallies: vec![Tally::new(); cpus],
             locals: (0..cpus).map(|cpu| Local::new(CpuId::new(cpu), protocol)).collect(),
-            pair: new_pair(protocol),
+            pair: (cpus <= PAIR_CPUS).then(|| new_pair(protocol)),
             first: None,
             stalls: Vec::new(),
             news: 0,
@@ -60,8 +64,12 @@ impl Judge {
             return;
         }
         self.tallies[cpu].feed(event);
-        let verdict = self.locals[cpu].feed(event).and(self.pair.feed(event));
+        let verdict = self.locals[cpu].feed(event);
         self.note(verdict);
+        if let Some(pair) = &mut self.pair {
+            let verdict = pair.feed(event);
+            self.note(verdict);
+        }
         if let What::Stalled { site, waited_ns, missing, runs } = event.what
             && self.stalls.len() < STALLS_KEPT
         {
@@ -75,8 +83,10 @@ impl Judge {
         for verdict in verdicts {
             self.note(verdict);
         }
-        let verdict = self.pair.finish();
-        self.note(verdict);
+        if let Some(pair) = &mut self.pair {
+            let verdict = pair.finish();
+            self.note(verdict);
+        }
     }
 
     fn note(&mut self, verdict: Result<(), Violation>) {
@@ -99,7 +109,9 @@ impl Judge {
     #[must_use]
     pub fn rules(&self) -> Vec<(&'static Rule, u64, u64)> {
         let mut all = Checks::new();
-        all.merge(self.pair.checks());
+        if let Some(pair) = &self.pair {
+            all.merge(pair.checks());
+        }
         for local in &self.locals {
             all.merge(local.checks());
         }
