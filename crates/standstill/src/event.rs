@@ -208,7 +208,7 @@ pub enum What {
     },
     /// A handler found this call while its CPU was offline.
     CallLate(CallInfo),
-    /// A handler found nothing to do, while its CPU was offline.
+    /// A call IPI is taken while its CPU is offline, whether it finds calls ([`CallLate`](What::CallLate) for each) or not.
     IpiSpurious,
     /// This call was still queued when its CPU was dead. It never ran.
     CallLost(CallInfo),
@@ -424,6 +424,13 @@ pub enum What {
         who: CpuId,
         /// The new state.
         to: Sync,
+    },
+    /// The next walk of `who` that comes through `state` will fail there, once.
+    InjectionArmed {
+        /// The CPU.
+        who: CpuId,
+        /// The state.
+        state: StateId,
     },
     /// This CPU started: its first event.
     CpuStarted {

@@ -8,6 +8,7 @@ use super::state::{Callbacks, Installed, Section, StateId};
 use super::walk::Dir;
 use crate::context::Task;
 use crate::cpu::CpuId;
+use crate::event::What;
 use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{DataCell, Memory, Platform, Word};
@@ -169,6 +170,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if !machine.possible.contains(cpu) {
                 return Err(HotplugError::NoSuchCpu(cpu));
             }
+            machine.emit(|| What::InjectionArmed { who: cpu, state });
             machine.cpu[cpu.index()].hotplug.inject.store(state.index(), Relaxed);
             Ok(())
         })

@@ -66,11 +66,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         } else {
             (Dir::Down, Walk::Down, Walk::RollbackUp)
         };
-        self.steps(task, who, from, to, dir, walk).or_else(|(veto, reached)| {
+        self.steps(task, who, from, to, dir, walk).map_err(|(veto, reached)| {
             let back = if dir == Dir::Up { Dir::Down } else { Dir::Up };
             match self.steps(task, who, reached, from, back, undo) {
-                Ok(()) => Err(Broken::Vetoed(veto)),
-                Err((second, _)) => Err(Broken::Twice(veto, second)),
+                Ok(()) => Broken::Vetoed(veto),
+                Err((second, _)) => Broken::Twice(veto, second),
             }
         })
     }
@@ -129,6 +129,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if installed.is_none() && !injected {
             return Ok(());
         }
+        if let (Some(Section::Starting), Some(_)) = (state.section(), installed) {
+            // Added or removed while the CPU is online: on its thread, in the context that the callback was written for.
+            self.irq_off(task, |off| self.call_irqs_off(off, who, state, name, dir, walk));
+            return Ok(());
+        }
         self.emit(|| What::StateEnter { who, state, name, walk, irqs_on: self.platform.irqs_on() });
         let result = if injected {
             Err(INJECTED)
@@ -139,10 +144,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 Some(Callbacks::Online { down: Some(down), .. }) if dir == Dir::Down => down(task, who),
                 Some(Callbacks::Prepare { dead: Some(dead), .. }) if dir == Dir::Down => {
                     dead(task, who);
-                    Ok(())
-                }
-                Some(Callbacks::Starting { .. }) => {
-                    self.irq_off(task, |off| self.call_starting_or_dying(off, who, state, dir));
                     Ok(())
                 }
                 _ => Ok(()),
@@ -162,9 +163,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let walk = |state: StateId| {
             let Some(installed) = self.hotplug.table.get(state) else { return };
             let (name, walk) = (installed.name, if dir == Dir::Up { Walk::Up } else { Walk::Down });
-            self.emit(|| What::StateEnter { who: me, state, name, walk, irqs_on: self.platform.irqs_on() });
-            self.call_starting_or_dying(off, me, state, dir);
-            self.emit(|| What::StateLeave { who: me, state, walk, outcome: Outcome::Ok });
+            self.call_irqs_off(off, me, state, name, dir, walk);
         };
         match dir {
             Dir::Up => Section::Starting.states().for_each(walk),
@@ -172,7 +171,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
-    fn call_starting_or_dying(&self, off: &IrqOff<'_>, who: CpuId, state: StateId, dir: Dir) {
+    fn call_irqs_off(
+        &self,
+        off: &IrqOff<'_>,
+        who: CpuId,
+        state: StateId,
+        name: &'static str,
+        dir: Dir,
+        walk: Walk,
+    ) {
+        self.emit(|| What::StateEnter { who, state, name, walk, irqs_on: self.platform.irqs_on() });
         if let Some(Callbacks::Starting { starting, dying }) =
             self.hotplug.table.get(state).map(|installed| installed.callbacks)
         {
@@ -181,6 +189,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 callback(off, who);
             }
         }
+        self.emit(|| What::StateLeave { who, state, walk, outcome: Outcome::Ok });
     }
 
     /// Calls one callback for a CPU that is past its state, where that callback belongs.

@@ -109,13 +109,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 continue;
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
-            let accepted = if multi.arm(epoch) {
-                // SAFETY: 1. it was idle, so in no list, and it is part of the machine. 2. `fill_in`.
-                unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
-            } else {
-                self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-                true
-            };
+            self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
+            // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
+            let accepted =
+                !multi.arm(epoch) || unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) };
             if accepted {
                 expected += 1;
             } else {

@@ -9,6 +9,7 @@ use super::receipts::{Receipt, Receipts, StopError};
 use super::work::{Body as WorkBody, StopWork, WorkState};
 use crate::context::{Context, IrqOff, Pinned, Stopped, Task};
 use crate::cpu::CpuId;
+use crate::event::{What, WorkKey};
 use crate::hotplug::HotplugRead;
 use crate::machine::Machine;
 use crate::mask::CpuMask;
@@ -308,6 +309,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // SAFETY: claimed above, not queued yet.
         unsafe { work.fill(body) };
         let pin = self.pinned();
+        self.emit(|| What::WorkQueued(WorkKey { work: core::ptr::from_ref(work).addr(), to: cpu }));
         // SAFETY: a claimed work is in no list; it lives long enough by the contract; it is filled in.
         if unsafe { self.push_work(&pin, cpu, core::ptr::from_ref(work).cast()) } {
             Ok(())

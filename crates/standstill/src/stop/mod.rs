@@ -11,7 +11,7 @@
 //!   NONE ── all works queued ──> PREPARE ──> DISABLE_IRQ_INACTIVE ──> DISABLE_IRQ_ACTIVE ──> (SEAL) ──> RUN ──> EXIT
 //!                                   └──────────────┴── deadline over ──┴──> abandoned
 //! ```
-//! The table of what a CPU does in each stage is [`machine`]'s `act`; what follows a stage is `advance`. A protocol with a single
+//! The table of what a CPU does in each stage is `act` in `machine.rs`; what follows a stage is `advance`. A protocol with a single
 //! disable stage has no DISABLE_IRQ_INACTIVE.
 //!
 //! # Ordering argument

@@ -39,7 +39,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
-    /// Queues `link` for `to` and wakes its stopper.
+    /// Queues `link` for `to`, which was announced, and wakes its stopper.
     ///
     /// # Safety
     /// 1. `link` is in no list, and stays alive until it was popped.
@@ -51,7 +51,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         link: *const Link<P>,
     ) -> bool {
         let key = WorkKey { work: link.addr(), to };
-        self.emit(|| What::WorkQueued(key));
         // SAFETY: the contract of this function.
         match unsafe { self.cpu[to.index()].stop.works.push(link) } {
             Pushed::Closed => {

@@ -13,7 +13,7 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use standstill::context::{IrqOff, Task};
-use standstill::event::{Event, What};
+use standstill::event::Event;
 use standstill::hotplug::Reason;
 use standstill::invariants::Monitor;
 use standstill::platform::{
