@@ -9,3 +9,8 @@ pub mod run;
 pub mod table;
 pub mod verdict;
 pub mod watch;
+
+/// The example of the project's README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../../../README.md")]
+struct Readme;
