@@ -18,6 +18,7 @@ impl CpuId {
     /// # Panics
     /// If `index` does not fit 32 bits.
     #[must_use]
+    #[inline]
     pub const fn new(index: usize) -> Self {
         assert!(index <= u32::MAX as usize, "a CPU number has 32 bits");
         CpuId(index as u32)
@@ -25,6 +26,7 @@ impl CpuId {
 
     /// The number, as an index into per-CPU arrays.
     #[must_use]
+    #[inline]
     pub const fn index(self) -> usize {
         self.0 as usize
     }

@@ -155,6 +155,7 @@ impl<const W: usize> CpuMask<W> {
     }
 }
 
+#[inline]
 const fn split(cpu: CpuId) -> (usize, usize) {
     (cpu.index() / BITS, 1 << (cpu.index() % BITS))
 }

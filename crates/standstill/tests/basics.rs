@@ -1,15 +1,18 @@
 //! The library on the polled port: calls, stops, hotplug. Runs under Miri.
 
-#![expect(clippy::disallowed_types, reason = "tests are no part of the library: they may have atomics of their own")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "tests are no part of the library: they may have atomics of their own"
+)]
 
 mod polled;
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
-use polled::{Off, run};
+use polled::{Off, Polled, run};
 use standstill::context::{Pinned, Stopped};
 use standstill::stop::Receipt;
-use standstill::{CallError, CpuId, CpuMask, Csd, Protocol};
+use standstill::{CallError, CpuId, CpuMask, Csd, Machine, Protocol};
 
 const fn cpu(n: usize) -> CpuId {
     CpuId::new(n)
@@ -144,4 +147,30 @@ fn stop_others_halts_them_and_names_those_that_did_not() {
         let left = machine.stop_others(task, if cfg!(miri) { 60_000_000_000 } else { 5_000_000_000 });
         assert_eq!(left, CpuMask::EMPTY);
     });
+}
+
+type Of<const N: usize, const W: usize> = Machine<Polled, N, W>;
+
+/// Prints what a machine costs; see docs/decisions.md.
+#[test]
+fn a_machine_costs_so_much() {
+    println!("a machine of 8 CPUs: {} bytes", size_of::<Of<8, 1>>());
+    println!("each CPU of it:      {} bytes", Of::<8, 1>::BYTES_PER_CPU);
+    println!("a machine of 4096:   {} bytes", size_of::<Of<4096, 64>>());
+    println!("each CPU of it:      {} bytes", Of::<4096, 64>::BYTES_PER_CPU);
+    assert_eq!(size_of::<Of<8, 1>>() - size_of::<Of<7, 1>>(), Of::<8, 1>::BYTES_PER_CPU);
+    const { assert!(Of::<8, 1>::BYTES_PER_CPU <= 512, "eight cache lines for each CPU were the promise") };
+    // A mask is all that a caller has on its stack: 512 bytes for 4096 CPUs.
+    assert_eq!(size_of::<CpuMask<64>>(), 512);
+    assert!(size_of::<standstill::stop::StopError<64>>() <= 528);
+}
+
+/// 4096 CPUs build, in a `static`, with nothing of that size on a stack.
+#[test]
+fn a_machine_of_4096_cpus_is_a_static() {
+    const fn is_const<const N: usize, const W: usize>(port: Polled) -> Of<N, W> {
+        Machine::new(port, Protocol::STANDSTILL)
+    }
+    let _: fn(Polled) -> Of<4096, 64> = is_const::<4096, 64>;
+    assert_eq!(CpuMask::<64>::first_n(4096).len(), 4096);
 }

@@ -1,6 +1,9 @@
 //! Hotplug on the polled port: walks, rollbacks, vetoes, starts that fail, and what runs beside them. Runs under Miri.
 
-#![expect(clippy::disallowed_types, reason = "tests are no part of the library: they may have atomics of their own")]
+#![expect(
+    clippy::disallowed_types,
+    reason = "tests are no part of the library: they may have atomics of their own"
+)]
 
 mod polled;
 

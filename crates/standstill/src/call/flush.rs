@@ -8,7 +8,7 @@ use super::queue::{Kind, Node};
 use super::{Call, CallCpu, Csd, csd};
 use crate::context::IrqOff;
 use crate::cpu::CpuId;
-use crate::event::{CallInfo, Ran, What};
+use crate::event::{CallInfo, CallKey, Ran, What};
 use crate::machine::Machine;
 use crate::platform::{DataCell, Memory, Platform, Pointer, Word};
 
@@ -69,20 +69,20 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let state = unsafe { &raw const (*csd).state };
         // SAFETY: written before the push (release) that the take (acquire) observed; not overwritten before the release below.
         let call = unsafe { (*csd).call.read() };
-        let info = call.info(slot, me);
+        let key = CallKey { slot, to: me };
         if call.form.waits() {
-            self.run_call(&call, me, || self.emit(|| What::CallBegin(info, how)));
-            self.emit(|| What::CallEnd(info.key));
+            self.run_call(&call, me, || self.emit(|| What::CallBegin(call.info(slot, me), how)));
+            self.emit(|| What::CallEnd(key));
         } else {
-            self.emit(|| What::CallReleased(info.key));
+            self.emit(|| What::CallReleased(key));
         }
         // Release: pairs with the acquire of the sender that waits, or of the next one that claims the slot.
         // SAFETY: still alive: a waiting sender returns only after this store, an async csd is `'static`.
         unsafe { &*state }.store(csd::FREE, Release);
         self.platform.notify(state);
         if !call.form.waits() {
-            self.run_call(&call, me, || self.emit(|| What::CallBegin(info, how)));
-            self.emit(|| What::CallEnd(info.key));
+            self.run_call(&call, me, || self.emit(|| What::CallBegin(call.info(slot, me), how)));
+            self.emit(|| What::CallEnd(key));
         }
     }
 
@@ -94,13 +94,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         for sender in senders(w, bits) {
             let call = self.take_from_board(sender);
             let slot = self.slot_of(&call, sender);
-            let info = call.info(slot, me);
+            let key = CallKey { slot, to: me };
             if !call.form.waits() {
-                self.emit(|| What::CallReleased(info.key));
+                self.emit(|| What::CallReleased(key));
             }
             self.give_back_board(sender);
-            self.run_call(&call, me, || self.emit(|| What::CallBegin(info, how)));
-            self.emit(|| What::CallEnd(info.key));
+            self.run_call(&call, me, || self.emit(|| What::CallBegin(call.info(slot, me), how)));
+            self.emit(|| What::CallEnd(key));
             if !call.done.is_null() {
                 // SAFETY: the sender waits until this count is 0, and this CPU has not counted itself off yet.
                 let left = unsafe { &raw const (*call.done.cast::<Done<P, W>>()).left };

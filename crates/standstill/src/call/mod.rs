@@ -148,6 +148,7 @@ impl Call {
     ///
     /// # Safety
     /// The function's argument is alive: the sender waits for this call, or handed in a `'static` one.
+    #[inline]
     unsafe fn run(&self, off: &IrqOff<'_>) {
         // SAFETY: `func` was made for the type behind `arg`, which is alive by the contract.
         unsafe { (self.func.run)(self.arg, off) }

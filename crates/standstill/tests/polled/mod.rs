@@ -141,11 +141,12 @@ impl Polled {
             return;
         }
         let role = role_of(cpu, me);
-        if role == Some(Role::Task) && cpu.evicted.load(SeqCst) {
-            if let Some(to) = self.0.cpus.iter().position(|cpu| !cpu.evicted.load(SeqCst)) {
-                self.move_to(to);
-                return;
-            }
+        if role == Some(Role::Task)
+            && cpu.evicted.load(SeqCst)
+            && let Some(to) = self.0.cpus.iter().position(|cpu| !cpu.evicted.load(SeqCst))
+        {
+            self.move_to(to);
+            return;
         }
         let ready = cpu.ready.lock().unwrap();
         let mine = ready.iter().position(|(id, _)| *id == me).expect("it runs here");

@@ -1,0 +1,12 @@
+//! STARTING and DYING run with interrupts off: nothing there may sleep.
+use standstill::context::Task;
+use standstill::hotplug::Callbacks;
+use standstill::CpuId;
+
+fn sleeps(_: &mut Task, _: CpuId) {}
+
+fn wrong() -> Callbacks {
+    Callbacks::Starting { starting: Some(&sleeps), dying: None }
+}
+
+fn main() {}

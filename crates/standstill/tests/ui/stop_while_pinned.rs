@@ -1,0 +1,11 @@
+//! A pinned section keeps this CPU's own stopper off: the stop would never begin.
+use standstill::platform::Platform;
+use standstill::{Machine, context::{Pinned, Stopped, Task}};
+
+fn wrong<P: Platform>(machine: &Machine<P, 4>, task: &mut Task) {
+    machine.pin(task, |pinned: &mut Pinned<'_>| {
+        let _ = machine.stop_machine(pinned, None, &|_: &Stopped<'_>| 0);
+    });
+}
+
+fn main() {}

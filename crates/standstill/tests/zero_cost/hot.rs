@@ -1,0 +1,220 @@
+//! A port as bare metal would write it (memory is the CPU's, interrupts are one instruction), and two hot functions on it.
+//! `zero_cost.rs` compiles it without link-time optimization and reads the assembly.
+#![no_std]
+
+use core::cell::UnsafeCell;
+use core::mem::MaybeUninit;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+
+use standstill::context::{IrqOff, Task};
+use standstill::event::Event;
+use standstill::hotplug::Reason;
+use standstill::platform::{
+    Cpus, DataCell, Datum, Deadline, Entry, Ipi, Irq, Memory, Pointer, Runs, Sched, StartError, Vacate, Wait,
+    WaitFor, Word,
+};
+use standstill::{CallError, CpuId, Csd, Machine, Protocol};
+
+unsafe extern "C" {
+    /// The hardware: what a kernel would have elsewhere.
+    fn hardware_send_ipi(to: usize, why: u8);
+    fn hardware_rest() -> !;
+}
+
+pub struct Port;
+#[repr(transparent)]
+pub struct Usize(AtomicUsize);
+#[repr(transparent)]
+pub struct Ptr<T>(AtomicPtr<T>);
+pub struct Plain<T>(UnsafeCell<MaybeUninit<T>>);
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T> Send for Ptr<T> {}
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T> Sync for Ptr<T> {}
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T> Send for Plain<T> {}
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T> Sync for Plain<T> {}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl Word for Usize {
+    const ZERO: Self = Usize(AtomicUsize::new(0));
+    fn load(&self, o: Ordering) -> usize {
+        self.0.load(o)
+    }
+    fn store(&self, v: usize, o: Ordering) {
+        self.0.store(v, o)
+    }
+    fn swap(&self, v: usize, o: Ordering) -> usize {
+        self.0.swap(v, o)
+    }
+    fn compare_exchange(&self, a: usize, b: usize, ok: Ordering, no: Ordering) -> Result<usize, usize> {
+        self.0.compare_exchange(a, b, ok, no)
+    }
+    fn fetch_add(&self, v: usize, o: Ordering) -> usize {
+        self.0.fetch_add(v, o)
+    }
+    fn fetch_sub(&self, v: usize, o: Ordering) -> usize {
+        self.0.fetch_sub(v, o)
+    }
+    fn fetch_or(&self, v: usize, o: Ordering) -> usize {
+        self.0.fetch_or(v, o)
+    }
+    fn fetch_and(&self, v: usize, o: Ordering) -> usize {
+        self.0.fetch_and(v, o)
+    }
+}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T: 'static> Pointer<T> for Ptr<T> {
+    const NULL: Self = Ptr(AtomicPtr::new(core::ptr::null_mut()));
+    fn load(&self, o: Ordering) -> *mut T {
+        self.0.load(o)
+    }
+    fn store(&self, v: *mut T, o: Ordering) {
+        self.0.store(v, o)
+    }
+    fn swap(&self, v: *mut T, o: Ordering) -> *mut T {
+        self.0.swap(v, o)
+    }
+    fn compare_exchange(&self, a: *mut T, b: *mut T, ok: Ordering, no: Ordering) -> Result<*mut T, *mut T> {
+        self.0.compare_exchange(a, b, ok, no)
+    }
+}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl<T: Datum> DataCell<T> for Plain<T> {
+    const EMPTY: Self = Plain(UnsafeCell::new(MaybeUninit::uninit()));
+    unsafe fn read(&self) -> T {
+        // SAFETY: as a port would prove it; this file is compiled and never run.
+        unsafe { (*self.0.get()).assume_init() }
+    }
+    unsafe fn write(&self, v: T) {
+        // SAFETY: as a port would prove it; this file is compiled and never run.
+        unsafe { *self.0.get() = MaybeUninit::new(v) }
+    }
+}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl Memory for Port {
+    type Word = Usize;
+    type Ptr<T: 'static> = Ptr<T>;
+    type Cell<T: Datum> = Plain<T>;
+    fn fence(&self) {
+        fence(Ordering::SeqCst)
+    }
+}
+
+static PREEMPT: AtomicUsize = AtomicUsize::new(0);
+static CPU: AtomicUsize = AtomicUsize::new(0);
+static FLAGS: AtomicUsize = AtomicUsize::new(1);
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl Irq for Port {
+    type Flags = usize;
+    fn this_cpu(&self) -> CpuId {
+        CpuId::new(CPU.load(Ordering::Relaxed) & 7)
+    }
+    fn irq_save(&self) -> usize {
+        FLAGS.swap(0, Ordering::Relaxed)
+    }
+    unsafe fn irq_restore(&self, f: usize) {
+        FLAGS.store(f, Ordering::Relaxed)
+    }
+    fn irqs_on(&self) -> bool {
+        FLAGS.load(Ordering::Relaxed) != 0
+    }
+    fn hard_irq_disable(&self) {}
+    fn preempt_disable(&self) {
+        PREEMPT.fetch_add(1, Ordering::Relaxed);
+    }
+    unsafe fn preempt_enable(&self) {
+        PREEMPT.fetch_sub(1, Ordering::Relaxed);
+    }
+    fn send_ipi(&self, to: CpuId, why: Ipi) {
+        // SAFETY: as a port would prove it; this file is compiled and never run.
+        unsafe { hardware_send_ipi(to.index(), why as u8) }
+    }
+}
+
+impl Wait for Port {
+    fn deadline_in(&self, ns: u64) -> Deadline {
+        Deadline(ns as usize + 1)
+    }
+    fn expired(&self, _: Deadline) -> bool {
+        false
+    }
+    fn wait_until<R>(&self, _: &Usize, _: &WaitFor<'_>, mut poll: impl FnMut() -> Option<R>) -> Option<R> {
+        loop {
+            if let Some(r) = poll() {
+                return Some(r);
+            }
+            core::hint::spin_loop();
+        }
+    }
+    fn event(&self, _: impl FnOnce() -> Event) {}
+}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl Cpus for Port {
+    fn start(&self, _: CpuId, _: usize) -> Result<(), StartError> {
+        Err(StartError("no other CPU"))
+    }
+    fn die(&self, dead: &Usize, value: usize) -> ! {
+        dead.store(value, Ordering::Release);
+        // SAFETY: as a port would prove it; this file is compiled and never run.
+        unsafe { hardware_rest() }
+    }
+    fn halt(&self) -> ! {
+        // SAFETY: as a port would prove it; this file is compiled and never run.
+        unsafe { hardware_rest() }
+    }
+    fn halt_hard(&self, _: CpuId) {}
+}
+
+// SAFETY: as a port would prove it; this file is compiled and never run.
+unsafe impl Sched for Port {
+    fn evict(&self, _: CpuId) {}
+    fn readmit(&self, _: CpuId) {}
+    fn vacate(&self, _: CpuId) -> Result<(), Vacate> {
+        Ok(())
+    }
+    fn occupied(&self, _: CpuId) -> Option<&'static str> {
+        None
+    }
+    fn only_idle_left(&self) -> bool {
+        true
+    }
+    fn park_threads(&self, _: CpuId) {}
+    fn unpark_threads(&self, _: CpuId) {}
+    fn aim_lines_away(&self, _: CpuId) -> Result<(), Reason> {
+        Ok(())
+    }
+    fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
+        Ok(())
+    }
+    fn lines_back(&self, _: CpuId) {}
+    fn runs(&self, _: CpuId) -> Runs {
+        Runs { what: "", irqs_off_at: None }
+    }
+}
+
+static MACHINE: Machine<Port, 8> = Machine::new(Port, Protocol::STANDSTILL);
+static SLOT: Csd<Port> = Csd::new();
+
+fn nothing(_: &IrqOff<'_>) {}
+static NOTHING: fn(&IrqOff<'_>) = nothing;
+
+/// Hot function one: send a call.
+#[unsafe(no_mangle)]
+pub extern "C" fn hot_send(task: &Task, to: usize) -> bool {
+    MACHINE.call_single_async(task, CpuId::new(to & 7), &SLOT, &NOTHING) == Err(CallError::Busy)
+}
+
+/// Hot function two: the handler of a call IPI.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn hot_handler() {
+    // SAFETY: as a port would prove it; this file is compiled and never run.
+    unsafe { MACHINE.on_call_ipi() }
+}
