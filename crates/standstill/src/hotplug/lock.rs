@@ -152,7 +152,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
         }
         let site = Site { what: "cpus_read_lock: the hotplug operation to end", at: from };
-        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
+        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
         // Acquire: pairs with the release of the writer that opened it.
         self.platform.wait_until(gate, &wait, || (gate.load(Acquire) / PHASE != seen / PHASE).then_some(()));
         true

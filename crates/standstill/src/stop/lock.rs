@@ -36,13 +36,18 @@ impl<P: Platform> TicketLock<P> {
         let ticket = self.next.fetch_add(1, Relaxed);
         let site = Site { what, at };
         let stalled =
-            |waited_ns| machine.report_stall(site, waited_ns, CpuId::new(self.holder.load(Relaxed)));
+            |waited_ns| machine.report_stall(site, waited_ns, self.holder());
         let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &stalled };
         // Acquire: pairs with the release of the one before.
         machine
             .platform
             .wait_until(&self.serving, &wait, || (self.serving.load(Acquire) == ticket).then_some(()));
         self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+    }
+
+    /// The CPU on which it was taken last.
+    pub(crate) fn holder(&self) -> CpuId {
+        CpuId::new(self.holder.load(Relaxed))
     }
 
     /// The caller holds the lock.
