@@ -141,6 +141,8 @@ pub struct CallsJson {
 pub struct OpsJson {
     pub tried: u64,
     pub ok: u64,
+    /// Made to fail, and undone.
+    pub vetoed: u64,
     pub latency: DistJson,
 }
 
@@ -150,7 +152,7 @@ pub struct OpsJson {
 pub struct HotplugJson {
     pub down: OpsJson,
     pub up: OpsJson,
-    /// Why the first operation failed that did.
+    /// Why the first operation failed that did and was not made to.
     pub first_veto: Option<String>,
 }
 
@@ -278,8 +280,8 @@ pub(crate) mod tests {
             frozen: 4,
             drained: 4,
             hotplug: HotplugJson {
-                down: OpsJson { tried: 3, ok: 3, latency: dist },
-                up: OpsJson { tried: 3, ok: 0, latency: none },
+                down: OpsJson { tried: 4, ok: 3, vetoed: 1, latency: dist },
+                up: OpsJson { tried: 3, ok: 0, vetoed: 0, latency: none },
                 first_veto: Some("CPU 1 was busy".into()),
             },
             stop: StopJson { count: 9, aborted: 1, frozen: dist },

@@ -284,7 +284,7 @@ fn agreement(report: &Report, tally: &Tally) -> RuleJson {
 }
 
 fn ops(ops: &standstill_torture::Ops) -> OpsJson {
-    OpsJson { tried: ops.tried, ok: ops.ok, latency: ops.latency.into() }
+    OpsJson { tried: ops.tried, ok: ops.ok, vetoed: ops.vetoed, latency: ops.latency.into() }
 }
 
 /// The rules on events by their numbers, and the torture's own by their names.

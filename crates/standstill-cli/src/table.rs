@@ -110,9 +110,10 @@ fn calls(result: &TortureJson) -> Table {
 
 fn times(result: &TortureJson) -> Table {
     let mut table = table(&["times", "count", "min", "mean", "p50", "p99", "max"]);
-    let (down, up) = (&result.hotplug.down, &result.hotplug.up);
-    table.add_row(latency("CPU offline", format!("{} of {}", down.ok, down.tried), &down.latency));
-    table.add_row(latency("CPU online", format!("{} of {}", up.ok, up.tried), &up.latency));
+    for (name, ops) in [("CPU offline", &result.hotplug.down), ("CPU online", &result.hotplug.up)] {
+        let count = format!("{} of {}, {} vetoed", ops.ok, ops.tried, ops.vetoed);
+        table.add_row(latency(name, count, &ops.latency));
+    }
     table.add_row(latency("machine stopped", result.stop.frozen.n.to_string(), &result.stop.frozen));
     table
 }

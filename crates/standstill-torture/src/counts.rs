@@ -82,6 +82,7 @@ impl FormCounts {
 pub(crate) struct OpCounts {
     tried: AtomicU64,
     ok: AtomicU64,
+    vetoed: AtomicU64,
     latency: Histogram,
 }
 
@@ -92,17 +93,25 @@ pub struct Ops {
     pub tried: u64,
     /// Operations that reached their target.
     pub ok: u64,
-    /// How long those took.
+    /// Operations that were made to fail, and were undone.
+    pub vetoed: u64,
+    /// How long those that reached it took.
     pub latency: Dist,
 }
 
 impl OpCounts {
     pub(crate) const fn new() -> Self {
-        OpCounts { tried: AtomicU64::new(0), ok: AtomicU64::new(0), latency: Histogram::new() }
+        OpCounts {
+            tried: AtomicU64::new(0),
+            ok: AtomicU64::new(0),
+            vetoed: AtomicU64::new(0),
+            latency: Histogram::new(),
+        }
     }
 
-    pub(crate) fn record(&self, ok: bool, ns: u64) {
+    pub(crate) fn record(&self, ok: bool, vetoed: bool, ns: u64) {
         self.tried.fetch_add(1, Relaxed);
+        self.vetoed.fetch_add(vetoed.into(), Relaxed);
         if ok {
             self.ok.fetch_add(1, Relaxed);
             self.latency.record(ns);
@@ -114,7 +123,12 @@ impl OpCounts {
     }
 
     pub(crate) fn get(&self) -> Ops {
-        Ops { tried: self.tried.load(Relaxed), ok: self.ok.load(Relaxed), latency: self.latency.dist() }
+        Ops {
+            tried: self.tried.load(Relaxed),
+            ok: self.ok.load(Relaxed),
+            vetoed: self.vetoed.load(Relaxed),
+            latency: self.latency.dist(),
+        }
     }
 }
 
@@ -140,9 +154,9 @@ mod tests {
     #[test]
     fn a_failed_operation_has_no_latency() {
         let ops = OpCounts::new();
-        ops.record(true, 10);
-        ops.record(false, 1_000);
+        ops.record(true, false, 10);
+        ops.record(false, true, 1_000);
         let ops = ops.get();
-        assert_eq!((ops.tried, ops.ok, ops.latency.n, ops.latency.max), (2, 1, 1, 10));
+        assert_eq!((ops.tried, ops.ok, ops.vetoed, ops.latency.n, ops.latency.max), (2, 1, 1, 1, 10));
     }
 }

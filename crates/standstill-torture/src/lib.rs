@@ -32,6 +32,7 @@ mod rules;
 mod send;
 mod settings;
 mod shared;
+mod states;
 mod stops;
 mod torture;
 

@@ -7,6 +7,7 @@ use crate::ground::Ground;
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
 use crate::shared::Core;
+use crate::states::Op;
 
 /// The thread that takes random CPUs down and up. There is one, so between its operations the masks stand still.
 pub(crate) struct OnOff<P: Ground, const N: usize, const W: usize> {
@@ -35,9 +36,9 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
         let online = self.core.machine.online().snapshot();
         let offline = CpuMask::first_n(self.core.cpus).without(&online);
         if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
-            self.core.bring_up(task, self.pick(&offline));
+            self.core.bring_up(task, self.pick(&offline), Some(&self.rng));
         } else if online.len() > 1 {
-            self.core.take_down(task, self.pick(&online));
+            self.core.take_down(task, self.pick(&online), Some(&self.rng));
         }
     }
 
@@ -48,38 +49,48 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
 }
 
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
-    /// Takes `cpu` down, having announced it to the senders.
-    pub(crate) fn take_down(&self, task: &mut Task, cpu: CpuId) -> bool {
+    /// Takes `cpu` down, having announced it to the senders. With `rng` it may be made to fail.
+    pub(crate) fn take_down(&self, task: &mut Task, cpu: CpuId, rng: Option<&Rng>) -> bool {
         self.announce(Some(cpu));
-        let began = self.ground().now_ns();
-        let result = self.machine.cpu_down(task, cpu);
-        let ns = self.ground().now_ns() - began;
+        let ok = self.operation(task, cpu, Op::Down, rng);
         self.announce(None);
-        self.down.record(result.is_ok(), ns);
-        if let Err(error) = result {
-            self.veto.set(error);
-        }
-        self.check_masks(cpu, !result.is_ok());
-        if result.is_ok() {
+        if ok {
             let here = self.ground().this_cpu();
             self.rules.check(Rule::Moved, here != cpu, |rule| self.failure(rule, here));
         }
-        result.is_ok()
+        ok
     }
 
-    /// Brings `cpu` up.
-    pub(crate) fn bring_up(&self, task: &mut Task, cpu: CpuId) -> bool {
+    /// Brings `cpu` up. With `rng` it may be made to fail.
+    pub(crate) fn bring_up(&self, task: &mut Task, cpu: CpuId, rng: Option<&Rng>) -> bool {
+        self.operation(task, cpu, Op::Up, rng)
+    }
+
+    fn operation(&self, task: &mut Task, cpu: CpuId, op: Op, rng: Option<&Rng>) -> bool {
+        let injected = rng
+            .and_then(|rng| self.sabotage(rng, op))
+            .filter(|state| self.machine.fail_once(task, cpu, *state).is_ok());
+        if rng.is_some() {
+            self.states.set_op(op);
+        }
         let began = self.ground().now_ns();
-        let result = self.machine.cpu_up(task, cpu);
+        let (counts, result) = match op {
+            Op::Up => (&self.up, self.machine.cpu_up(task, cpu)),
+            _ => (&self.down, self.machine.cpu_down(task, cpu)),
+        };
         let ns = self.ground().now_ns() - began;
-        self.up.record(result.is_ok(), ns);
-        if let Err(error) = result {
+        let vetoed = self.was_vetoed(cpu, injected, result);
+        self.states.set_op(Op::None);
+        counts.record(result.is_ok(), vetoed, ns);
+        if let Err(error) = result
+            && !vetoed
+        {
             self.veto.set(error);
         }
-        if result.is_ok() {
+        if op == Op::Up && result.is_ok() {
             self.came_up(cpu);
         }
-        self.check_masks(cpu, result.is_ok());
+        self.check_masks(cpu, (op == Op::Up) == result.is_ok());
         result.is_ok()
     }
 

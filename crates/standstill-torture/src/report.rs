@@ -46,7 +46,7 @@ pub struct Report {
     pub down: Ops,
     /// CPUs brought up.
     pub up: Ops,
-    /// Why the first hotplug operation failed that did.
+    /// Why the first hotplug operation failed that did and was not made to.
     pub veto: Option<HotplugError>,
     /// Stops of the machine that had nothing to do with hotplug.
     pub stops: u64,

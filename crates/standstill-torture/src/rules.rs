@@ -37,6 +37,10 @@ pub enum Rule {
     Receipts,
     /// active is in online is in present is in possible, and the CPU of the operation is where it was told to go.
     Masks,
+    /// Callbacks of hotplug's states are called where and when they should be, in turn up and down, and all in the end undone.
+    Callbacks,
+    /// An operation that was made to fail fails with the words of who made it, and no other does.
+    Veto,
     /// The thread that takes a CPU down is not on it after.
     Moved,
     /// No CPU leaves while the hotplug lock is held for reading.
@@ -51,7 +55,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 17] = [
+    pub const ALL: [Rule; 19] = [
         Rule::ExactlyOnce,
         Rule::RightCpu,
         Rule::IrqsOff,
@@ -64,6 +68,8 @@ impl Rule {
         Rule::Alone,
         Rule::Receipts,
         Rule::Masks,
+        Rule::Callbacks,
+        Rule::Veto,
         Rule::Moved,
         Rule::ReadLock,
         Rule::Lines,
@@ -87,6 +93,8 @@ impl Rule {
             Rule::Alone => "alone",
             Rule::Receipts => "receipts",
             Rule::Masks => "masks",
+            Rule::Callbacks => "callbacks",
+            Rule::Veto => "veto",
             Rule::Moved => "moved-off",
             Rule::ReadLock => "read-lock",
             Rule::Lines => "lines",

@@ -20,6 +20,7 @@ use crate::record::{Record, Stream};
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule, Rules};
 use crate::settings::Settings;
+use crate::states::States;
 
 /// No CPU, in [`Core::victim`].
 const NOBODY: usize = usize::MAX;
@@ -39,11 +40,12 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     pub(crate) down: OpCounts,
     pub(crate) up: OpCounts,
     pub(crate) frozen: Frozen,
-    /// Why the first hotplug operation failed that did.
+    /// Why the first hotplug operation failed that did and was not made to.
     pub(crate) veto: Once<HotplugError>,
     /// The first call of another CPU that was late, and the first that was lost.
     pub(crate) late: Once<Failure>,
     pub(crate) lost: Once<Failure>,
+    pub(crate) states: States,
     /// Stops that have nothing to do with hotplug, and those of them that were abandoned at their deadline.
     pub(crate) stops: AtomicU64,
     pub(crate) aborted: AtomicU64,
@@ -82,6 +84,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             up: OpCounts::new(),
             frozen: Frozen::new(cpus),
             veto: Once::new(),
+            states: States::new(cpus),
             late: Once::new(),
             lost: Once::new(),
             stops: AtomicU64::new(0),

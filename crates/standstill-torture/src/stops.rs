@@ -1,10 +1,11 @@
 //! The thread that stops the machine for reasons of its own: stops, works and readers of the hotplug lock that race with CPUs that
 //! come and go.
 
-use core::sync::atomic::Ordering::Relaxed;
+use alloc::boxed::Box;
+use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use standstill::context::{Pinned, Stopped, Task};
-use standstill::stop::{Receipt, Receipts, StopError};
+use standstill::stop::{Receipt, Receipts, StopError, StopWork, WorkState};
 use standstill::{CpuId, CpuMask};
 
 use crate::ground::Ground;
@@ -13,15 +14,30 @@ use crate::rng::Rng;
 use crate::rules::Rule;
 use crate::shared::Core;
 
+/// No CPU.
+const NOWHERE: usize = usize::MAX;
+
 /// What a stop's function returns on `cpu`, so that a receipt can't be another CPU's.
 fn value_of(cpu: CpuId) -> i32 {
     cpu.index() as i32 + 1
 }
 
 /// The thread that stops the machine.
-pub(crate) struct Stops<P: Ground, const N: usize, const W: usize> {
-    pub(crate) core: &'static Core<P, N, W>,
-    pub(crate) rng: Rng,
+pub(crate) struct Stops<P: Ground, const N: usize, const W: usize, F: 'static> {
+    core: &'static Core<P, N, W>,
+    rng: Rng,
+    /// A work that is queued without waiting: what became of it is looked at before it is queued again.
+    work: &'static StopWork<P>,
+    function: &'static F,
+    /// The CPU that it was queued for.
+    sent_to: AtomicUsize,
+}
+
+/// The function of the work that is not waited for.
+pub(crate) fn nowait_work<P: Ground, const N: usize, const W: usize>(
+    core: &'static Core<P, N, W>,
+) -> impl Fn(&mut Pinned<'_>) -> i32 + Sync {
+    move |_: &mut Pinned<'_>| value_of(core.ground().this_cpu())
 }
 
 /// Where a stop's function ran, and whether it ran twice anywhere.
@@ -46,20 +62,30 @@ impl<const W: usize> Log<W> {
     }
 }
 
-impl<P: Ground, const N: usize, const W: usize> Stops<P, N, W> {
+impl<P, const N: usize, const W: usize, F> Stops<P, N, W, F>
+where
+    P: Ground,
+    F: Fn(&mut Pinned<'_>) -> i32 + Sync,
+{
+    pub(crate) fn new(core: &'static Core<P, N, W>, rng: Rng, function: F) -> Self {
+        let (work, function) = (Box::leak(Box::new(StopWork::new())), Box::leak(Box::new(function)));
+        Stops { core, rng, work, function, sent_to: AtomicUsize::new(NOWHERE) }
+    }
+
     /// The thread.
     pub(crate) fn run(&self, task: &mut Task) {
         let core = self.core;
         while !core.stopping() {
             let mean = core.settings.stop_pause_ns.max(1);
             core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
-            match self.rng.below(8) {
+            match self.rng.below(10) {
                 0 => self.stop_machine(task, None),
                 1 => self.stop_machine(task, Some(self.random_mask())),
                 2 => self.stop_in_time(task),
                 3 => self.stop_two(task),
                 4 => self.read_locked(task),
                 5 => core.machine.quiesce(task),
+                6 | 7 => self.stop_one_nowait(task),
                 _ => self.stop_one(task),
             }
         }
@@ -166,6 +192,26 @@ impl<P: Ground, const N: usize, const W: usize> Stops<P, N, W> {
             Ok(value) => value == value_of(to) && log.once_on(&CpuMask::of(to)),
             Err(_) => log.once_on(&CpuMask::EMPTY),
         };
+        core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
+    }
+
+    /// As above, without waiting: what became of it is asked the next time.
+    fn stop_one_nowait(&self, task: &mut Task) {
+        let core = self.core;
+        let queued_for = self.sent_to.load(Relaxed);
+        let holds = match self.work.state() {
+            // Its CPU has much to do: ask again later.
+            WorkState::Queued => return,
+            WorkState::Idle => queued_for == NOWHERE,
+            WorkState::Refused => true,
+            WorkState::Ran(value) => queued_for != NOWHERE && value == value_of(CpuId::new(queued_for)),
+        };
+        let to = core.any_cpu(&self.rng);
+        core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
+        self.sent_to.store(to.index(), Relaxed);
+        let queued = core.machine.stop_one_cpu_nowait(task, to, self.work, self.function);
+        // It was not queued before, so the only refusal is that the CPU is offline.
+        let holds = matches!(queued, Ok(()) | Err(StopError::Offline(_)));
         core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
     }
 

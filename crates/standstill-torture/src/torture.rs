@@ -20,7 +20,8 @@ use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
 use crate::settings::Settings;
 use crate::shared::Core;
-use crate::stops::Stops;
+use crate::states::{self, Hooks};
+use crate::stops::{self, Stops};
 
 /// How often the torture looks whether it is over, in nanoseconds.
 const LOOK_NS: u64 = 5_000_000;
@@ -35,6 +36,7 @@ pub struct Torture<P: Ground, const N: usize, const W: usize = 1> {
     invokers: Vec<&'static Body>,
     others: [(&'static str, &'static Body); 2],
     handler: &'static LineHandler,
+    hooks: Hooks,
     records: Records<W>,
 }
 
@@ -46,19 +48,20 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         let mut records = Records::new();
         let invokers = (0..core.cpus).map(|index| invoker(core, index, &mut records)).collect();
         let onoff = OnOff { core, rng: Rng::new(settings.seed, 2 << 32) };
-        let stops = Stops { core, rng: Rng::new(settings.seed, 3 << 32) };
+        let stops = Stops::new(core, Rng::new(settings.seed, 3 << 32), stops::nowait_work(core));
         let others: [(&'static str, &'static Body); 2] = [
             ("torture: on/off", Box::leak(Box::new(move |task: &mut Task| onoff.run(task)))),
             ("torture: stops", Box::leak(Box::new(move |task: &mut Task| stops.run(task)))),
         ];
         let handler = device_handler(core, &mut records);
-        Torture { core, invokers, others, handler, records }
+        Torture { core, invokers, others, handler, hooks: Hooks::new(core), records }
     }
 
     /// Runs the torture until `until` says so, ends the workloads, brings all CPUs online and closes the books.
     pub fn run(&self, task: &mut Task, until: impl Fn() -> bool) {
         let ground = self.core.ground();
         self.all_online(task);
+        states::install(self.core, &self.hooks, task);
         for (cpu, body) in self.invokers.iter().enumerate() {
             self.spawn("torture: invoker", CpuId::new(cpu), *body);
         }
@@ -77,6 +80,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         self.check(Rule::Lines, raised == handled);
         let online = self.all_online(task);
         self.check(Rule::Final, online);
+        states::remove(self.core, task);
         self.flush(task);
         self.close_books();
     }
@@ -91,7 +95,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         let machine = self.core.machine;
         for cpu in (0..self.core.cpus).map(CpuId::new) {
             for _ in 0..TRIES {
-                if machine.online().contains(cpu) || self.core.bring_up(task, cpu) {
+                if machine.online().contains(cpu) || self.core.bring_up(task, cpu, None) {
                     break;
                 }
                 self.core.ground().sleep_ns(task, LOOK_NS);
