@@ -95,6 +95,13 @@ pub trait Wait: Memory {
         let _ = on;
     }
 
+    /// A loop begins whose every turn starts with a [`cut`](Self::cut); [`loop_ends`](Self::loop_ends) follows. For checkers: a cut
+    /// forgets what the caller read since here, and nothing that it read before.
+    fn loop_begins(&self) {}
+
+    /// The loop that began last is over.
+    fn loop_ends(&self) {}
+
     /// A loop head: `state` is all that the loop remembers. For checkers.
     fn cut<S: Hash>(&self, state: &S) {
         let _ = state;
@@ -117,9 +124,11 @@ pub(crate) fn drive<P: Wait, M, S: Hash, R>(
     state: &mut S,
     step: fn(&M, &mut S) -> ControlFlow<R>,
 ) -> R {
+    platform.loop_begins();
     loop {
         platform.cut(state);
         if let ControlFlow::Break(result) = step(machine, state) {
+            platform.loop_ends();
             return result;
         }
     }
