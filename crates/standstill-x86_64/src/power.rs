@@ -1,0 +1,109 @@
+//! Starting a CPU, and how it ends.
+//!
+//! A CPU that dies writes its caches back, switches its APIC off, and makes the store that a live CPU waits for, as its last access; then it halts with
+//! interrupts off, in code that uses no stack. INIT wakes it.
+
+use core::arch::naked_asm;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+
+use standstill::CpuId;
+use standstill::platform::{Cpus, StartError};
+
+use crate::X86;
+use crate::apic::{self, Message};
+use crate::cpu::{self, Cpu, Doing};
+use crate::irq;
+use crate::kernel::Kernel;
+use crate::memory::X86Word;
+use crate::time::{delay_ns, now_ns};
+use crate::trampoline;
+
+/// How long a start-up message may take to show before it is sent again.
+const SECOND_NS: u64 = 200_000;
+
+/// The entry of started CPUs, for [`trampoline::install`].
+pub extern "C" fn entry<K: Kernel>(cpu: &'static Cpu) -> ! {
+    let id = cpu.id();
+    // SAFETY: this CPU found its block by its APIC id, and its interrupts are off.
+    unsafe { cpu::enter(id) };
+    K::started(id);
+    // SAFETY: the kernel has just loaded its handlers.
+    unsafe { apic::enable() };
+    cpu.seen.store(true, Release);
+    // SAFETY: the incarnation is from the start that was sent to this CPU: a later one would have reset it. The context is fresh,
+    // interrupts are off and the preempt count is 1.
+    let came_up = unsafe { K::entry().start_cpu(cpu.incarnation.load(Acquire)) };
+    if came_up.is_err() {
+        leave(&NOBODY_LOOKS, 0);
+    }
+    // SAFETY: this is the idle context, interrupts off.
+    unsafe { cpu::begin_idle() };
+    K::run()
+}
+
+/// Where a CPU that nobody waits for makes its last store.
+static NOBODY_LOOKS: X86Word = <X86Word as standstill::platform::Word>::ZERO;
+
+/// Parks for good.
+fn leave(dead: &X86Word, value: usize) -> ! {
+    irq::close();
+    apic::disable();
+    cpu::here().now_doing(Doing::Off);
+    // SAFETY: the word is alive until the store, which is the last thing this CPU does.
+    unsafe { park(dead, value) }
+}
+
+/// Writes the caches back, stores `value` to `dead`, and halts. The store is a release: on x86 each store is one.
+///
+/// # Safety
+/// Interrupts are off, and nothing on this CPU's stack is needed any more.
+#[unsafe(naked)]
+unsafe extern "C" fn park(dead: *const X86Word, value: usize) -> ! {
+    naked_asm!("wbinvd", "mov [rdi], rsi", "2:", "cli", "hlt", "jmp 2b")
+}
+
+// SAFETY: 1. see `entry`. 2. See `park`. 3. A halted CPU has its interrupts off and halts again after an NMI.
+unsafe impl<K: Kernel> Cpus for X86<K> {
+    fn start(&self, id: CpuId, incarnation: usize) -> Result<(), StartError> {
+        let Some(page) = trampoline::page() else {
+            return Err(StartError("the trampoline was not installed: call trampoline::install at boot"));
+        };
+        let target = cpu::block(id);
+        let to = target.apic_id();
+        if to == u32::MAX || (to > 0xfe && !apic::is_x2apic()) {
+            return Err(StartError("the CPU has no APIC id that this APIC can reach"));
+        }
+        target.stack_top.store(K::idle_stack(id), Relaxed);
+        target.incarnation.store(incarnation, Release);
+        target.seen.store(false, Release);
+        apic::send(to, Message::Init);
+        delay_ns(K::INIT_DELAY_NS);
+        for _ in 0..2 {
+            apic::send(to, Message::StartUp(page));
+            let until = now_ns() + SECOND_NS;
+            while now_ns() < until {
+                if target.seen.load(Acquire) {
+                    return Ok(());
+                }
+                core::hint::spin_loop();
+            }
+        }
+        Ok(())
+    }
+
+    fn die(&self, dead: &X86Word, value: usize) -> ! {
+        leave(dead, value)
+    }
+
+    fn halt(&self) -> ! {
+        irq::close();
+        cpu::here().now_doing(Doing::Halted);
+        loop {
+            x86_64::instructions::hlt();
+        }
+    }
+
+    fn halt_hard(&self, id: CpuId) {
+        apic::send(cpu::block(id).apic_id(), Message::Nmi);
+    }
+}

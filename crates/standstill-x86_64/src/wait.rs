@@ -1,0 +1,110 @@
+//! Waiting: a short spin, then sleep where there is a thread to sleep with, and spin on where there is none.
+
+use core::hint;
+
+use standstill::event::Event;
+use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
+
+use crate::X86;
+use crate::cpu;
+use crate::kernel::Kernel;
+use crate::memory::X86Word;
+use crate::time::now_ns;
+
+/// How many polls before a thread sleeps.
+const SPINS: u32 = 64;
+/// How many polls between two looks at the clock.
+const BETWEEN_LOOKS: u32 = 256;
+/// When a wait is first reported; the gap doubles from there.
+const STALL_NS: u64 = 5_000_000_000;
+
+/// When to report a wait, and when to give up.
+struct Clock {
+    start: u64,
+    report_at: u64,
+    gap: u64,
+    deadline: u64,
+}
+
+impl Clock {
+    fn new(deadline: Deadline) -> Self {
+        let start = now_ns();
+        let deadline = if deadline == Deadline::NEVER { u64::MAX } else { deadline.0 as u64 };
+        Clock { start, report_at: start + STALL_NS, gap: STALL_NS, deadline }
+    }
+
+    /// True if the deadline is over.
+    fn look<K: Kernel>(&mut self, wait: &WaitFor<'_>, spins: bool) -> bool {
+        let now = now_ns();
+        if now >= self.report_at {
+            (wait.stalled)(now - self.start);
+            self.gap *= 2;
+            self.report_at = self.start + self.gap;
+        }
+        if spins {
+            K::spinning(now.saturating_sub(self.start));
+        }
+        now >= self.deadline
+    }
+}
+
+impl<K: Kernel> Wait for X86<K> {
+    fn deadline_in(&self, ns: u64) -> Deadline {
+        Deadline((now_ns().saturating_add(ns) as usize).max(1))
+    }
+
+    fn expired(&self, deadline: Deadline) -> bool {
+        deadline != Deadline::NEVER && now_ns() >= deadline.0 as u64
+    }
+
+    fn wait_until<R>(
+        &self,
+        on: &X86Word,
+        wait: &WaitFor<'_>,
+        mut poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        for _ in 0..SPINS {
+            if let Some(result) = poll() {
+                return Some(result);
+            }
+            hint::spin_loop();
+        }
+        let sleeps = wait.context == WaitContext::Task;
+        let mut clock = Clock::new(wait.deadline);
+        loop {
+            if sleeps {
+                let mut result = None;
+                K::sleep_on((&raw const *on).addr(), clock.report_at.min(clock.deadline), &mut || {
+                    result = poll();
+                    result.is_some()
+                });
+                if result.is_some() {
+                    return result;
+                }
+            }
+            for _ in 0..if sleeps { 1 } else { BETWEEN_LOOKS } {
+                if let Some(result) = poll() {
+                    return Some(result);
+                }
+                hint::spin_loop();
+            }
+            if clock.look::<K>(wait, !sleeps) {
+                return poll();
+            }
+        }
+    }
+
+    fn notify(&self, on: *const X86Word) {
+        // An NMI may have come inside the very lock that a wake takes; it halts its CPU, and nobody sleeps for that.
+        if !cpu::here().in_nmi.load(core::sync::atomic::Ordering::Relaxed) {
+            K::wake(on.addr());
+        }
+    }
+
+    #[inline(always)]
+    fn event(&self, event: impl FnOnce() -> Event) {
+        if K::LISTENS {
+            K::event(&event());
+        }
+    }
+}
