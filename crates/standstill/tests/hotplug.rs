@@ -183,6 +183,10 @@ fn an_injected_failure_strikes_once_at_each_state_that_may_fail_and_at_no_other(
                 continue;
             }
             injected.unwrap();
+            if cfg!(miri) && index % 10 != 5 {
+                // A few of them are enough under Miri; the next round overwrites what was injected here.
+                continue;
+            }
             let error = machine.cpu_up(task, cpu(1)).unwrap_err();
             assert_eq!(error.reason().map(|reason| reason.code), Some(-11), "{state}: {error}");
             assert_eq!(machine.state(cpu(1)), StateId::OFFLINE);
