@@ -26,7 +26,6 @@ use crate::bus::Bus;
 use crate::config::{Config, Stats};
 use crate::firmware::Leave;
 use crate::lines::Lines;
-use crate::memory::HostedWord;
 use crate::queue::RunQueue;
 use crate::rng::Rng;
 use crate::thread::Thread;
@@ -91,7 +90,7 @@ pub(crate) struct Cpu {
     /// The way from the idle context to the firmware.
     pub(crate) to_firmware: AtomicPtr<Yielder<(), Leave>>,
     /// `dead` and its value, on the way from `die` to the firmware.
-    pub(crate) dead: AtomicPtr<HostedWord>,
+    pub(crate) dead: AtomicPtr<AtomicUsize>,
     pub(crate) dead_value: AtomicUsize,
     pub(crate) rng: Rng,
 

@@ -7,16 +7,16 @@
 //! that tells the others.
 
 use std::ptr;
+use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use standstill::CpuId;
-use standstill::platform::{Cpus, StartError, Word};
+use standstill::platform::{Cpus, StartError};
 
 use crate::Hosted;
 use crate::board::{Board, Cpu, Doing, become_cpu, here};
 use crate::irq;
-use crate::memory::HostedWord;
 use crate::os;
 use crate::sched;
 use crate::thread;
@@ -218,7 +218,7 @@ unsafe impl Cpus for Hosted {
         Ok(())
     }
 
-    fn die(&self, dead: &HostedWord, value: usize) -> ! {
+    fn die(&self, dead: &AtomicUsize, value: usize) -> ! {
         let cpu = here();
         cpu.dead.store(ptr::from_ref(dead).cast_mut(), Relaxed);
         cpu.dead_value.store(value, Relaxed);

@@ -53,7 +53,6 @@ mod wait;
 
 pub use config::{Config, Latency, Observer, Stats};
 pub use irq::Flags;
-pub use memory::{HostedCell, HostedPtr, HostedWord};
 pub use run::run;
 
 use standstill::CpuId;

@@ -8,12 +8,11 @@
 
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use standstill::CpuId;
 
-use crate::memory::HostedWord;
 use crate::os;
 use crate::thread::{State, Thread};
 
@@ -26,7 +25,7 @@ pub(crate) struct RunQueue {
     /// The thread that asked what still occupies this CPU, to be woken when that changes.
     pub(crate) watcher: AtomicPtr<Thread>,
     /// 1 while the hotplug thread is parked; who waits for that sleeps on it.
-    pub(crate) parked: HostedWord,
+    pub(crate) parked: AtomicUsize,
 }
 
 /// What the lock of a queue protects, the `state`, `next` and `woken` of its threads included.

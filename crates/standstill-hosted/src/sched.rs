@@ -14,7 +14,7 @@ use std::sync::atomic::Ordering::{Acquire, Relaxed};
 use corosensei::stack::DefaultStack;
 use standstill::CpuId;
 use standstill::hotplug::Reason;
-use standstill::platform::{Deadline, Runs, Sched, Site, Vacate, Wait, WaitContext, WaitFor, Word};
+use standstill::platform::{Deadline, Runs, Sched, Site, Vacate, Wait, WaitContext, WaitFor};
 
 use crate::Hosted;
 use crate::board::{Board, Cpu, Doing, here, try_here};

@@ -9,7 +9,6 @@ use standstill::CpuId;
 use standstill::context::Task;
 use standstill::platform::{Cpus, Entry, Irq, TooLate, Word};
 
-use crate::memory::HostedWord;
 use crate::{Config, Hosted, run};
 
 /// A machine for tests.
@@ -19,7 +18,7 @@ pub(crate) struct Fake {
     pub(crate) calls: Vec<AtomicUsize>,
     pub(crate) stopper_runs: Vec<AtomicUsize>,
     pub(crate) online: Vec<AtomicBool>,
-    pub(crate) dead: Vec<HostedWord>,
+    pub(crate) dead: Vec<AtomicUsize>,
     /// What a handler of a call IPI does.
     pub(crate) on_call: Mutex<fn(&'static Fake)>,
     /// What the stopper does.
@@ -107,7 +106,7 @@ pub(crate) fn with_fake<R: Send>(
         calls: (0..n).map(|_| AtomicUsize::new(0)).collect(),
         stopper_runs: (0..n).map(|_| AtomicUsize::new(0)).collect(),
         online: (0..n).map(|_| AtomicBool::new(false)).collect(),
-        dead: (0..n).map(|_| HostedWord::ZERO).collect(),
+        dead: (0..n).map(|_| AtomicUsize::ZERO).collect(),
         on_call: Mutex::new(|_| {}),
         on_stop: Mutex::new(|_| {}),
         log: Mutex::new(Vec::new()),

@@ -16,16 +16,16 @@
 use std::hint;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicU32, fence};
+use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
 use std::sync::{Mutex, PoisonError};
 
 use standstill::event::Event;
-use standstill::platform::{Deadline, Memory, Wait, WaitContext, WaitFor, Word};
+use standstill::platform::{Deadline, Memory, Wait, WaitContext, WaitFor};
 
 use crate::Hosted;
 use crate::board::{Board, Cpu, try_here};
 use crate::irq;
-use crate::memory::{HostedCell, HostedPtr, HostedWord};
+use crate::memory::low_half;
 use crate::os;
 use crate::thread::{Out, Thread, switch_out};
 
@@ -62,7 +62,7 @@ impl Buckets {
         )
     }
 
-    fn of(&self, word: *const HostedWord) -> &Bucket {
+    fn of(&self, word: *const AtomicUsize) -> &Bucket {
         let hash = (word.addr() >> 3).wrapping_mul(0x9e37_79b9_7f4a_7c15_u64 as usize);
         &self.0[hash >> (usize::BITS - BUCKETS.trailing_zeros())]
     }
@@ -70,7 +70,7 @@ impl Buckets {
 
 impl Bucket {
     /// Puts `thread` on the list as one that sleeps on `word`. In a section.
-    fn enroll(&self, thread: &'static Thread, word: *const HostedWord) {
+    fn enroll(&self, thread: &'static Thread, word: *const AtomicUsize) {
         let mut list = self.list.lock().unwrap_or_else(PoisonError::into_inner);
         thread.sleeps_on.store(word.addr(), Relaxed);
         thread.bucket_next.store(list.0.cast_mut(), Relaxed);
@@ -104,7 +104,7 @@ impl Bucket {
 
 impl Board {
     /// The word at `on` has changed.
-    pub(crate) fn notify(&'static self, on: *const HostedWord) {
+    pub(crate) fn notify(&'static self, on: *const AtomicUsize) {
         fence(SeqCst);
         let bucket = self.buckets.of(on);
         if bucket.futexes.load(Relaxed) != 0 {
@@ -168,7 +168,7 @@ impl Hosted {
     /// Waits with the OS thread.
     fn wait_on_futex<R>(
         &self,
-        on: &HostedWord,
+        on: &AtomicUsize,
         wait: &WaitFor<'_>,
         poll: &mut dyn FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -187,7 +187,7 @@ impl Hosted {
                 at => Some(at.saturating_sub(os::now_ns()).max(1)),
             };
             // SAFETY: `on` is borrowed for the call.
-            if unsafe { os::futex_wait(on.low(), seen, ns) } == os::Woken::Timeout {
+            if unsafe { os::futex_wait(low_half(on), seen, ns) } == os::Woken::Timeout {
                 if let Some(r) = poll() {
                     // At a deadline it may be meant: a caller that looks again now and then.
                     if os::now_ns() < clock.deadline {
@@ -208,7 +208,7 @@ impl Hosted {
     fn wait_switched_out<R>(
         &self,
         thread: &'static Thread,
-        on: &HostedWord,
+        on: &AtomicUsize,
         wait: &WaitFor<'_>,
         poll: &mut dyn FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -251,9 +251,9 @@ impl Hosted {
 
 // SAFETY: the types are those of `core::sync::atomic` and plain memory; the fence is the one of the same module.
 unsafe impl Memory for Hosted {
-    type Word = HostedWord;
-    type Ptr<T: 'static> = HostedPtr<T>;
-    type Cell<T: standstill::platform::Datum> = HostedCell<T>;
+    type Word = AtomicUsize;
+    type Ptr<T: 'static> = AtomicPtr<T>;
+    type Cell<T: standstill::platform::Datum> = standstill::platform::PlainCell<T>;
 
     #[inline(always)]
     fn fence(&self) {
@@ -272,7 +272,7 @@ impl Wait for Hosted {
 
     fn wait_until<R>(
         &self,
-        on: &HostedWord,
+        on: &AtomicUsize,
         wait: &WaitFor<'_>,
         mut poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -288,7 +288,7 @@ impl Wait for Hosted {
         }
     }
 
-    fn notify(&self, on: *const HostedWord) {
+    fn notify(&self, on: *const AtomicUsize) {
         self.board.notify(on);
     }
 

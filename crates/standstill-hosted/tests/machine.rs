@@ -154,7 +154,8 @@ fn a_cpu_that_is_held_is_named_and_the_next_stop_works() {
     static STALLS: Stalls = Stalls(Mutex::new(Vec::new()));
     static HELD: AtomicBool = AtomicBool::new(false);
     const HOLD_NS: u64 = 2_000_000_000;
-    let config = Config { stall_after: Duration::from_millis(200), observer: Some(&STALLS), ..Config::new(4) };
+    let config =
+        Config { stall_after: Duration::from_millis(200), observer: Some(&STALLS), ..Config::new(4) };
     let line = run::<64, 1, _>(config, Protocol::STANDSTILL, |m, task| {
         all_up(m, task);
         let line = line!() + 3;

@@ -2,7 +2,7 @@ use std::sync::atomic::Ordering::{Acquire, SeqCst};
 use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use standstill::CpuId;
-use standstill::platform::{Cpus, Ipi, Irq, Sched, Vacate, Word};
+use standstill::platform::{Cpus, Ipi, Irq, Sched, Vacate};
 use standstill_torture::Ground;
 
 use crate::testing::{plain, until, with_fake};

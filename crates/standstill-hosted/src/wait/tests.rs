@@ -6,7 +6,6 @@ use standstill::CpuId;
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 use standstill_torture::Ground;
 
-use crate::memory::HostedWord;
 use crate::testing::{plain, with_fake};
 use crate::{Config, Hosted};
 
@@ -15,7 +14,7 @@ fn wait_for(context: WaitContext, deadline: Deadline, stalled: &dyn Fn(u64)) -> 
 }
 
 /// A ball between two waiters, each of which sleeps until it is back.
-fn ping_pong(h: Hosted, word: &HostedWord, mine: usize, rounds: usize, context: WaitContext) {
+fn ping_pong(h: Hosted, word: &AtomicUsize, mine: usize, rounds: usize, context: WaitContext) {
     for i in 0..rounds {
         let want = 2 * i + mine;
         let wait = wait_for(context, Deadline::NEVER, &|_| {});
@@ -28,7 +27,7 @@ fn ping_pong(h: Hosted, word: &HostedWord, mine: usize, rounds: usize, context: 
 #[test]
 fn no_wake_is_missed_between_os_threads() {
     let h = Hosted::new(plain(64));
-    let word = HostedWord::ZERO;
+    let word = AtomicUsize::ZERO;
     std::thread::scope(|s| {
         s.spawn(|| ping_pong(h, &word, 0, 3_000, WaitContext::Frozen));
         s.spawn(|| ping_pong(h, &word, 1, 3_000, WaitContext::Spin));
@@ -39,8 +38,8 @@ fn no_wake_is_missed_between_os_threads() {
 
 #[test]
 fn no_wake_is_missed_between_threads_of_two_cpus_and_of_one() {
-    static WORDS: [HostedWord; 2] = [HostedWord::ZERO, HostedWord::ZERO];
-    static DONE: HostedWord = HostedWord::ZERO;
+    static WORDS: [AtomicUsize; 2] = [AtomicUsize::ZERO, AtomicUsize::ZERO];
+    static DONE: AtomicUsize = AtomicUsize::ZERO;
     with_fake(plain(4), |fake, _| {
         fake.up(1);
         let h = fake.hosted;
@@ -66,7 +65,7 @@ fn a_deadline_ends_a_wait_in_each_context() {
     with_fake(plain(1), |fake, _| {
         let h = fake.hosted;
         for context in [WaitContext::Task, WaitContext::Spin, WaitContext::Frozen] {
-            let word = HostedWord::ZERO;
+            let word = AtomicUsize::ZERO;
             let begin = h.now_ns();
             let deadline = h.deadline_in(20_000_000);
             assert!(!h.expired(deadline));
@@ -88,7 +87,7 @@ fn a_long_wait_is_reported_again_and_again_with_its_length() {
     with_fake(config, |fake, _| {
         let h = fake.hosted;
         for context in [WaitContext::Task, WaitContext::Frozen] {
-            let word = HostedWord::ZERO;
+            let word = AtomicUsize::ZERO;
             let reports = std::sync::Mutex::new(Vec::new());
             let stalled = |ns| reports.lock().unwrap().push(ns);
             let deadline = h.deadline_in(60_000_000);

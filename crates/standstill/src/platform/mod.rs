@@ -18,6 +18,7 @@ mod cpus;
 mod entry;
 mod irq;
 mod memory;
+mod native;
 mod sched;
 mod wait;
 
@@ -25,6 +26,7 @@ pub use cpus::{Cpus, StartError};
 pub use entry::{Entry, TooLate};
 pub use irq::{Ipi, Irq};
 pub use memory::{DataCell, Datum, Memory, Pointer, Word};
+pub use native::PlainCell;
 pub use sched::{Runs, Sched, Vacate};
 pub use wait::{Deadline, Site, Wait, WaitContext, WaitFor};
 

@@ -35,8 +35,7 @@ impl<P: Platform> TicketLock<P> {
     ) {
         let ticket = self.next.fetch_add(1, Relaxed);
         let site = Site { what, at };
-        let stalled =
-            |waited_ns| machine.report_stall(site, waited_ns, self.holder());
+        let stalled = |waited_ns| machine.report_stall(site, waited_ns, self.holder());
         let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &stalled };
         // Acquire: pairs with the release of the one before.
         machine

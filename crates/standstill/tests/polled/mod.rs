@@ -5,7 +5,6 @@
 //! they are allowed. A CPU dies by unwinding its idle thread to the root; the store that says so is made there.
 
 use std::cell::Cell;
-use std::mem::MaybeUninit;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, Ordering::SeqCst, fence};
 use std::sync::{Mutex, OnceLock};
@@ -17,8 +16,8 @@ use standstill::event::Event;
 use standstill::hotplug::Reason;
 use standstill::invariants::Monitor;
 use standstill::platform::{
-    Cpus, DataCell, Datum, Deadline, Entry, Ipi, Irq, Memory, Pointer, Runs, Sched, StartError, Vacate, Wait,
-    WaitContext, WaitFor, Word,
+    Cpus, Datum, Deadline, Entry, Ipi, Irq, Memory, PlainCell, Runs, Sched, StartError, Vacate, Wait,
+    WaitContext, WaitFor,
 };
 use standstill::{CpuId, CpuMask, Machine, Protocol};
 
@@ -206,8 +205,8 @@ impl Polled {
                     if let End::Died { dead, value } = *end {
                         self.0.cpus[at].dying.store(false, SeqCst);
                         // SAFETY: the word is part of a machine that is leaked, and so lives for ever.
-                        let dead = unsafe { &*std::ptr::with_exposed_provenance::<AtomicWord>(dead) };
-                        dead.0.store(value, Ordering::Release);
+                        let dead = unsafe { &*std::ptr::with_exposed_provenance::<AtomicUsize>(dead) };
+                        dead.store(value, Ordering::Release);
                     }
                 }
                 Err(Err(panic)) => {
@@ -321,92 +320,11 @@ fn check(log: &[Event], protocol: Protocol) {
     }
 }
 
-pub(crate) struct AtomicWord(AtomicUsize);
-
-// SAFETY: each method is the one of `AtomicUsize`.
-unsafe impl Word for AtomicWord {
-    const ZERO: Self = AtomicWord(AtomicUsize::new(0));
-    fn load(&self, order: Ordering) -> usize {
-        self.0.load(order)
-    }
-    fn store(&self, value: usize, order: Ordering) {
-        self.0.store(value, order);
-    }
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        self.0.swap(value, order)
-    }
-    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, no: Ordering) -> Result<usize, usize> {
-        self.0.compare_exchange(old, new, ok, no)
-    }
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_add(value, order)
-    }
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_sub(value, order)
-    }
-    fn fetch_or(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_or(value, order)
-    }
-    fn fetch_and(&self, value: usize, order: Ordering) -> usize {
-        self.0.fetch_and(value, order)
-    }
-}
-
-pub(crate) struct Ptr<T>(AtomicPtr<T>);
-
-// SAFETY: an `AtomicPtr` is Send and Sync whatever it points to; the library proves each use of the pointer.
-unsafe impl<T> Send for Ptr<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Ptr<T> {}
-
-// SAFETY: each method is the one of `AtomicPtr`.
-unsafe impl<T: 'static> Pointer<T> for Ptr<T> {
-    const NULL: Self = Ptr(AtomicPtr::new(std::ptr::null_mut()));
-    fn load(&self, order: Ordering) -> *mut T {
-        self.0.load(order)
-    }
-    fn store(&self, value: *mut T, order: Ordering) {
-        self.0.store(value, order);
-    }
-    fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
-        self.0.swap(value, order)
-    }
-    fn compare_exchange(
-        &self,
-        old: *mut T,
-        new: *mut T,
-        ok: Ordering,
-        no: Ordering,
-    ) -> Result<*mut T, *mut T> {
-        self.0.compare_exchange(old, new, ok, no)
-    }
-}
-
-pub(crate) struct Plain<T>(std::cell::UnsafeCell<MaybeUninit<T>>);
-
-// SAFETY: who reads and writes is the library's proof, at each access.
-unsafe impl<T> Send for Plain<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for Plain<T> {}
-
-// SAFETY: plain memory.
-unsafe impl<T: Datum> DataCell<T> for Plain<T> {
-    const EMPTY: Self = Plain(std::cell::UnsafeCell::new(MaybeUninit::uninit()));
-    unsafe fn read(&self) -> T {
-        // SAFETY: written, and no write is concurrent, by the contract.
-        unsafe { (*self.0.get()).assume_init() }
-    }
-    unsafe fn write(&self, value: T) {
-        // SAFETY: no other access is concurrent, by the contract.
-        unsafe { *self.0.get() = MaybeUninit::new(value) };
-    }
-}
-
-// SAFETY: the types above.
+// SAFETY: the types of real machines.
 unsafe impl Memory for Polled {
-    type Word = AtomicWord;
-    type Ptr<T: 'static> = Ptr<T>;
-    type Cell<T: Datum> = Plain<T>;
+    type Word = AtomicUsize;
+    type Ptr<T: 'static> = AtomicPtr<T>;
+    type Cell<T: Datum> = PlainCell<T>;
     fn fence(&self) {
         fence(SeqCst);
     }
@@ -460,7 +378,7 @@ impl Wait for Polled {
     }
     fn wait_until<R>(
         &self,
-        _: &AtomicWord,
+        _: &AtomicUsize,
         wait: &WaitFor<'_>,
         mut poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -518,7 +436,7 @@ unsafe impl Cpus for Polled {
         });
         Ok(())
     }
-    fn die(&self, dead: &AtomicWord, value: usize) -> ! {
+    fn die(&self, dead: &AtomicUsize, value: usize) -> ! {
         self.cpu().dying.store(true, SeqCst);
         let dead = std::ptr::from_ref(dead).expose_provenance();
         panic::resume_unwind(Box::new(End::Died { dead, value }))

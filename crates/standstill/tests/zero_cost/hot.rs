@@ -2,16 +2,13 @@
 //! `zero_cost.rs` compiles it without link-time optimization and reads the assembly.
 #![no_std]
 
-use core::cell::UnsafeCell;
-use core::mem::MaybeUninit;
 use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
 use standstill::context::{IrqOff, Task};
 use standstill::event::Event;
 use standstill::hotplug::Reason;
 use standstill::platform::{
-    Cpus, DataCell, Datum, Deadline, Entry, Ipi, Irq, Memory, Pointer, Runs, Sched, StartError, Vacate, Wait,
-    WaitFor, Word,
+    Cpus, Datum, Deadline, Entry, Ipi, Irq, Memory, PlainCell, Runs, Sched, StartError, Vacate, Wait, WaitFor,
 };
 use standstill::{CallError, CpuId, Csd, Machine, Protocol};
 
@@ -22,85 +19,12 @@ unsafe extern "C" {
 }
 
 pub struct Port;
-#[repr(transparent)]
-pub struct Usize(AtomicUsize);
-#[repr(transparent)]
-pub struct Ptr<T>(AtomicPtr<T>);
-pub struct Plain<T>(UnsafeCell<MaybeUninit<T>>);
-
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T> Send for Ptr<T> {}
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T> Sync for Ptr<T> {}
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T> Send for Plain<T> {}
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T> Sync for Plain<T> {}
-
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl Word for Usize {
-    const ZERO: Self = Usize(AtomicUsize::new(0));
-    fn load(&self, o: Ordering) -> usize {
-        self.0.load(o)
-    }
-    fn store(&self, v: usize, o: Ordering) {
-        self.0.store(v, o)
-    }
-    fn swap(&self, v: usize, o: Ordering) -> usize {
-        self.0.swap(v, o)
-    }
-    fn compare_exchange(&self, a: usize, b: usize, ok: Ordering, no: Ordering) -> Result<usize, usize> {
-        self.0.compare_exchange(a, b, ok, no)
-    }
-    fn fetch_add(&self, v: usize, o: Ordering) -> usize {
-        self.0.fetch_add(v, o)
-    }
-    fn fetch_sub(&self, v: usize, o: Ordering) -> usize {
-        self.0.fetch_sub(v, o)
-    }
-    fn fetch_or(&self, v: usize, o: Ordering) -> usize {
-        self.0.fetch_or(v, o)
-    }
-    fn fetch_and(&self, v: usize, o: Ordering) -> usize {
-        self.0.fetch_and(v, o)
-    }
-}
-
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T: 'static> Pointer<T> for Ptr<T> {
-    const NULL: Self = Ptr(AtomicPtr::new(core::ptr::null_mut()));
-    fn load(&self, o: Ordering) -> *mut T {
-        self.0.load(o)
-    }
-    fn store(&self, v: *mut T, o: Ordering) {
-        self.0.store(v, o)
-    }
-    fn swap(&self, v: *mut T, o: Ordering) -> *mut T {
-        self.0.swap(v, o)
-    }
-    fn compare_exchange(&self, a: *mut T, b: *mut T, ok: Ordering, no: Ordering) -> Result<*mut T, *mut T> {
-        self.0.compare_exchange(a, b, ok, no)
-    }
-}
-
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl<T: Datum> DataCell<T> for Plain<T> {
-    const EMPTY: Self = Plain(UnsafeCell::new(MaybeUninit::uninit()));
-    unsafe fn read(&self) -> T {
-        // SAFETY: as a port would prove it; this file is compiled and never run.
-        unsafe { (*self.0.get()).assume_init() }
-    }
-    unsafe fn write(&self, v: T) {
-        // SAFETY: as a port would prove it; this file is compiled and never run.
-        unsafe { *self.0.get() = MaybeUninit::new(v) }
-    }
-}
 
 // SAFETY: as a port would prove it; this file is compiled and never run.
 unsafe impl Memory for Port {
-    type Word = Usize;
-    type Ptr<T: 'static> = Ptr<T>;
-    type Cell<T: Datum> = Plain<T>;
+    type Word = AtomicUsize;
+    type Ptr<T: 'static> = AtomicPtr<T>;
+    type Cell<T: Datum> = PlainCell<T>;
     fn fence(&self) {
         fence(Ordering::SeqCst)
     }
@@ -145,7 +69,12 @@ impl Wait for Port {
     fn expired(&self, _: Deadline) -> bool {
         false
     }
-    fn wait_until<R>(&self, _: &Usize, _: &WaitFor<'_>, mut poll: impl FnMut() -> Option<R>) -> Option<R> {
+    fn wait_until<R>(
+        &self,
+        _: &AtomicUsize,
+        _: &WaitFor<'_>,
+        mut poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
         loop {
             if let Some(r) = poll() {
                 return Some(r);
@@ -161,7 +90,7 @@ unsafe impl Cpus for Port {
     fn start(&self, _: CpuId, _: usize) -> Result<(), StartError> {
         Err(StartError("no other CPU"))
     }
-    fn die(&self, dead: &Usize, value: usize) -> ! {
+    fn die(&self, dead: &AtomicUsize, value: usize) -> ! {
         dead.store(value, Ordering::Release);
         // SAFETY: as a port would prove it; this file is compiled and never run.
         unsafe { hardware_rest() }
