@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::HotplugError;
 use super::leave::LEFT;
 use super::state::{Reason, StateId};
+use super::walk::Dir;
 use crate::context::{Pinned, Stopped, Task};
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
@@ -38,23 +39,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn cpu_down_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
         let from = Location::caller();
-        if cpu.index() >= N || !self.possible.contains(cpu) {
-            return Err(HotplugError::NoSuchCpu(cpu));
-        }
-        if !target.can_rest() {
-            return Err(HotplugError::NotARestState(target));
-        }
-        self.with_write_lock(task, from, |machine, task| {
-            if machine.hotplug.disabled.load(Relaxed) > 0 {
-                return Err(HotplugError::Disabled);
-            }
-            if machine.state(cpu) <= target {
-                return Ok(());
-            }
-            machine.emit(|| What::DownBegin { who: cpu, target });
-            let result = machine.down(task, cpu, target, from);
-            machine.emit(|| What::DownEnd { who: cpu, ok: result.is_ok() });
-            result
+        self.operation(task, cpu, target, Dir::Down, from, |machine, task| {
+            machine.down(task, cpu, target, from)
         })
     }
 
@@ -158,7 +144,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Waits until only the idle context is left on `who`.
     fn await_empty(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        let limit = self.platform.deadline_in(self.platform.timeout_ns());
+        let limit = self.patience();
         let site = Site { what: "cpu_down: the threads to leave", at: from };
         // Almost always empty at the first look, as the pass made every CPU switch. If not, no word of the library changes when a
         // thread goes, so look again now and then.
@@ -223,24 +209,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Waits, without end, until `who` has taken its last work: what that work points to is on this stack.
     fn await_gone(&self, who: CpuId, from: &'static Location<'static>) {
-        let site = Site { what: "cpu_down: the CPU to leave", at: from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
-        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
-        let sync = &self.cpu[who.index()].hotplug.sync;
-        self.platform.wait_until(sync, &wait, || (self.sync_of(who).step == Sync::Dead).then_some(()));
+        let dead = || self.sync_of(who).step == Sync::Dead;
+        self.await_handshake(who, "cpu_down: the CPU to leave", from, Deadline::NEVER, dead);
     }
 
     /// A live CPU sees that `who` is dead; then what is left in its queue can be looked at.
     fn await_dead(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        let site = Site { what: "cpu_down: the CPU to be dead", at: from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
-        let deadline = self.platform.deadline_in(self.platform.timeout_ns());
-        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
-        let sync = &self.cpu[who.index()].hotplug.sync;
-        let dead =
-            self.platform.wait_until(sync, &wait, || (self.sync_of(who).step == Sync::Dead).then_some(()));
+        let dead = || self.sync_of(who).step == Sync::Dead;
+        let seen = self.await_handshake(who, "cpu_down: the CPU to be dead", from, self.patience(), dead);
         self.set_state(who, StateId::BRINGUP);
-        if dead.is_none() {
+        if !seen {
             return Err(HotplugError::NotDead(who));
         }
         self.emit(|| What::DeadSeen { who });

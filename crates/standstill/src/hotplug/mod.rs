@@ -60,10 +60,11 @@ use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{DataCell, Memory, Platform, Word};
+use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
 use lock::HotplugLock;
 use table::Table;
 use thread::Mailbox;
+use walk::Dir;
 
 pub use error::HotplugError;
 pub use lock::HotplugRead;
@@ -235,6 +236,68 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             Ok(())
         })
+    }
+
+    /// The frame of every operation that moves `cpu` to `target`: the checks, the lock, the events.
+    fn operation(
+        &self,
+        task: &mut Task,
+        cpu: CpuId,
+        target: StateId,
+        dir: Dir,
+        from: &'static Location<'static>,
+        go: impl FnOnce(&Self, &mut Task) -> Result<(), HotplugError>,
+    ) -> Result<(), HotplugError> {
+        if !self.possible.contains(cpu) {
+            return Err(HotplugError::NoSuchCpu(cpu));
+        }
+        if !target.can_rest() {
+            return Err(HotplugError::NotARestState(target));
+        }
+        self.with_write_lock(task, from, |machine, task| {
+            if machine.hotplug.disabled.load(Relaxed) > 0 {
+                return Err(HotplugError::Disabled);
+            }
+            if !machine.present.contains(cpu) {
+                return Err(HotplugError::NotPresent(cpu));
+            }
+            let state = machine.state(cpu);
+            if state == target || (state > target) == (dir == Dir::Up) {
+                return Ok(());
+            }
+            machine.emit(|| match dir {
+                Dir::Up => What::UpBegin { who: cpu, target },
+                Dir::Down => What::DownBegin { who: cpu, target },
+            });
+            let result = go(machine, task);
+            let ok = result.is_ok();
+            machine.emit(|| match dir {
+                Dir::Up => What::UpEnd { who: cpu, ok },
+                Dir::Down => What::DownEnd { who: cpu, ok },
+            });
+            result
+        })
+    }
+
+    /// Waits for `ready`, which the handshake of `who` makes true; false if `deadline` was over first.
+    fn await_handshake(
+        &self,
+        who: CpuId,
+        what: &'static str,
+        from: &'static Location<'static>,
+        deadline: Deadline,
+        ready: impl Fn() -> bool,
+    ) -> bool {
+        let site = Site { what, at: from };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        let sync = &self.cpu[who.index()].hotplug.sync;
+        self.platform.wait_until(sync, &wait, || ready().then_some(())).is_some()
+    }
+
+    /// How long control waits for another CPU, from now.
+    fn patience(&self) -> Deadline {
+        self.platform.deadline_in(self.platform.timeout_ns())
     }
 
     /// Runs `f` with the lock held for writing.

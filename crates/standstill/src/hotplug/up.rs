@@ -1,15 +1,16 @@
 //! The way up, on the control CPU.
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::Release;
 
 use super::state::StateId;
+use super::walk::Dir;
 use super::{HotplugError, SyncWord};
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Platform, Site, WaitContext, WaitFor, Word};
+use crate::platform::{Deadline, Platform, Word};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
@@ -31,27 +32,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn cpu_up_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
         let from = Location::caller();
-        if cpu.index() >= N || !self.possible.contains(cpu) {
-            return Err(HotplugError::NoSuchCpu(cpu));
-        }
-        if !target.can_rest() {
-            return Err(HotplugError::NotARestState(target));
-        }
-        self.with_write_lock(task, from, |machine, task| {
-            if machine.hotplug.disabled.load(Relaxed) > 0 {
-                return Err(HotplugError::Disabled);
-            }
-            if !machine.present.contains(cpu) {
-                return Err(HotplugError::NotPresent(cpu));
-            }
-            if machine.state(cpu) >= target {
-                return Ok(());
-            }
-            machine.emit(|| What::UpBegin { who: cpu, target });
-            let result = machine.up(task, cpu, target, from);
-            machine.emit(|| What::UpEnd { who: cpu, ok: result.is_ok() });
-            result
-        })
+        self.operation(task, cpu, target, Dir::Up, from, |machine, task| machine.up(task, cpu, target, from))
     }
 
     fn up(
@@ -107,7 +88,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return Err(HotplugError::Start { cpu: who, error });
         }
         let alive = SyncWord { step: Sync::Alive, ..kicked };
-        if !self.await_sync(who, alive, "cpu_up: the started CPU to answer", from, || true)
+        let answered = || self.sync_of(who) == alive;
+        if !self.await_handshake(who, "cpu_up: the started CPU to answer", from, self.patience(), answered)
             && self.move_sync(who, kicked, Sync::GivenUp)
         {
             return Err(HotplugError::NoAnswer(who));
@@ -115,34 +97,23 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let released = SyncWord { step: Sync::Released, ..kicked };
         self.move_sync(who, alive, Sync::Released);
         let online = SyncWord { step: Sync::Online, ..kicked };
-        let accepts = || self.accepting.contains(who);
-        if !self.await_sync(who, online, "cpu_up: the started CPU to be online", from, accepts)
-            && self.move_sync(who, released, Sync::GivenUp)
+        let is_online = || self.sync_of(who) == online && self.accepting.contains(who);
+        if !self.await_handshake(
+            who,
+            "cpu_up: the started CPU to be online",
+            from,
+            self.patience(),
+            is_online,
+        ) && self.move_sync(who, released, Sync::GivenUp)
         {
             return Err(HotplugError::Stuck(who));
         }
         // It is committed; if it was at the last moment, its bits follow at once.
-        while !self.await_sync(who, online, "cpu_up: the online bit", from, accepts) {}
+        self.await_handshake(who, "cpu_up: the online bit", from, Deadline::NEVER, is_online);
         self.set_state(who, StateId::AP_ONLINE);
         self.emit(|| What::ThreadsUnparked { who });
         self.platform.unpark_threads(who);
         self.platform.lines_back(who);
         Ok(())
-    }
-
-    fn await_sync(
-        &self,
-        who: CpuId,
-        what: SyncWord,
-        name: &'static str,
-        from: &'static Location<'static>,
-        and: impl Fn() -> bool,
-    ) -> bool {
-        let site = Site { what: name, at: from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
-        let deadline = self.platform.deadline_in(self.platform.timeout_ns());
-        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
-        let sync = &self.cpu[who.index()].hotplug.sync;
-        self.platform.wait_until(sync, &wait, || (self.sync_of(who) == what && and()).then_some(())).is_some()
     }
 }

@@ -110,9 +110,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
             self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-            // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
-            let accepted =
-                !multi.arm(epoch) || unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) };
+            let accepted = if multi.arm(epoch) {
+                // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
+                unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
+            } else {
+                // It is in the list still, and its IPI is on the way.
+                true
+            };
             if accepted {
                 expected += 1;
             } else {
