@@ -124,6 +124,7 @@ pub(crate) fn failed_up() -> Log {
 /// A callback that goes down is struck by an injection, and what went down comes up again. The next time it works.
 pub(crate) fn failed_down() -> Log {
     let mut log = three();
+    log.on(0, What::InjectionArmed { who: cpu(1), state: online(1) });
     log.down_begin(1).callback(1, 1, online(2), Walk::Down);
     log.callback(1, 1, online(1), Walk::Down).ends(Outcome::Injected);
     log.callback(1, 1, online(2), Walk::RollbackUp).on(0, What::ActiveSet { who: cpu(1) }).down_end(1, false);

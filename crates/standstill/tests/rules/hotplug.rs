@@ -6,7 +6,7 @@ use standstill::hotplug::StateId;
 use standstill::stop::Stage;
 
 use crate::broken::{Broken, is, of};
-use crate::good::{boot_with, failed_up, leave, refused_down, three};
+use crate::good::{boot_with, failed_down, failed_up, leave, refused_down, three};
 use crate::log::{Log, cpu, online, prepare, starting};
 
 fn enters(who: usize, state: StateId) -> impl Fn(&Event) -> bool {
@@ -161,11 +161,21 @@ fn walks() -> Vec<Broken> {
                 .ends(Outcome::Failed);
             log.callback(3, 3, starting(), Walk::Down).callback(0, 3, prepare(), back).up_end(3, false);
         }),
+        of(40, "an injection strikes where none is armed", failed_down(), |log| {
+            log.without(is(What::InjectionArmed { who: cpu(1), state: online(1) }));
+        }),
+        of(40, "an injection does not strike", three(), |log| {
+            log.on(0, What::InjectionArmed { who: cpu(3), state: online(1) }).up(3);
+        }),
         of(40, "an injection strikes a STARTING callback", three(), |log| {
-            log.up(3);
+            log.on(0, What::InjectionArmed { who: cpu(3), state: starting() }).up(3);
             ends_in(log, 3, starting(), Outcome::Injected);
         }),
         of(40, "an injection strikes in the rollback", failed_up(), |log| {
+            log.events.insert(
+                0,
+                Event { cpu: cpu(0), what: What::InjectionArmed { who: cpu(3), state: online(1) } },
+            );
             ends_in(log, 3, online(1), Outcome::Injected);
         }),
     ]

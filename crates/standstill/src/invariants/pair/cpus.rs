@@ -17,6 +17,8 @@ pub(super) struct Cpu {
     died: bool,
     sync: Handshake,
     pub(super) operation: Option<Operation>,
+    /// A failure is to be injected there.
+    pub(super) armed: Option<StateId>,
 }
 
 /// Where a CPU was when an operation on it began.
@@ -37,6 +39,7 @@ pub(super) fn subject(e: &Event) -> Option<CpuId> {
         | What::UpEnd { who, .. }
         | What::StateEnter { who, .. }
         | What::StateLeave { who, .. }
+        | What::InjectionArmed { who, .. }
         | What::ActiveSet { who }
         | What::ActiveCleared { who }
         | What::AcceptingSet { who }
@@ -62,6 +65,7 @@ impl Cpu {
         died: false,
         sync: Handshake::NEW,
         operation: None,
+        armed: None,
     };
 
     pub(super) fn feed(&mut self, e: &Event, checks: &mut Checks) -> Verdict {

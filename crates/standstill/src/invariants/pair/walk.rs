@@ -107,9 +107,26 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
                 "a PREPARE or DEAD callback runs on the CPU that it is for",
             ))
         }
+        What::InjectionArmed { state, .. } => {
+            cpu.armed = Some(state);
+            Ok(())
+        }
         What::StateLeave { state, walk, outcome, .. } => {
-            let Some(op) = cpu.operation.as_mut() else { return Ok(()) };
-            op.leave(e, state, walk, outcome, checks)
+            let armed = cpu.armed == Some(state);
+            let struck = outcome == Outcome::Injected;
+            if struck {
+                cpu.armed = None;
+            }
+            let due = checks.ask(
+                40,
+                armed || !struck,
+                e,
+                "an injected failure strikes where none is armed, or twice",
+            );
+            let Some(op) = cpu.operation.as_mut() else { return due };
+            let passed = armed && !struck && !op.is_back(state, walk) && may_fail(state, false, op.up);
+            let struck = checks.ask(40, !passed, e, "a walk passes a state whose failure is armed");
+            due.and(struck).and(op.leave(e, state, walk, outcome, checks))
         }
         _ => Ok(()),
     }
