@@ -110,14 +110,20 @@ fn miri() -> Outcome {
     if !tools::has_miri() {
         return skip("this machine has no nightly toolchain with Miri");
     }
+    // The tests on the polled port end with a power cut: machines and the CPUs in the middle of them are leaked, and a dying CPU
+    // hands the address of its last store to another thread as a number.
+    const STRICT: &str = "-Zmiri-strict-provenance";
+    const POWER_CUT: &str = "-Zmiri-permissive-provenance -Zmiri-ignore-leaks";
     let mut count = 0;
-    for package in ["standstill", "standstill-torture"] {
-        let out = succeed(
-            nightly(&["miri", "test", "-p", package, "--lib"])
-                .env("CARGO_TARGET_DIR", target_dir().join("miri"))
-                .env("MIRIFLAGS", "-Zmiri-strict-provenance"),
-        )?;
-        count += count_tests(&out.stdout);
+    for (package, which, flags) in [
+        ("standstill", &["--lib"][..], STRICT),
+        ("standstill-torture", &["--lib"], STRICT),
+        ("standstill", &["--test", "basics", "--test", "hotplug"], POWER_CUT),
+    ] {
+        let args = [&["miri", "test", "-p", package], which].concat();
+        let mut miri = nightly(&args);
+        miri.env("CARGO_TARGET_DIR", target_dir().join("miri")).env("MIRIFLAGS", flags);
+        count += count_tests(&succeed(&mut miri)?.stdout);
     }
     Ok(format!("{count} tests"))
 }

@@ -127,6 +127,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn buckets_cover_all_values_in_order_without_gaps() {
         assert_eq!(bucket(u64::MAX), BUCKETS - 1);
         assert_eq!(upper(BUCKETS - 1), u64::MAX);
@@ -150,6 +151,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn quantiles_of_a_known_distribution() {
         let h = Histogram::new();
         for v in 1..=1000 {

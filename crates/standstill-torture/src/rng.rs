@@ -67,6 +67,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn below_stays_below_and_reaches_everything() {
         let rng = Rng::new(1, 1);
         let mut seen = [0_usize; 7];
@@ -77,6 +78,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn one_in_n_is_about_one_in_n() {
         let rng = Rng::new(3, 0);
         let hits = (0..64_000).filter(|_| rng.one_in(64)).count();

@@ -71,6 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn shares_are_met() {
         let weights = Weights::default();
         let mut done = [0_u64; Form::ALL.len()];
