@@ -14,6 +14,7 @@ use crate::irq;
 pub const SPURIOUS: u8 = 0xff;
 
 const APIC_BASE: u32 = 0x1b;
+const BASE_IS_BOOT: u64 = 1 << 8;
 const BASE_ENABLE: u64 = 1 << 11;
 const BASE_X2APIC: u64 = 1 << 10;
 /// Where x2APIC registers begin; one for each 16 bytes of the xAPIC page.
@@ -164,6 +165,17 @@ pub fn end_of_interrupt() {
 #[must_use]
 pub fn is_latched(vector: u8) -> bool {
     read(IRR + 0x10 * u32::from(vector / 32)) & 1 << (vector % 32) != 0
+}
+
+/// Is anything latched here and not taken yet?
+pub(crate) fn has_latched() -> bool {
+    (0..8).any(|i| read(IRR + 0x10 * i) != 0)
+}
+
+/// Is this CPU the one that the firmware started?
+pub(crate) fn is_boot_cpu() -> bool {
+    // SAFETY: the register is architectural.
+    unsafe { Msr::new(APIC_BASE).read() & BASE_IS_BOOT != 0 }
 }
 
 /// Sends `message` to the CPU with the APIC id `to`. From every context; an NMI between the two writes of an xAPIC must not return.

@@ -12,6 +12,8 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize
 
 use standstill::CpuId;
 
+use crate::apic;
+
 /// How many CPUs the port has room for.
 pub const MAX_CPUS: usize = 256;
 
@@ -46,6 +48,16 @@ pub struct Cpu {
     pub(crate) incarnation: AtomicUsize,
     /// The started CPU has reached the port's code.
     pub(crate) seen: AtomicBool,
+    /// It is the one that the firmware started: an INIT would send it back there.
+    pub(crate) is_boot: AtomicBool,
+    /// It is parked, and an NMI is to start it.
+    pub(crate) start_by_nmi: AtomicBool,
+    /// It is to halt for good at its next NMI.
+    pub(crate) halt_at_nmi: AtomicBool,
+    /// The word that it waits for with its clock stopped; 0: none.
+    pub(crate) dozes_on: AtomicUsize,
+    /// What its APIC latched in an earlier life is thrown away.
+    pub(crate) discards: AtomicBool,
 }
 
 /// An APIC id that no CPU has.
@@ -72,6 +84,11 @@ impl Cpu {
             stack_top: AtomicUsize::new(0),
             incarnation: AtomicUsize::new(0),
             seen: AtomicBool::new(false),
+            is_boot: AtomicBool::new(false),
+            start_by_nmi: AtomicBool::new(false),
+            halt_at_nmi: AtomicBool::new(false),
+            dozes_on: AtomicUsize::new(0),
+            discards: AtomicBool::new(false),
         }
     }
 
@@ -135,6 +152,8 @@ pub unsafe fn enter(cpu: CpuId) {
     block.need_stopper.store(false, Relaxed);
     block.in_nmi.store(false, Relaxed);
     block.off_at.store(ptr::null_mut(), Relaxed);
+    block.dozes_on.store(0, Relaxed);
+    block.is_boot.store(apic::is_boot_cpu(), Relaxed);
     block.now_doing(Doing::StartUp);
     let mut gs = x86_64::registers::model_specific::Msr::new(0xc000_0101);
     // SAFETY: the kernel leaves GS to the port.

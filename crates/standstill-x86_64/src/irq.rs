@@ -11,7 +11,7 @@
 use core::arch::asm;
 use core::panic::Location;
 use core::ptr;
-use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use standstill::CpuId;
 use standstill::platform::{Ipi, Irq};
@@ -19,7 +19,9 @@ use standstill::platform::{Ipi, Irq};
 use crate::X86;
 use crate::apic::{self, Message};
 use crate::cpu::{self, Doing};
+use crate::doze;
 use crate::kernel::Kernel;
+use crate::power;
 
 /// The vectors of the interrupts that CPUs send each other.
 pub mod vector {
@@ -64,11 +66,18 @@ pub fn open_if(on: bool) {
     }
 }
 
-/// Handles an interrupt that a CPU sent: the vectors of [`vector`]. False for others, which are not touched.
+/// Handles an interrupt that a CPU sent: the vectors of [`vector`]; and every one that a CPU throws away that has just been started. False for
+/// others, which are not touched.
 ///
 /// # Safety
 /// In the handler of `vector`, interrupts off.
 pub unsafe fn handle<K: Kernel>(vector: u8) -> bool {
+    if cpu::here().discards.load(Relaxed) {
+        if vector != apic::SPURIOUS {
+            apic::end_of_interrupt();
+        }
+        return true;
+    }
     match vector {
         vector::CALL => {
             apic::end_of_interrupt();
@@ -91,14 +100,38 @@ pub unsafe fn handle<K: Kernel>(vector: u8) -> bool {
     true
 }
 
-/// The handler of NMIs: the CPU halts for good.
+/// The handler of NMIs. `rip` is where it goes on after the NMI, and may be changed. The CPU halts for good if it was asked to. If it is parked
+/// and was asked to, it starts anew. Neither comes back from here.
 ///
 /// # Safety
 /// In the NMI's handler, on a stack of its own.
-pub unsafe fn handle_nmi<K: Kernel>() -> ! {
-    cpu::here().in_nmi.store(true, Relaxed);
+pub unsafe fn handle_nmi<K: Kernel>(rip: &mut u64) {
+    let me = cpu::here();
+    if me.doing() == Doing::Off {
+        if me.start_by_nmi.swap(false, Acquire) {
+            // SAFETY: the CPU is parked, so nothing of its old life is needed, and control has given it a stack.
+            unsafe { power::restart::<K>(me) }
+        }
+        return;
+    }
+    if !me.halt_at_nmi.load(Acquire) {
+        doze::wake_up(rip);
+        return;
+    }
+    me.in_nmi.store(true, Relaxed);
     // SAFETY: this CPU got the NMI and is in its context.
     unsafe { K::entry().on_halt_ipi() }
+}
+
+/// Takes and forgets everything that this CPU's APIC has latched in an earlier life: an INIT does that, an NMI does not.
+pub(crate) fn discard_latched() {
+    let me = cpu::here();
+    me.discards.store(true, Relaxed);
+    while apic::has_latched() {
+        // SAFETY: the handlers are loaded, and do nothing but tell the end.
+        unsafe { asm!("sti", "nop", "nop", "cli", options(nostack)) };
+    }
+    me.discards.store(false, Relaxed);
 }
 
 /// The end of each interrupt, its end told to the APIC: runs the stopper if it has work and the interrupted context is preemptible. A CPU

@@ -3,7 +3,7 @@
 use standstill::CpuId;
 use standstill::event::Event;
 use standstill::hotplug::Reason;
-use standstill::platform::{Entry, Vacate};
+use standstill::platform::{Entry, Vacate, WaitContext};
 
 /// What the port needs from the kernel that it is part of. There is one kernel, so nothing takes a `self`.
 ///
@@ -42,6 +42,13 @@ pub unsafe trait Kernel: Sized + Send + Sync + 'static {
 
     /// Wakes the threads that sleep on `word`. In every context but NMI.
     fn wake(word: usize);
+
+    /// May a wait that can't sleep halt the CPU until it is told? Worth it on a virtual machine with more CPUs than its host has
+    /// cores, where a CPU that spins keeps the awaited one from running. At least one CPU should not, or nobody notices a machine that hangs.
+    fn may_doze(context: WaitContext) -> bool {
+        let _ = context;
+        false
+    }
 
     /// A wait that can't sleep has taken `waited_ns` so far: the kernel's watchdog may want to know.
     fn spinning(waited_ns: u64) {

@@ -6,6 +6,7 @@
 //! | [`apic`] | the local APIC, as memory or as registers, and the interrupts that CPUs send each other |
 //! | [`cpu`] | the block of one CPU, found through the GS base |
 //! | [`irq`] | masks, preemption, and the stopper at the end of an interrupt |
+//! | `doze` | waits of contexts that can't sleep, on machines with more CPUs than cores |
 //! | [`power`] | INIT-SIPI-SIPI, and how a CPU parks |
 //! | [`trampoline`] | the first code of a started CPU, below 1 MiB |
 //! | [`lines`] | device interrupts, and how they leave a CPU |
@@ -25,6 +26,7 @@
 
 pub mod apic;
 pub mod cpu;
+mod doze;
 pub mod ioapic;
 pub mod irq;
 pub mod kernel;
@@ -37,11 +39,12 @@ mod sched;
 pub mod time;
 pub mod trampoline;
 mod wait;
+#[cfg(feature = "torture")]
+pub mod workloads;
 
 use core::marker::PhantomData;
 
 pub use kernel::Kernel;
-pub use memory::{X86Cell, X86Ptr, X86Word};
 
 /// The platform: x86-64 with the scheduler and the tables of kernel `K`.
 pub struct X86<K>(PhantomData<K>);

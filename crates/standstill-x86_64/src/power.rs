@@ -2,9 +2,14 @@
 //!
 //! A CPU that dies writes its caches back, switches its APIC off, and makes the store that a live CPU waits for, as its last access; then it halts with
 //! interrupts off, in code that uses no stack. INIT wakes it.
+//!
+//! The CPU that the firmware started can't be woken so: an INIT sends it back to the firmware. An NMI wakes it, whose handler starts it anew.
+//! Its APIC was not reset then, so what was latched there is thrown away first.
 
 use core::arch::naked_asm;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::ptr;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
 
 use standstill::CpuId;
 use standstill::platform::{Cpus, StartError};
@@ -14,7 +19,6 @@ use crate::apic::{self, Message};
 use crate::cpu::{self, Cpu, Doing};
 use crate::irq;
 use crate::kernel::Kernel;
-use crate::memory::X86Word;
 use crate::time::{delay_ns, now_ns};
 use crate::trampoline;
 
@@ -29,6 +33,7 @@ pub extern "C" fn entry<K: Kernel>(cpu: &'static Cpu) -> ! {
     K::started(id);
     // SAFETY: the kernel has just loaded its handlers.
     unsafe { apic::enable() };
+    irq::discard_latched();
     cpu.seen.store(true, Release);
     // SAFETY: the incarnation is from the start that was sent to this CPU: a later one would have reset it. The context is fresh,
     // interrupts are off and the preempt count is 1.
@@ -42,10 +47,26 @@ pub extern "C" fn entry<K: Kernel>(cpu: &'static Cpu) -> ! {
 }
 
 /// Where a CPU that nobody waits for makes its last store.
-static NOBODY_LOOKS: X86Word = <X86Word as standstill::platform::Word>::ZERO;
+static NOBODY_LOOKS: AtomicUsize = AtomicUsize::new(0);
+
+/// The word that the CPU that died last was told to store to.
+static LAST_DYING: AtomicUsize = AtomicUsize::new(0);
+
+/// A CPU that parks can't wake anybody after its last store. So it says before that it will store to a word, wakes who sleeps on that,
+/// and those look at it again and again from then on.
+fn announce<K: Kernel>(dead: &AtomicUsize) {
+    let word = ptr::from_ref(dead).addr();
+    LAST_DYING.store(word, SeqCst);
+    K::wake(word);
+}
+
+/// Is a store to `word` to be expected that nobody will tell?
+pub(crate) fn may_change_unseen(word: &AtomicUsize) -> bool {
+    LAST_DYING.load(SeqCst) == ptr::from_ref(word).addr()
+}
 
 /// Parks for good.
-fn leave(dead: &X86Word, value: usize) -> ! {
+fn leave(dead: &AtomicUsize, value: usize) -> ! {
     irq::close();
     apic::disable();
     cpu::here().now_doing(Doing::Off);
@@ -58,8 +79,38 @@ fn leave(dead: &X86Word, value: usize) -> ! {
 /// # Safety
 /// Interrupts are off, and nothing on this CPU's stack is needed any more.
 #[unsafe(naked)]
-unsafe extern "C" fn park(dead: *const X86Word, value: usize) -> ! {
+unsafe extern "C" fn park(dead: *const AtomicUsize, value: usize) -> ! {
     naked_asm!("wbinvd", "mov [rdi], rsi", "2:", "cli", "hlt", "jmp 2b")
+}
+
+/// Starts this CPU anew from its NMI's handler: on a fresh stack, NMIs open again.
+///
+/// # Safety
+/// Nothing of the interrupted context is needed any more; control has set the stack.
+pub(crate) unsafe fn restart<K: Kernel>(me: &'static Cpu) -> ! {
+    // SAFETY: the caller's promise.
+    unsafe { return_into(me, me.stack_top.load(Relaxed), entry::<K>) }
+}
+
+/// An `iretq` to `to(cpu)` on `stack`, interrupts off: only an `iretq` lets the next NMI in.
+///
+/// # Safety
+/// As `restart`.
+#[unsafe(naked)]
+unsafe extern "C" fn return_into(cpu: &'static Cpu, stack: usize, to: extern "C" fn(&'static Cpu) -> !) -> ! {
+    naked_asm!(
+        "mov rsp, rsi",
+        "sub rsi, 8",
+        "xor ebp, ebp",
+        "mov eax, ss",
+        "push rax",
+        "push rsi",
+        "push 2",
+        "mov eax, cs",
+        "push rax",
+        "push rdx",
+        "iretq",
+    )
 }
 
 // SAFETY: 1. see `entry`. 2. See `park`. 3. A halted CPU has its interrupts off and halts again after an NMI.
@@ -76,6 +127,11 @@ unsafe impl<K: Kernel> Cpus for X86<K> {
         target.stack_top.store(K::idle_stack(id), Relaxed);
         target.incarnation.store(incarnation, Release);
         target.seen.store(false, Release);
+        if target.is_boot.load(Relaxed) {
+            target.start_by_nmi.store(true, Release);
+            apic::send(to, Message::Nmi);
+            return Ok(());
+        }
         apic::send(to, Message::Init);
         delay_ns(K::INIT_DELAY_NS);
         for _ in 0..2 {
@@ -91,7 +147,8 @@ unsafe impl<K: Kernel> Cpus for X86<K> {
         Ok(())
     }
 
-    fn die(&self, dead: &X86Word, value: usize) -> ! {
+    fn die(&self, dead: &AtomicUsize, value: usize) -> ! {
+        announce::<K>(dead);
         leave(dead, value)
     }
 
@@ -104,6 +161,8 @@ unsafe impl<K: Kernel> Cpus for X86<K> {
     }
 
     fn halt_hard(&self, id: CpuId) {
-        apic::send(cpu::block(id).apic_id(), Message::Nmi);
+        let target = cpu::block(id);
+        target.halt_at_nmi.store(true, Release);
+        apic::send(target.apic_id(), Message::Nmi);
     }
 }

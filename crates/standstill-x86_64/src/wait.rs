@@ -1,20 +1,25 @@
 //! Waiting: a short spin, then sleep where there is a thread to sleep with, and spin on where there is none.
 
 use core::hint;
+use core::sync::atomic::AtomicUsize;
+use core::sync::atomic::Ordering::Relaxed;
 
 use standstill::event::Event;
 use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
 
 use crate::X86;
 use crate::cpu;
+use crate::doze;
 use crate::kernel::Kernel;
-use crate::memory::X86Word;
+use crate::power::may_change_unseen;
 use crate::time::now_ns;
 
 /// How many polls before a thread sleeps.
 const SPINS: u32 = 64;
 /// How many polls between two looks at the clock.
 const BETWEEN_LOOKS: u32 = 256;
+/// How long a thread sleeps on a word that changes without a wake.
+const NAP_NS: u64 = 50_000;
 /// When a wait is first reported; the gap doubles from there.
 const STALL_NS: u64 = 5_000_000_000;
 
@@ -59,7 +64,7 @@ impl<K: Kernel> Wait for X86<K> {
 
     fn wait_until<R>(
         &self,
-        on: &X86Word,
+        on: &AtomicUsize,
         wait: &WaitFor<'_>,
         mut poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
@@ -74,7 +79,11 @@ impl<K: Kernel> Wait for X86<K> {
         loop {
             if sleeps {
                 let mut result = None;
-                K::sleep_on((&raw const *on).addr(), clock.report_at.min(clock.deadline), &mut || {
+                let mut until = clock.report_at.min(clock.deadline);
+                if may_change_unseen(on) {
+                    until = until.min(now_ns() + NAP_NS);
+                }
+                K::sleep_on((&raw const *on).addr(), until, &mut || {
                     result = poll();
                     result.is_some()
                 });
@@ -88,15 +97,28 @@ impl<K: Kernel> Wait for X86<K> {
                 }
                 hint::spin_loop();
             }
+            // A deadline, or what nobody tells, needs a look now and then.
+            let told = wait.deadline == Deadline::NEVER && !may_change_unseen(on);
+            if !sleeps && told && K::may_doze(wait.context) {
+                let mut result = None;
+                doze::until_told(on, || {
+                    result = poll();
+                    result.is_some()
+                });
+                if result.is_some() {
+                    return result;
+                }
+            }
             if clock.look::<K>(wait, !sleeps) {
                 return poll();
             }
         }
     }
 
-    fn notify(&self, on: *const X86Word) {
+    fn notify(&self, on: *const AtomicUsize) {
         // An NMI may have come inside the very lock that a wake takes; it halts its CPU, and nobody sleeps for that.
-        if !cpu::here().in_nmi.load(core::sync::atomic::Ordering::Relaxed) {
+        if !cpu::here().in_nmi.load(Relaxed) {
+            doze::tell(on);
             K::wake(on.addr());
         }
     }

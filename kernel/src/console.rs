@@ -1,0 +1,279 @@
+//! The serial console, for people.
+
+use alloc::boxed::Box;
+use alloc::string::String;
+
+use standstill::context::{IrqOff, Stopped, Task};
+use standstill::event::What;
+use standstill::hotplug::{Callbacks, StateId};
+use standstill::{CpuId, Protocol};
+use standstill_torture::Histogram;
+use standstill_x86_64::cpu;
+use standstill_x86_64::time::{delay_ns, now_ns};
+
+use crate::options::Options;
+use crate::thread::{Code, Thread};
+use crate::{crash, machine, say, sched, serial, torture, watch};
+
+/// Between two looks whether something was typed.
+const LOOK_NS: u64 = 5_000_000;
+/// How many times each thing is measured.
+const ROUNDS: usize = 2_000;
+
+const HELP: &str = "\
+cpus                the CPUs, and what each does
+up N | down N       takes a CPU online or offline
+cycle N TIMES       takes it offline and online so many times
+states              the callbacks that are installed, and their states
+fail N STATE        the next walk of CPU N fails once in that state (prepare/0, online/1, ...)
+log N               the last events of CPU N
+torture S [PRESET]  the torture for S seconds
+bench               how long calls, stops and hotplug take
+panic | hang N      what happens then
+exit                ends the machine
+help                this";
+
+pub(crate) fn run(task: &mut Task, options: &Options) {
+    install_states(task);
+    let mut line = String::new();
+    say!("type `help`");
+    prompt();
+    loop {
+        let Some(byte) = serial::typed() else {
+            sched::sleep(LOOK_NS);
+            continue;
+        };
+        match byte {
+            b'\r' | b'\n' => {
+                serial::print(format_args!("\n"));
+                command(task, options, &line);
+                line.clear();
+                prompt();
+            }
+            8 | 127 if line.pop().is_some() => serial::print(format_args!("\x08 \x08")),
+            b' '..=b'~' => {
+                line.push(byte as char);
+                serial::print(format_args!("{}", byte as char));
+            }
+            _ => {}
+        }
+    }
+}
+
+fn prompt() {
+    serial::print(format_args!("> "));
+}
+
+fn command(task: &mut Task, options: &Options, line: &str) {
+    let mut words = line.split_whitespace();
+    let Some(name) = words.next() else { return };
+    let (first, second) = (words.next(), words.next());
+    let cpu = || {
+        let cpu = first.and_then(|word| word.parse().ok()).map(CpuId::new);
+        let known = cpu.filter(|cpu| machine().possible().contains(*cpu));
+        if known.is_none() {
+            say!("`{name}` needs the number of a CPU: 0 to {}", machine().possible().snapshot().len() - 1);
+        }
+        known
+    };
+    match name {
+        "help" => say!("{HELP}"),
+        "cpus" => cpus(),
+        "up" => {
+            if let Some(cpu) = cpu() {
+                walk(task, cpu, true);
+            }
+        }
+        "down" => {
+            if let Some(cpu) = cpu() {
+                walk(task, cpu, false);
+            }
+        }
+        "cycle" => {
+            if let Some(cpu) = cpu() {
+                cycle(task, cpu, second.and_then(|word| word.parse().ok()).unwrap_or(100));
+            }
+        }
+        "states" => states(task),
+        "fail" => {
+            if let Some(cpu) = cpu() {
+                fail(task, cpu, second);
+            }
+        }
+        "log" => {
+            if let Some(cpu) = cpu() {
+                watch::print_last(cpu);
+            }
+        }
+        "torture" => torture_for(task, options, first, second),
+        "bench" => bench(task),
+        "panic" => panic!("somebody typed `panic`"),
+        "hang" => {
+            if let Some(cpu) = cpu() {
+                hang(cpu);
+            }
+        }
+        "exit" => crash::exit(crash::DONE),
+        _ => say!("there is no command `{name}`; `help` lists what there is"),
+    }
+}
+
+fn cpus() {
+    let machine = machine();
+    for id in &machine.possible().snapshot() {
+        let masks = [
+            ("present", machine.present().contains(id)),
+            ("online", machine.online().contains(id)),
+            ("active", machine.active().contains(id)),
+        ];
+        let of = masks.iter().rev().find(|(_, is)| *is).map_or("not there", |(name, _)| name);
+        let block = cpu::block(id);
+        let runs = sched::local(id).current().map_or("idle", |thread| thread.name);
+        say!(
+            "{id}: {of}, state {}, APIC {}, {:?}: {runs}",
+            machine.state(id),
+            block.apic_id(),
+            block.doing()
+        );
+    }
+}
+
+/// Takes a CPU up or down and says what its callbacks did.
+fn walk(task: &mut Task, cpu: CpuId, up: bool) {
+    let began = now_ns();
+    watch::log_walks(true);
+    let result = if up { machine().cpu_up(task, cpu) } else { machine().cpu_down(task, cpu) };
+    watch::log_walks(false);
+    let us = (now_ns() - began) / 1_000;
+    match result {
+        Ok(()) => say!("{cpu} is {} after {us} us", machine().state(cpu)),
+        Err(error) => say!("{error}; {cpu} is {}", machine().state(cpu)),
+    }
+}
+
+fn cycle(task: &mut Task, cpu: CpuId, times: usize) {
+    for n in 0..times {
+        let result = machine().cpu_down(task, cpu).and_then(|()| machine().cpu_up(task, cpu));
+        let masks = machine().online().contains(cpu) && machine().active().contains(cpu);
+        if let Err(error) = result {
+            return say!("cycle {n}: {error}");
+        }
+        assert!(masks, "{cpu} came up and is not in the masks");
+    }
+    say!("{times} cycles of {cpu}");
+}
+
+/// Some callbacks, so that a walk has something to call.
+fn install_states(task: &mut Task) {
+    let thread: &'static standstill::hotplug::ThreadCallback = &|_, _| Ok(());
+    let dead: &'static standstill::hotplug::DeadCallback = &|_, _| ();
+    let off: &'static standstill::hotplug::IrqOffCallback = &|_, _| ();
+    let prepare = Callbacks::Prepare { up: Some(thread), dead: Some(dead) };
+    let starting = Callbacks::Starting { starting: Some(off), dying: Some(off) };
+    let online = Callbacks::Online { up: Some(thread), down: Some(thread) };
+    let all = [
+        ("memory", prepare),
+        ("buffers", prepare),
+        ("clock", starting),
+        ("caches", online),
+        ("workers", online),
+        ("statistics", online),
+    ];
+    for (name, callbacks) in all {
+        machine().add_state(task, name, callbacks).expect("the table is empty");
+    }
+}
+
+fn states(task: &mut Task) {
+    for state in (0..StateId::COUNT).filter_map(StateId::from_index) {
+        let name = machine().state_name(task, state);
+        if name.is_some() || state.section().is_none() {
+            say!("{:>2}  {state}  {}", state.index(), name.unwrap_or(""));
+        }
+    }
+}
+
+fn fail(task: &mut Task, cpu: CpuId, wanted: Option<&str>) {
+    let named = |state: &StateId| {
+        wanted.is_some_and(|w| alloc::format!("{state}") == w || w.parse() == Ok(state.index()))
+    };
+    let Some(state) = (0..StateId::COUNT).filter_map(StateId::from_index).find(named) else {
+        return say!("`fail` needs a state, as `states` lists them: prepare/0, online/1, ...");
+    };
+    match machine().fail_once(task, cpu, state) {
+        Ok(()) => say!("the next walk of {cpu} through {state} fails there"),
+        Err(error) => say!("{error}"),
+    }
+}
+
+fn torture_for(task: &mut Task, options: &Options, seconds: Option<&str>, preset: Option<&str>) {
+    let Some(seconds) = seconds.and_then(|word| word.parse::<u64>().ok()) else {
+        return say!("`torture` needs a number of seconds");
+    };
+    if let Some(preset) = preset.filter(|preset| *preset != options.protocol.name()) {
+        let known = Protocol::ALL.iter().any(|protocol| protocol.name() == preset);
+        let hint = if known { "boot with it" } else { "and there is none of that name in this image" };
+        return say!(
+            "this machine runs the protocol {}: {hint} (protocol={preset} on the command line)",
+            options.protocol.name()
+        );
+    }
+    torture::run(task, &Options { seconds_ms: seconds * 1_000, ..*options });
+}
+
+fn bench(task: &mut Task) {
+    let online = machine().online().snapshot();
+    let Some(other) = online.iter().find(|id| *id != CpuId::BOOT) else {
+        return say!("there is only one CPU online: `up 1` first");
+    };
+    let measure = |name: &str, rounds: usize, f: &mut dyn FnMut(&mut Task), task: &mut Task| {
+        let times = Box::new(Histogram::new());
+        for _ in 0..rounds {
+            let began = now_ns();
+            f(task);
+            times.record(now_ns() - began);
+        }
+        let d = times.dist();
+        say!("{name:<28} {:>6} times: min {} p50 {} p99 {} max {} ns", d.n, d.min, d.p50, d.p99, d.max);
+    };
+    let m = machine();
+    measure("call_single", ROUNDS, &mut |task| _ = m.call_single(task, other, &|_: &IrqOff<'_>| ()), task);
+    measure("call_all", ROUNDS, &mut |task| _ = m.call_all(task, &|_: &IrqOff<'_>| ()), task);
+    measure(
+        "stop_machine",
+        ROUNDS / 4,
+        &mut |task| drop(m.stop_machine(task, None, &|_: &Stopped<'_>| 0)),
+        task,
+    );
+    let mut both = |task: &mut Task| {
+        let result = m.cpu_down(task, other).and_then(|()| m.cpu_up(task, other));
+        assert!(result.is_ok(), "{result:?}");
+    };
+    measure("cpu_down and cpu_up", ROUNDS / 20, &mut both, task);
+}
+
+/// Lets `cpu` hang with interrupts off: the watchdog's turn.
+fn hang(cpu: CpuId) {
+    if !machine().online().contains(cpu) {
+        return say!("{cpu} is not online");
+    }
+    let body = Box::leak(Box::new(move |task: &mut Task| {
+        machine().irq_off(task, |_| {
+            loop {
+                delay_ns(1_000_000_000);
+            }
+        })
+    }));
+    sched::start(Thread::leak("hangs", cpu, Code::Body(body)));
+}
+
+/// A line for a step of a walk.
+pub(crate) fn log_walk(what: &What) {
+    match *what {
+        What::StateEnter { who, state, name, walk, .. } => say!("  {who}: {walk:?} {state} {name}"),
+        What::StateLeave { state, outcome, .. } if outcome != standstill::event::Outcome::Ok => {
+            say!("    {state} {outcome:?}");
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,56 @@
+//! The command line: words of the shape `name` or `name=value`.
+
+use standstill::Protocol;
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Options {
+    /// Run the torture and end, in place of the console.
+    pub(crate) torture: bool,
+    pub(crate) seconds_ms: u64,
+    pub(crate) seed: u64,
+    pub(crate) protocol: Protocol,
+    /// The mean pause of an invoker between two operations.
+    pub(crate) rest_ns: u64,
+    pub(crate) watchdog_ns: Option<u64>,
+    /// The machine gets and loses CPUs while it runs.
+    pub(crate) slots: bool,
+    /// CPUs halt while they wait where they can't sleep.
+    pub(crate) dozes: bool,
+}
+
+impl Options {
+    pub(crate) fn parse(line: &str) -> Self {
+        let mut options = Options {
+            torture: false,
+            seconds_ms: 10_000,
+            seed: 1,
+            protocol: Protocol::STANDSTILL,
+            rest_ns: 0,
+            watchdog_ns: None,
+            slots: false,
+            dozes: true,
+        };
+        for word in line.split_whitespace() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            let number =
+                || value.parse::<u64>().unwrap_or_else(|_| panic!("{name} needs a number, not '{value}'"));
+            match name {
+                "torture" => options.torture = true,
+                "ms" => options.seconds_ms = number(),
+                "seed" => options.seed = number(),
+                "rest_ns" => options.rest_ns = number(),
+                "watchdog_ms" => options.watchdog_ns = Some(number() * 1_000_000),
+                "spin" => options.dozes = false,
+                "slots" => options.slots = true,
+                "protocol" => {
+                    options.protocol = Protocol::by_name(value).unwrap_or_else(|| {
+                        panic!("there is no protocol '{value}' in this image (built without `study`?)")
+                    });
+                }
+                // The loader puts the image's name first.
+                _ => {}
+            }
+        }
+        options
+    }
+}

@@ -1,0 +1,244 @@
+//! Progress and report: lines that begin with `@` and go on as JSON, for the `standstill` command.
+
+use alloc::string::ToString;
+use core::fmt::{self, Display, Formatter};
+
+use standstill::event::What;
+use standstill::invariants::{RULES, Scope, Tally};
+use standstill::{CpuId, Property};
+use standstill_torture::{Dist, Failure, Ops, Progress, Report};
+
+use crate::{say, watch};
+
+/// A text in quotes.
+struct Text<T>(T);
+
+impl<T: Display> Display for Text<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        struct Escaped<'a, 'b>(&'a mut Formatter<'b>);
+        impl fmt::Write for Escaped<'_, '_> {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                text.chars().try_for_each(|c| match c {
+                    '"' | '\\' => write!(self.0, "\\{c}"),
+                    c if c < ' ' => write!(self.0, " "),
+                    c => write!(self.0, "{c}"),
+                })
+            }
+        }
+        f.write_str("\"")?;
+        fmt::Write::write_fmt(&mut Escaped(f), format_args!("{}", self.0))?;
+        f.write_str("\"")
+    }
+}
+
+/// `null`, or the value.
+struct Maybe<T>(Option<T>);
+
+impl<T: Display> Display for Maybe<T> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Some(value) => value.fmt(f),
+            None => f.write_str("null"),
+        }
+    }
+}
+
+/// `[a,b,c]`.
+struct List<F>(F);
+
+impl<I: Iterator<Item: Display>, F: Fn() -> I> Display for List<F> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str("[")?;
+        for (i, item) in (self.0)().enumerate() {
+            if i > 0 {
+                f.write_str(",")?;
+            }
+            item.fmt(f)?;
+        }
+        f.write_str("]")
+    }
+}
+
+struct Distribution<'a>(&'a Dist);
+
+impl Display for Distribution<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Dist { n, min, mean, p50, p99, max } = self.0;
+        write!(
+            f,
+            r#"{{"n":{n},"min_ns":{min},"mean_ns":{mean},"p50_ns":{p50},"p99_ns":{p99},"max_ns":{max}}}"#
+        )
+    }
+}
+
+struct Direction<'a>(&'a Ops);
+
+impl Display for Direction<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Ops { tried, ok, vetoed, latency } = self.0;
+        write!(f, r#"{{"tried":{tried},"ok":{ok},"vetoed":{vetoed},"latency":{}}}"#, Distribution(latency))
+    }
+}
+
+struct First<'a>(&'a Failure);
+
+impl Display for First<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Failure { rule, cpu, func, sender, t_ns } = *self.0;
+        write!(
+            f,
+            r#"{{"rule":{},"cpu":{},"func":{},"sender":{},"t_ns":{t_ns}}}"#,
+            Text(rule),
+            cpu.index(),
+            Maybe(func.map(Text)),
+            Maybe(sender.map(CpuId::index)),
+        )
+    }
+}
+
+struct Rule {
+    id: (u8, &'static str),
+    scope: &'static str,
+    checked: u64,
+    broken: u64,
+}
+
+impl Display for Rule {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Rule { id: (number, name), scope, checked, broken } = self;
+        let id = match number {
+            0 => Text(name.to_string()),
+            n => Text(alloc::format!("{n} {name}")),
+        };
+        write!(f, r#"{{"id":{id},"scope":"{scope}","checked":{checked},"broken":{broken}}}"#)
+    }
+}
+
+struct Properties<'a>(&'a Tally);
+
+impl Display for Properties<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let tally = self.0;
+        let count = |property| tally.count(property);
+        write!(
+            f,
+            r#""late":{},"lost":{},"spurious":{},"outside":{},"frozen":{},"drained":{},"stalls":{}"#,
+            count(Property::Late),
+            count(Property::Lost),
+            count(Property::Spurious),
+            count(Property::Outside),
+            count(Property::Frozen),
+            tally.drained,
+            tally.stalled,
+        )
+    }
+}
+
+/// One line of progress.
+pub(crate) fn progress(elapsed_ns: u64, counts: &Progress) {
+    let Progress { sent, ran, refused, down, up, online } = counts;
+    let properties = Properties(&watch::tally());
+    say!(
+        r#"@progress {{"t_ns":{elapsed_ns},"sent":{sent},"ran":{ran},"refused":{refused},"down":{down},"up":{up},"online":{online},{properties}}}"#
+    );
+}
+
+/// Calls of one form. A sender that waits for many is told who ran the call, not who died with it: that is known from the events.
+fn calls(report: &Report, tally: &Tally) -> impl Iterator<Item = alloc::string::String> {
+    report
+        .calls
+        .map(|(form, calls)| {
+            use standstill::event::Form;
+            let unseen = if matches!(form, Form::ManyWait | Form::AllWait) { tally.of(form).lost } else { 0 };
+            alloc::format!(
+                r#"{{"form":"{}","sent":{},"ran":{},"refused":{},"busy":{},"lost":{}}}"#,
+                form.name(),
+                calls.sent + unseen,
+                calls.ran,
+                calls.refused,
+                calls.busy,
+                calls.lost + unseen
+            )
+        })
+        .into_iter()
+}
+
+fn rules(report: &Report, tally: &Tally) -> impl Iterator<Item = Rule> {
+    let checks = watch::checks();
+    let on_events = RULES.iter().filter(|rule| rule.scope != Scope::Global).map(move |rule| Rule {
+        id: (rule.id.0, rule.name),
+        scope: rule.scope.name(),
+        checked: checks.asked(rule.id),
+        broken: checks.broken(rule.id),
+    });
+    let own = report.rules.map(|rule| Rule {
+        id: (0, rule.id),
+        scope: "torture",
+        checked: rule.checked,
+        broken: rule.broken,
+    });
+    on_events.chain(own).chain(core::iter::once(agreement(report, tally)))
+}
+
+/// Do the workloads and the events tell the same story? For the forms that nobody else uses.
+fn agreement(report: &Report, tally: &Tally) -> Rule {
+    let mut rule = Rule { id: (0, "counts-agree"), scope: "torture", checked: 0, broken: 0 };
+    for (form, calls) in report.calls.iter().filter(|(form, _)| !form.waits()) {
+        let events = tally.of(*form);
+        for (mine, theirs) in
+            [(calls.ran, events.ran + events.in_place), (calls.lost, events.lost), (calls.busy, events.busy)]
+        {
+            rule.checked += 1;
+            rule.broken += u64::from(mine != theirs);
+        }
+    }
+    rule
+}
+
+fn stall() -> Option<alloc::string::String> {
+    let event = watch::first_stall()?.event;
+    let What::Stalled { site, waited_ns, missing, runs } = event.what else { return None };
+    Some(alloc::format!(
+        r#"{{"cpu":{},"site":{},"waited_ns":{waited_ns},"missing":{},"runs":{}}}"#,
+        event.cpu.index(),
+        Text(site),
+        missing.index(),
+        Text(runs.what)
+    ))
+}
+
+/// What the workloads noticed first; else the first rule on events.
+fn first_failure(report: &Report) -> Option<Failure> {
+    report.first_failure.or_else(|| {
+        let violation = watch::first_violation()?;
+        let call = violation.call();
+        Some(Failure {
+            rule: violation.rule.rule().map_or("?", |rule| rule.name),
+            cpu: violation.cpu,
+            func: call.map(|call| call.func),
+            sender: call.map(|call| call.sender),
+            t_ns: 0,
+        })
+    })
+}
+
+/// Everything, in one line.
+pub(crate) fn report(took_ns: u64, report: &Report) {
+    let tally = watch::tally();
+    let properties = Properties(&tally);
+    say!(
+        r#"@report {{"ran_ns":{took_ns},"calls":{},{properties},"hotplug":{{"down":{},"up":{},"first_veto":{}}},"stop":{{"count":{},"aborted":{},"frozen":{}}},"rules":{},"first_stall":{},"first_failure":{},"first_late":{},"first_lost":{}}}"#,
+        List(|| calls(report, &tally)),
+        Direction(&report.down),
+        Direction(&report.up),
+        Maybe(report.veto.map(Text)),
+        report.stops,
+        report.aborted,
+        Distribution(&report.frozen),
+        List(|| rules(report, &tally)),
+        Maybe(stall()),
+        Maybe(first_failure(report).as_ref().map(First)),
+        Maybe(report.first_late.as_ref().map(First)),
+        Maybe(report.first_lost.as_ref().map(First)),
+    );
+}

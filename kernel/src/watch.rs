@@ -1,0 +1,178 @@
+//! What happens to the library's events: each CPU keeps its last ones for reports, counts, and asks the rules of scope Local, in place with
+//! interrupts off. The rules of scope Pair see the events of all CPUs, one at a time, on machines with few.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicPtr};
+
+use standstill::event::{Event, What};
+use standstill::invariants::{Checks, Local, Pair, Tally, Violation};
+use standstill::{CpuId, Protocol};
+
+use crate::lock::SpinLock;
+use crate::{console, say};
+
+/// How many events of each CPU are kept.
+const KEPT: usize = 24;
+/// How many calls and works the rules of scope Pair keep in mind.
+const SLOTS: usize = 1 << 12;
+/// With more CPUs they wait for each other too long.
+const PAIR_CPUS: usize = 8;
+
+struct Seat {
+    last: [Option<Event>; KEPT],
+    next: usize,
+    tally: Tally,
+    local: Local,
+}
+
+/// The first wait that took long.
+#[derive(Clone, Copy)]
+pub(crate) struct Stall {
+    pub(crate) event: Event,
+}
+
+struct Watch {
+    seats: Vec<SpinLock<Seat>>,
+    pair: Option<SpinLock<Box<Pair<SLOTS>>>>,
+    first: SpinLock<Option<Violation>>,
+    stall: SpinLock<Option<Stall>>,
+}
+
+/// Called for each event: the torture's own eyes.
+pub(crate) type Hook = dyn Fn(&Event) + Sync;
+
+static WATCH: AtomicPtr<Watch> = AtomicPtr::new(core::ptr::null_mut());
+static HOOK: AtomicPtr<&'static Hook> = AtomicPtr::new(core::ptr::null_mut());
+
+static LOG_WALKS: AtomicBool = AtomicBool::new(false);
+
+/// From now on each step of a walk is a line on the console, or not.
+pub(crate) fn log_walks(on: bool) {
+    LOG_WALKS.store(on, Relaxed);
+}
+
+fn watch() -> Option<&'static Watch> {
+    // SAFETY: null, or leaked.
+    unsafe { WATCH.load(Acquire).as_ref() }
+}
+
+pub(crate) fn init(cpus: usize, protocol: Protocol) {
+    let seat = |cpu| {
+        SpinLock::new(Seat {
+            last: [None; KEPT],
+            next: 0,
+            tally: Tally::new(),
+            local: Local::new(CpuId::new(cpu), protocol),
+        })
+    };
+    WATCH.store(
+        Box::leak(Box::new(Watch {
+            seats: (0..cpus).map(seat).collect(),
+            pair: (cpus <= PAIR_CPUS).then(|| SpinLock::new(Box::new(Pair::new(protocol)))),
+            first: SpinLock::new(None),
+            stall: SpinLock::new(None),
+        })),
+        Release,
+    );
+}
+
+pub(crate) fn set_hook(hook: &'static Hook) {
+    HOOK.store(Box::into_raw(Box::new(hook)), Release);
+}
+
+/// Takes an event, in every context but NMI.
+pub(crate) fn event(event: &Event) {
+    let Some(watch) = watch() else { return };
+    let Some(seat) = watch.seats.get(event.cpu.index()) else { return };
+    // SAFETY: null, or leaked.
+    if let Some(hook) = unsafe { HOOK.load(Acquire).as_ref() } {
+        hook(event);
+    }
+    let verdict = {
+        let mut seat = seat.lock();
+        let next = seat.next;
+        seat.last[next % KEPT] = Some(*event);
+        seat.next = next + 1;
+        seat.tally.feed(event);
+        seat.local.feed(event)
+    };
+    note(watch, verdict);
+    if LOG_WALKS.load(Relaxed) {
+        console::log_walk(&event.what);
+    }
+    if let Some(pair) = &watch.pair {
+        let verdict = pair.lock().feed(event);
+        note(watch, verdict);
+    }
+    if let What::Stalled { site, waited_ns, missing, runs } = event.what {
+        watch.stall.lock().get_or_insert(Stall { event: *event });
+        let ms = waited_ns / 1_000_000;
+        say!("{} waits for {missing} since {ms} ms: {site}; {missing} runs {}", event.cpu, runs.what);
+    }
+}
+
+fn note(watch: &Watch, verdict: Result<(), Violation>) {
+    if let Err(violation) = verdict {
+        let mut first = watch.first.lock();
+        if first.is_none() {
+            *first = Some(violation);
+            drop(first);
+            say!("a rule is broken: {violation:?}");
+        }
+    }
+}
+
+/// Nothing comes any more.
+pub(crate) fn finish() {
+    let Some(watch) = watch() else { return };
+    for seat in &watch.seats {
+        let verdict = seat.lock().local.finish();
+        note(watch, verdict);
+    }
+    if let Some(pair) = &watch.pair {
+        let verdict = pair.lock().finish();
+        note(watch, verdict);
+    }
+}
+
+pub(crate) fn tally() -> Tally {
+    let mut all = Tally::new();
+    for seat in watch().iter().flat_map(|watch| &watch.seats) {
+        all.merge(&seat.lock().tally);
+    }
+    all
+}
+
+pub(crate) fn checks() -> Checks {
+    let mut all = Checks::new();
+    let Some(watch) = watch() else { return all };
+    for seat in &watch.seats {
+        all.merge(seat.lock().local.checks());
+    }
+    if let Some(pair) = &watch.pair {
+        all.merge(pair.lock().checks());
+    }
+    all
+}
+
+pub(crate) fn first_violation() -> Option<Violation> {
+    *watch()?.first.lock()
+}
+
+pub(crate) fn first_stall() -> Option<Stall> {
+    *watch()?.stall.lock()
+}
+
+/// Prints the last events of `cpu`, oldest first.
+pub(crate) fn print_last(cpu: CpuId) {
+    let Some(seat) = watch().and_then(|watch| watch.seats.get(cpu.index())) else { return };
+    let Some(seat) = seat.try_lock() else {
+        say!("  (its events are in use)");
+        return;
+    };
+    for event in (0..KEPT).filter_map(|i| seat.last[(seat.next + i) % KEPT].as_ref()) {
+        say!("  {:?}", event.what);
+    }
+}
