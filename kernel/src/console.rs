@@ -35,6 +35,11 @@ help                this";
 
 pub(crate) fn run(task: &mut Task, options: &Options) {
     install_states(task);
+    for cpu in &machine().present().snapshot() {
+        if let Err(error) = machine().cpu_up(task, cpu) {
+            say!("{error}");
+        }
+    }
     let mut line = String::new();
     say!("type `help`");
     prompt();

@@ -3,9 +3,12 @@
 //! | file | what |
 //! |---|---|
 //! | `run.rs` | commands, and steps with their outcome |
+//! | `image.rs`, `kernel.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
+mod image;
+mod kernel;
 mod run;
 mod steps;
 mod tools;
@@ -27,6 +30,8 @@ struct Cli {
 enum Command {
     /// Installs what the tests need and this machine lacks
     Setup,
+    /// Builds the reference kernel for QEMU, and prints where it is
+    Image,
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -39,6 +44,18 @@ fn main() -> ExitCode {
     let mut steps = Steps::default();
     match Cli::parse().command {
         Command::Setup => tools::setup(&mut steps, false),
+        Command::Image => {
+            return match image::build(image::Presets::Study) {
+                Ok(path) => {
+                    println!("{path}");
+                    ExitCode::SUCCESS
+                }
+                Err(run::Not::Passed(why) | run::Not::Run(why)) => {
+                    eprintln!("{why}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
         Command::Test { quick } => {
             tools::setup(&mut steps, quick);
             steps::all(&mut steps, quick);

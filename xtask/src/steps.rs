@@ -54,6 +54,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
         steps.run("Miri: what needs no signals", miri);
     }
     tortures(steps, quick);
+    crate::kernel::all(steps, quick);
     if !quick {
         steps.run("aarch64: build, and torture under QEMU", aarch64);
     }

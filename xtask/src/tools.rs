@@ -6,6 +6,8 @@ use crate::run::{Not, Outcome, Steps, command, fail, nightly, output, root, skip
 
 /// The target of the build without std.
 pub(crate) const BARE: &str = "x86_64-unknown-none";
+/// What the reference kernel boots in.
+pub(crate) const QEMU: &str = "qemu-system-x86_64";
 /// The other architecture.
 pub(crate) const AARCH64: &str = "aarch64-unknown-linux-gnu";
 /// Its linker, its emulator, and where its libraries are.
@@ -28,6 +30,13 @@ pub(crate) fn setup(steps: &mut Steps, quick: bool) {
         Ok("installed".into())
     });
     steps.run("set-up: target without std", bare_target);
+    steps.run("set-up: QEMU", || {
+        if works(QEMU, &["--version"]) {
+            return Ok("there".into());
+        }
+        apt(&["qemu-system-x86"])?;
+        Ok("installed".into())
+    });
     if quick {
         return;
     }

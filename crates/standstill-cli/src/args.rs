@@ -1,6 +1,7 @@
 //! What the command understands, and the one line that it says about everything else.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
@@ -26,6 +27,8 @@ pub struct Cli {
 pub enum Command {
     /// Takes CPUs offline and online under a storm of calls, and accounts for each call
     Torture(TortureArgs),
+    /// Boots the reference kernel in QEMU and opens its serial console
+    Console(ConsoleArgs),
     /// Lists the protocols by which a CPU can leave, and what each promises
     Presets,
 }
@@ -33,7 +36,7 @@ pub enum Command {
 /// Options of `standstill torture`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct TortureArgs {
-    /// Where the machine runs: hosted (a CPU is a thread, an IPI is a signal)
+    /// Where the machine runs: hosted (a CPU is a thread, an IPI is a signal) or qemu (the reference kernel)
     #[arg(long, default_value = "hosted", value_parser = port)]
     pub on: Port,
 
@@ -60,6 +63,38 @@ pub struct TortureArgs {
     /// Reports a wait that is longer than this many seconds
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds, allow_hyphen_values = true)]
     pub stall_after: Duration,
+
+    /// QEMU, for `--on qemu`
+    #[command(flatten)]
+    pub qemu: QemuArgs,
+}
+
+/// Which QEMU, and which kernel.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct QemuArgs {
+    /// QEMU's program [default: qemu-system-x86_64]
+    #[arg(long = "qemu", value_name = "PATH")]
+    pub qemu: Option<PathBuf>,
+
+    /// The kernel's image [default: it is built]
+    #[arg(long, value_name = "PATH")]
+    pub image: Option<PathBuf>,
+}
+
+/// Options of `standstill console`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ConsoleArgs {
+    /// How many CPUs the machine has
+    #[arg(long, value_name = "N", default_value = "4", value_parser = cpus, allow_hyphen_values = true)]
+    pub cpus: usize,
+
+    /// How a CPU leaves; `standstill presets` lists the presets
+    #[arg(long, value_name = "PRESET", default_value = "standstill", value_parser = preset)]
+    pub protocol: Protocol,
+
+    /// QEMU and the kernel
+    #[command(flatten)]
+    pub qemu: QemuArgs,
 }
 
 /// Where the machine runs.
@@ -67,6 +102,8 @@ pub struct TortureArgs {
 pub enum Port {
     /// On this computer's threads.
     Hosted,
+    /// In QEMU.
+    Qemu,
 }
 
 impl Port {
@@ -75,6 +112,7 @@ impl Port {
     pub const fn name(self) -> &'static str {
         match self {
             Port::Hosted => "hosted",
+            Port::Qemu => "qemu",
         }
     }
 }
@@ -82,7 +120,8 @@ impl Port {
 fn port(text: &str) -> Result<Port, String> {
     match text {
         "hosted" => Ok(Port::Hosted),
-        _ => Err("there is no such port; this build has: hosted".into()),
+        "qemu" => Ok(Port::Qemu),
+        _ => Err("there is no such port; this build has: hosted, qemu".into()),
     }
 }
 
@@ -142,11 +181,11 @@ fn one_line(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(ToString::to_string);
     match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            "standstill: say what to do: torture, presets (see `standstill --help`)".into()
+            "standstill: say what to do: torture, console, presets (see `standstill --help`)".into()
         }
         ErrorKind::InvalidSubcommand => {
             let what = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("standstill: there is no command '{what}'; the commands are: torture, presets")
+            format!("standstill: there is no command '{what}'; the commands are: torture, console, presets")
         }
         ErrorKind::UnknownArgument => {
             let what = context(ContextKind::InvalidArg).unwrap_or_default();
@@ -230,8 +269,8 @@ mod tests {
             (&["torture", "--seed", "-1"], "0 to 2^64"),
             (&["torture", "--frobnicate"], "no option '--frobnicate'"),
             (&["torture", "extra"], "extra"),
-            (&["dance"], "torture, presets"),
-            (&[], "torture, presets"),
+            (&["dance"], "torture, console, presets"),
+            (&[], "torture, console, presets"),
         ];
         for (args, allowed) in cases {
             let line = refusal(args);

@@ -5,6 +5,7 @@ pub mod args;
 pub mod json;
 pub mod judge;
 pub mod progress;
+pub mod qemu;
 pub mod run;
 pub mod table;
 pub mod verdict;

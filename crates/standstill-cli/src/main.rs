@@ -3,8 +3,8 @@
 use std::process::ExitCode;
 
 use standstill::Protocol;
-use standstill_cli::args::{self, Command, Parsed};
-use standstill_cli::{json, run};
+use standstill_cli::args::{self, Command, Parsed, Port};
+use standstill_cli::{json, qemu, run};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -20,7 +20,9 @@ fn main() -> ExitCode {
             ExitCode::from(USAGE)
         }
         Parsed::Run(cli) => match cli.command {
+            Command::Torture(args) if args.on == Port::Qemu => ExitCode::from(qemu::torture(&args)),
             Command::Torture(args) => ExitCode::from(run::torture(&args)),
+            Command::Console(args) => ExitCode::from(qemu::console(&args)),
             Command::Presets => {
                 presets();
                 ExitCode::SUCCESS

@@ -1,0 +1,94 @@
+//! One QEMU: started, heard, and ended whatever happens.
+
+use std::cell::RefCell;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::thread;
+
+use rustix::process::{Signal, set_parent_process_death_signal};
+
+/// The most CPUs that the kernel has room for.
+pub(super) const MAX_CPUS: usize = 64;
+/// QEMU's exit code when the kernel has done what it was told: twice 16 and one.
+pub(super) const DONE: i32 = 33;
+
+const NAME: &str = "qemu-system-x86_64";
+
+/// Where QEMU is.
+pub(super) fn find(path: Option<&Path>) -> Result<PathBuf, String> {
+    let program = path.unwrap_or(Path::new(NAME));
+    let works = Command::new(program)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    match (works, path) {
+        (true, _) => Ok(program.into()),
+        (false, None) => Err(format!("there is no {NAME}: `cargo xtask setup` installs it")),
+        (false, Some(path)) => Err(format!("{} is no QEMU that runs", path.display())),
+    }
+}
+
+/// A QEMU that is killed when this is dropped, or when this program ends in any way.
+pub(super) struct Machine(RefCell<Child>);
+
+impl Machine {
+    /// Starts it; its serial port comes in pieces.
+    pub(super) fn start(
+        qemu: &Path,
+        image: &Path,
+        cpus: usize,
+        line: &str,
+        stdin: Stdio,
+    ) -> Result<(Self, Receiver<String>), String> {
+        let mut command = Command::new(qemu);
+        command
+            .args(["-machine", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "512"])
+            .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
+            .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "edu", "-device", "edu"])
+            .args(["-smp", &cpus.to_string(), "-append", line])
+            .arg("-kernel")
+            .arg(image)
+            .stdin(stdin)
+            .stdout(Stdio::piped());
+        // SAFETY: one system call, between fork and exec, that allocates nothing.
+        unsafe {
+            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+        }
+        let mut child = command.spawn().map_err(|error| format!("{}: {error}", qemu.display()))?;
+        let mut serial = child.stdout.take().ok_or("QEMU has no output")?;
+        let (send, pieces) = channel();
+        thread::spawn(move || {
+            let mut bytes = [0; 4096];
+            while let Ok(n @ 1..) = serial.read(&mut bytes) {
+                if send.send(String::from_utf8_lossy(&bytes[..n]).into_owned()).is_err() {
+                    return;
+                }
+            }
+        });
+        Ok((Machine(RefCell::new(child)), pieces))
+    }
+
+    /// Switches it off.
+    pub(super) fn kill(&self) {
+        // It may have ended by itself.
+        let _ = self.0.borrow_mut().kill();
+    }
+
+    /// Waits for its end; its exit code, if it has one.
+    pub(super) fn end(self) -> Option<i32> {
+        self.0.borrow_mut().wait().ok()?.code()
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = self.0.borrow_mut().wait();
+    }
+}
