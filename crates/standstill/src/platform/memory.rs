@@ -37,6 +37,13 @@ pub unsafe trait Word: Send + Sync + 'static {
     const ZERO: Self;
     #[track_caller]
     fn load(&self, order: Ordering) -> usize;
+    /// A relaxed load, as a guess for a compare-and-swap that is tried until it succeeds, and where a try that fails leaves nothing
+    /// behind that anybody else can see. A checker takes the two for one step.
+    #[inline(always)]
+    #[track_caller]
+    fn guess(&self) -> usize {
+        self.load(Ordering::Relaxed)
+    }
     #[track_caller]
     fn store(&self, value: usize, order: Ordering);
     #[track_caller]
@@ -63,6 +70,12 @@ pub unsafe trait Pointer<T>: Send + Sync + 'static {
     const NULL: Self;
     #[track_caller]
     fn load(&self, order: Ordering) -> *mut T;
+    /// As [`Word::guess`].
+    #[inline(always)]
+    #[track_caller]
+    fn guess(&self) -> *mut T {
+        self.load(Ordering::Relaxed)
+    }
     #[track_caller]
     fn store(&self, value: *mut T, order: Ordering);
     #[track_caller]

@@ -26,7 +26,7 @@ impl<P: Memory> Acks<P> {
     ///
     /// AcqRel: the last one has seen all that the others did before they acknowledged, and its next step publishes it.
     pub(crate) fn ack(&self, tag: usize, expected: usize) -> bool {
-        let mut seen = self.word.load(Relaxed);
+        let mut seen = self.word.guess();
         loop {
             let count = match seen >> COUNT_BITS {
                 newer if newer > tag => return false,
