@@ -1,0 +1,152 @@
+//! The public entries: a whole check, and one run again.
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use crate::options::{Engine, Ipi, MemoryModel, Options};
+use crate::random;
+use crate::sched::{bare, take};
+use crate::search::{End, Found, search};
+use crate::setup::Ready;
+use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Verdict, Violation};
+use crate::world::{Fault, with_ptr};
+
+/// Checks what `options` say. `progress` is called now and then and may stop the search.
+pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {
+    let began = Instant::now();
+    let mut found = Found::new();
+    let ready = match Ready::new(options) {
+        Ok(ready) => ready,
+        Err(error) => {
+            let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
+            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+        }
+    };
+    let end = match options.engine {
+        Engine::Stateful => loop {
+            match search(&ready, options, began, &mut found, progress) {
+                End::Again => {
+                    with_ptr(ready.world, |w| {
+                        w.undo_to(0);
+                        w.classes.changed = false;
+                    });
+                    found = Found::new();
+                }
+                end => break end,
+            }
+        },
+        Engine::Random { runs, seed } => {
+            random::search(&ready, options, (runs, seed, None), began, &mut found, progress)
+        }
+        Engine::Pct { runs, seed, depth } => {
+            random::search(&ready, options, (runs, seed, Some(depth)), began, &mut found, progress)
+        }
+        Engine::Dpor | Engine::Bounded { .. } => {
+            let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
+            let error = format!("the engine `{}` is not there yet", options.engine.name());
+            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+        }
+    };
+    let states = found.states;
+    let runs = found.runs;
+    let coverage = match end {
+        End::Exhausted if options.engine != Engine::Stateful => Coverage::Random { runs },
+        End::Exhausted => Coverage::Exhausted { states },
+        End::Bounded(by) => Coverage::Bounded { states, by },
+        End::Again => Coverage::Bounded { states, by: Bound::Stopped },
+    };
+    let fault = found.fault.take();
+    drop(ready);
+    let mut verdict = found.verdict(options, coverage, began);
+    verdict.violation = fault.map(|(fault, choices)| describe(options, fault, choices));
+    verdict
+}
+
+fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
+    let steps = replay(options, &choices).map(|run| run.steps).unwrap_or_default();
+    let (interrupts, preemptions) = crate::shrink::cost(&choices);
+    Violation {
+        rule: fault.rule,
+        cpu: fault.cpu,
+        text: fault.text,
+        location: fault.location,
+        steps,
+        interrupts,
+        preemptions,
+        critical_pair: None,
+        choices,
+    }
+}
+
+/// Runs the schedule `choices` again.
+///
+/// # Errors
+/// The schedule is not one of these options, or of this version of the code.
+pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
+    let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
+    ready.record();
+    let mut found = Found::new();
+    let mut possible = Vec::new();
+    for (at, choice) in choices.iter().enumerate() {
+        with_ptr(ready.world, |w| w.enabled(&mut possible));
+        if !possible.contains(&bare(*choice)) {
+            return Err(ReplayError::Diverged { at, choice: *choice, possible });
+        }
+        with_ptr(ready.world, |w| w.budget = Some(*choice >> 16));
+        take(ready.world, *choice, true);
+        found.look(&ready);
+    }
+    with_ptr(ready.world, |w| w.enabled(&mut possible));
+    let complete = possible.iter().all(|choice| crate::sched::is_device(*choice));
+    let steps = ready.recorded();
+    if complete {
+        found.look_at_end(&ready);
+    }
+    let violation = found.fault.map(|(fault, choices)| {
+        let (interrupts, preemptions) = crate::shrink::cost(&choices);
+        Violation {
+            rule: fault.rule,
+            cpu: fault.cpu,
+            text: fault.text,
+            location: fault.location,
+            steps: steps.clone(),
+            interrupts,
+            preemptions,
+            critical_pair: None,
+            choices,
+        }
+    });
+    Ok(Run { steps, violation, properties: found.counts, complete })
+}
+
+pub(crate) fn assumptions(options: &Options) -> Vec<String> {
+    let mut all = vec![
+        format!(
+            "scenario {}: {} CPUs, at most {} device interrupts for each",
+            options.scenario, options.cpus, options.irqs
+        ),
+        match options.ipi {
+            Ipi::Instant => "an IPI is taken at the next instruction boundary with interrupts on".to_string(),
+            Ipi::Delayed => "an IPI is taken at any later time with interrupts on".to_string(),
+        },
+        match options.memory {
+            MemoryModel::Sc => "memory is sequentially consistent".to_string(),
+            MemoryModel::Tso { fenced: true } => {
+                "memory is x86-TSO; IPI sends drain the store buffer".to_string()
+            }
+            MemoryModel::Tso { fenced: false } => {
+                "memory is x86-TSO; IPI sends may overtake the store buffer".to_string()
+            }
+            MemoryModel::Ra => "memory has release/acquire views, without load buffering".to_string(),
+        },
+        "threads of one CPU take turns only where they wait".to_string(),
+        "the code is deterministic, and its contexts communicate through the platform's memory alone"
+            .to_string(),
+        "conditions that are waited for do not change anything".to_string(),
+    ];
+    if options.engine == Engine::Stateful {
+        all.push("two states with the same hash of 128 bits are one".to_string());
+        all.push("a loop that cuts its history remembers nothing but its state".to_string());
+    }
+    all
+}

@@ -1,0 +1,107 @@
+//! Which accesses somebody else can notice: the reduction that keeps the state space small.
+//!
+//! An access is a scheduling point only if it *conflicts* with one of another context that can come in between: one of the two writes,
+//! and the other context is on another CPU, or on this one, above it, while interrupts are on. All other accesses are *quiet*: they
+//! are carried out together with the point before them. Who uses a place is not declared but observed: the search starts with
+//! what earlier runs have seen, and starts again if an access that it took to be quiet turns out to conflict.
+//!
+//! Why that is sound: look at the first access, in any run of the program, that conflicts with one that the last (complete) search took
+//! to be quiet. Nothing before it does, so all quiet accesses before it commute with what other contexts do in between, and
+//! the run up to there is equivalent to one that the search has seen. So is the access itself: the search would have started again.
+//!
+//! A context is the threads of a CPU (they take turns where they wait, and waits are scheduling points), its stopper, or its
+//! handlers: each may interrupt the one before. It counts twice: with interrupts on, and off.
+
+use std::collections::HashMap;
+
+use crate::hash::BuildHashed;
+
+/// A context, and whether its interrupts are on: a number below 36.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Who(u32);
+
+const PER_CPU: u32 = 6;
+
+impl Who {
+    /// `level` is 0 for threads, 1 for the stopper, 2 for handlers.
+    pub(crate) const fn new(cpu: usize, level: u32, irqs_on: bool) -> Who {
+        Who(cpu as u32 * PER_CPU + level * 2 + irqs_on as u32)
+    }
+
+    const fn bit(self) -> u64 {
+        1 << self.0
+    }
+
+    /// All that can come in between two steps of this one.
+    const fn intruders(self) -> u64 {
+        let (cpu, local) = (self.0 / PER_CPU, self.0 % PER_CPU);
+        let own = ((1 << PER_CPU) - 1) << (cpu * PER_CPU);
+        let others = !own;
+        if local & 1 == 0 {
+            return others;
+        }
+        // Both forms of every level above this one.
+        let below = (1 << ((local / 2 + 1) * 2)) - 1;
+        others | own & !(below << (cpu * PER_CPU))
+    }
+}
+
+/// Who reads and who writes a place.
+#[derive(Clone, Copy, Default)]
+struct Users {
+    readers: u64,
+    writers: u64,
+}
+
+impl Users {
+    const fn conflicts(self, who: Who, writes: bool) -> bool {
+        let with = if writes { self.readers | self.writers } else { self.writers };
+        with & who.intruders() != 0
+    }
+
+    /// Which accesses are points: those of readers, those of writers.
+    fn points(self) -> (u64, u64) {
+        let of = |users: u64, writes: bool| {
+            (0..u64::BITS)
+                .filter(|bit| users & 1 << bit != 0 && self.conflicts(Who(*bit), writes))
+                .fold(0, |points, bit| points | 1 << bit)
+        };
+        (of(self.readers, false), of(self.writers, true))
+    }
+}
+
+/// The users of each place.
+#[derive(Default)]
+pub(crate) struct Classes {
+    users: HashMap<usize, Users, BuildHashed>,
+    /// An access that was taken to be quiet conflicts with another one: what was searched so far does not count.
+    pub(crate) changed: bool,
+}
+
+impl Classes {
+    /// Notes an access and says whether it is a scheduling point.
+    #[inline]
+    pub(crate) fn note(&mut self, place: usize, who: Who, writes: bool) -> bool {
+        let users = self.users.entry(place).or_default();
+        let known = if writes { users.writers } else { users.readers };
+        if known & who.bit() == 0 {
+            let (readers, writers) = users.points();
+            let (old_readers, old_writers) = (users.readers, users.writers);
+            if writes {
+                users.writers |= who.bit();
+            } else {
+                users.readers |= who.bit();
+            }
+            let (now_readers, now_writers) = users.points();
+            // Those that were there before and have become points.
+            self.changed |=
+                now_readers & old_readers & !readers != 0 || now_writers & old_writers & !writers != 0;
+        }
+        users.conflicts(who, writes)
+    }
+
+    /// Can anybody change what is read at this place, as far as is known?
+    pub(crate) fn is_open(&self, place: usize, who: Who) -> bool {
+        self.users.get(&place).is_some_and(|users| users.conflicts(who, false))
+    }
+}

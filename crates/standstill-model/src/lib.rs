@@ -1,0 +1,48 @@
+//! The port in which an explorer owns every shared access, every interrupt and every IPI: it runs the library's own code over all
+//! interleavings.
+//!
+//! # Vocabulary
+//! A **choice** says which CPU does what next; a **schedule** is a row of choices; a **run** is what happens under one. A **step** is a
+//! choice with all that follows from it until the next place where somebody else could notice a difference. A **scenario** is the
+//! machine, its tasks and its interrupts. The **set-up** leads, by one fixed schedule, to where the **branching** begins.
+//!
+//! | file | what |
+//! |---|---|
+//! | `port.rs`, `memory.rs` | the platform |
+//! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
+//! | `class.rs` | which accesses are scheduling points |
+//! | `sched.rs` | what can happen next |
+//! | `search.rs` | every state once |
+//! | `random.rs` | random schedules |
+//! | `scenario.rs`, `setup.rs` | what is explored, from where |
+//! | `check.rs` | the entries |
+
+mod check;
+mod class;
+mod fibre;
+mod hash;
+mod memory;
+mod names;
+mod options;
+mod port;
+mod random;
+mod scenario;
+mod sched;
+mod search;
+mod setup;
+mod shrink;
+mod state;
+mod undo;
+mod verdict;
+mod world;
+
+pub use check::{check, replay};
+pub use memory::{ModelCell, ModelPtr, ModelWord};
+pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
+pub use port::Model;
+pub use scenario::{ScenarioInfo, scenarios};
+pub use state::MAX_CPUS;
+pub use verdict::{
+    Access, Bound, Context, Coverage, Interrupt, Progress, PropertyResult, ReplayError, Run, Step, StepWhat,
+    Verdict, Violation,
+};

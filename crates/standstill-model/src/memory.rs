@@ -1,0 +1,405 @@
+//! Shared memory: every access of the library comes through here.
+//!
+//! A word holds its value inline, so that it can be `const`, and is known by its address: a machine lies at the same place in each
+//! run of an exploration.
+
+use std::cell::UnsafeCell;
+use std::mem::MaybeUninit;
+use std::panic::Location;
+use std::ptr;
+use std::sync::atomic::Ordering;
+
+use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
+
+use crate::hash::Hash128;
+use crate::port::Model;
+use crate::state::{Op, OpKind};
+use crate::verdict::{Access, StepWhat};
+use crate::world::{World, point, with};
+
+/// A word of the model's memory.
+pub struct ModelWord(UnsafeCell<usize>);
+
+/// A pointer of the model's memory.
+pub struct ModelPtr<T>(UnsafeCell<*mut T>);
+
+/// Plain memory, with the hash of what it holds.
+pub struct ModelCell<T> {
+    value: UnsafeCell<MaybeUninit<T>>,
+    hash: UnsafeCell<u64>,
+}
+
+// SAFETY: an exploration and all that it simulates run on one OS thread.
+unsafe impl Send for ModelWord {}
+// SAFETY: as above.
+unsafe impl Sync for ModelWord {}
+// SAFETY: as above.
+unsafe impl<T> Send for ModelPtr<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for ModelPtr<T> {}
+// SAFETY: as above.
+unsafe impl<T> Send for ModelCell<T> {}
+// SAFETY: as above.
+unsafe impl<T> Sync for ModelCell<T> {}
+
+/// A guess was read for a compare-and-swap that is tried until it succeeds. A try that fails leaves no trace, so the reading
+/// is one step with the swap that follows from it.
+fn guessed(place: usize) {
+    if std::thread::panicking() {
+        return;
+    }
+    with(|w| {
+        if w.branching && w.inside {
+            w.until = place;
+        }
+    });
+}
+
+fn order_name(order: Ordering) -> &'static str {
+    match order {
+        Ordering::Relaxed => "relaxed",
+        Ordering::Acquire => "acquire",
+        Ordering::Release => "release",
+        Ordering::AcqRel => "acq_rel",
+        _ => "seq_cst",
+    }
+}
+
+/// A scheduling point, if anybody else can notice the access.
+fn before(place: usize, access: Access, writes: bool, at: &'static Location<'static>) {
+    if std::thread::panicking() {
+        return;
+    }
+    let noticed = with(|w| {
+        if !w.inside {
+            return Some(false);
+        }
+        if w.peeking.is_some() {
+            assert!(!writes, "a condition that is waited for writes to memory");
+            return None;
+        }
+        if !w.branching {
+            return Some(true);
+        }
+        let plain = access == Access::CellRead || access == Access::CellWrite;
+        if plain && !w.races {
+            return Some(false);
+        }
+        w.waited = 0;
+        let reload = std::mem::take(&mut w.reload);
+        let who = w.context();
+        let conflicts = w.classes.note(place, who, writes);
+        if w.until == place && writes {
+            w.until = 0;
+            return Some(false);
+        }
+        Some(conflicts && w.until == 0 && !(reload == place && access == Access::Load))
+    });
+    if let Some(noticed) = noticed {
+        point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
+    }
+}
+
+impl World {
+    /// The value at `place` changes from `old` to `new`.
+    fn wrote(&mut self, place: usize, old: u64, new: u64) {
+        self.memory.sub(Hash128::of_cell(place, old));
+        self.memory.add(Hash128::of_cell(place, new));
+    }
+
+    /// A condition read `value`: what it waits for can change with it.
+    pub(crate) fn watch(&mut self, place: usize, value: usize) -> bool {
+        let context = self.context();
+        let open = if self.branching && place >= 128 {
+            self.classes.note(place, context, false);
+            self.classes.is_open(place, context)
+        } else {
+            true
+        };
+        match &mut self.peeking {
+            Some(watch) => {
+                watch.add(place, value, open);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// One access to a word: `f` says what to write, if anything, and the old value comes back.
+fn access(
+    word: *mut usize,
+    access: Access,
+    writes: bool,
+    order: Ordering,
+    at: &'static Location<'static>,
+    f: impl FnOnce(usize) -> Option<usize>,
+) -> usize {
+    let place = word.addr();
+    before(place, access, writes, at);
+    // SAFETY: the word is alive, as its method was called, and one OS thread runs all.
+    let old = unsafe { *word };
+    if std::thread::panicking() {
+        if let Some(new) = f(old) {
+            // SAFETY: as above.
+            unsafe { *word = new };
+        }
+        return old;
+    }
+    with(|w| {
+        if w.inside && w.watch(place, old) {
+            return old;
+        }
+        let new = f(old);
+        if let Some(new) = new {
+            // SAFETY: as above.
+            unsafe { w.undo.memory(place, size_of::<usize>()) };
+            w.wrote(place, old as u64, new as u64);
+            // SAFETY: as above.
+            unsafe { *word = new };
+        }
+        if w.inside {
+            w.learn(old as u64);
+            w.note(
+                || StepWhat::Access {
+                    op: access,
+                    cell: crate::names::name_of(place),
+                    value: if access == Access::Store { new.unwrap_or(old) } else { old } as u64,
+                    written: if access == Access::Store { None } else { new.map(|new| new as u64) },
+                    order: order_name(order),
+                },
+                at,
+            );
+        }
+        old
+    })
+}
+
+// SAFETY: each method is one access in one order that all fibres agree on, which is as strong as any ordering asks for; the weaker
+// models give only values that the ordering allows.
+unsafe impl Word for ModelWord {
+    const ZERO: Self = ModelWord(UnsafeCell::new(0));
+
+    #[track_caller]
+    fn load(&self, order: Ordering) -> usize {
+        access(self.0.get(), Access::Load, false, order, Location::caller(), |_| None)
+    }
+
+    #[track_caller]
+    fn guess(&self) -> usize {
+        let value =
+            access(self.0.get(), Access::Load, false, Ordering::Relaxed, Location::caller(), |_| None);
+        guessed(self.0.get().addr());
+        value
+    }
+
+    #[track_caller]
+    fn store(&self, value: usize, order: Ordering) {
+        access(self.0.get(), Access::Store, true, order, Location::caller(), |_| Some(value));
+    }
+
+    #[track_caller]
+    fn swap(&self, value: usize, order: Ordering) -> usize {
+        access(self.0.get(), Access::Swap, true, order, Location::caller(), |_| Some(value))
+    }
+
+    #[track_caller]
+    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, _: Ordering) -> Result<usize, usize> {
+        let was = access(self.0.get(), Access::CompareExchange, true, ok, Location::caller(), |now| {
+            (now == old).then_some(new)
+        });
+        if was == old { Ok(was) } else { Err(was) }
+    }
+
+    #[track_caller]
+    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
+        access(self.0.get(), Access::FetchAdd, true, order, Location::caller(), |now| {
+            Some(now.wrapping_add(value))
+        })
+    }
+
+    #[track_caller]
+    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
+        access(self.0.get(), Access::FetchSub, true, order, Location::caller(), |now| {
+            Some(now.wrapping_sub(value))
+        })
+    }
+
+    #[track_caller]
+    fn fetch_or(&self, value: usize, order: Ordering) -> usize {
+        access(self.0.get(), Access::FetchOr, true, order, Location::caller(), |now| Some(now | value))
+    }
+
+    #[track_caller]
+    fn fetch_and(&self, value: usize, order: Ordering) -> usize {
+        access(self.0.get(), Access::FetchAnd, true, order, Location::caller(), |now| Some(now & value))
+    }
+}
+
+impl<T> ModelPtr<T> {
+    /// Pointers are words here: simulated code and scheduler share one address space, so provenance is exposed and taken back.
+    fn word(&self) -> *mut usize {
+        self.0.get().cast()
+    }
+}
+
+fn expose<T>(pointer: *mut T) -> usize {
+    pointer.expose_provenance()
+}
+
+// SAFETY: as for `Word`.
+unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
+    const NULL: Self = ModelPtr(UnsafeCell::new(ptr::null_mut()));
+
+    #[track_caller]
+    fn load(&self, order: Ordering) -> *mut T {
+        ptr::with_exposed_provenance_mut(access(
+            self.word(),
+            Access::Load,
+            false,
+            order,
+            Location::caller(),
+            |_| None,
+        ))
+    }
+
+    #[track_caller]
+    fn guess(&self) -> *mut T {
+        let value = access(self.word(), Access::Load, false, Ordering::Relaxed, Location::caller(), |_| None);
+        guessed(self.word().addr());
+        ptr::with_exposed_provenance_mut(value)
+    }
+
+    #[track_caller]
+    fn store(&self, value: *mut T, order: Ordering) {
+        let value = expose(value);
+        access(self.word(), Access::Store, true, order, Location::caller(), |_| Some(value));
+    }
+
+    #[track_caller]
+    fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
+        let value = expose(value);
+        ptr::with_exposed_provenance_mut(access(
+            self.word(),
+            Access::Swap,
+            true,
+            order,
+            Location::caller(),
+            |_| Some(value),
+        ))
+    }
+
+    #[track_caller]
+    fn compare_exchange(
+        &self,
+        old: *mut T,
+        new: *mut T,
+        ok: Ordering,
+        _: Ordering,
+    ) -> Result<*mut T, *mut T> {
+        let (from, to) = (expose(old), expose(new));
+        let was = access(self.word(), Access::CompareExchange, true, ok, Location::caller(), |now| {
+            (now == from).then_some(to)
+        });
+        let pointer = ptr::with_exposed_provenance_mut(was);
+        if was == from { Ok(pointer) } else { Err(pointer) }
+    }
+}
+
+// SAFETY: plain memory; one OS thread runs all.
+unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
+    const EMPTY: Self = ModelCell { value: UnsafeCell::new(MaybeUninit::uninit()), hash: UnsafeCell::new(0) };
+
+    #[track_caller]
+    unsafe fn read(&self) -> T {
+        let place = self.hash.get().addr();
+        let at = Location::caller();
+        before(place, Access::CellRead, false, at);
+        // SAFETY: as for words.
+        let hash = unsafe { *self.hash.get() };
+        assert!(hash != 0 || std::thread::panicking(), "a plain cell is read that nobody has written");
+        if !std::thread::panicking() {
+            with(|w| {
+                if w.inside && w.peeking.is_none() {
+                    w.learn(hash);
+                    w.note(
+                        || StepWhat::Access {
+                            op: Access::CellRead,
+                            cell: crate::names::name_of(place),
+                            value: hash,
+                            written: None,
+                            order: "plain",
+                        },
+                        at,
+                    );
+                }
+            });
+        }
+        // SAFETY: written, as the hash shows.
+        unsafe { (*self.value.get()).assume_init() }
+    }
+
+    #[track_caller]
+    unsafe fn write(&self, value: T) {
+        let place = self.hash.get().addr();
+        let at = Location::caller();
+        before(place, Access::CellWrite, true, at);
+        let hash = Hash128::of(&value).0 | 1;
+        if !std::thread::panicking() {
+            with(|w| {
+                // SAFETY: the cell is alive.
+                unsafe { w.undo.memory(self.value.get().addr(), size_of::<T>()) };
+                // SAFETY: as above.
+                unsafe { w.undo.memory(place, size_of::<u64>()) };
+                // SAFETY: as for words.
+                let old = unsafe { *self.hash.get() };
+                w.wrote(place, old, hash);
+                if w.inside {
+                    w.note(
+                        || StepWhat::Access {
+                            op: Access::CellWrite,
+                            cell: crate::names::name_of(place),
+                            value: hash,
+                            written: None,
+                            order: "plain",
+                        },
+                        at,
+                    );
+                }
+            });
+        }
+        // SAFETY: as for words.
+        unsafe { *self.hash.get() = hash };
+        // SAFETY: as for words.
+        unsafe { *self.value.get() = MaybeUninit::new(value) };
+    }
+}
+
+// SAFETY: the types above keep the promises of `Memory`: a fence is an access of its own.
+unsafe impl Memory for Model {
+    type Word = ModelWord;
+    type Ptr<T: 'static> = ModelPtr<T>;
+    type Cell<T: Datum> = ModelCell<T>;
+
+    #[track_caller]
+    fn fence(&self) {
+        let at = Location::caller();
+        if std::thread::panicking() {
+            return;
+        }
+        with(|w| {
+            if w.inside && w.peeking.is_none() {
+                w.note(
+                    || StepWhat::Access {
+                        op: Access::Fence,
+                        cell: String::new(),
+                        value: 0,
+                        written: None,
+                        order: "seq_cst",
+                    },
+                    at,
+                );
+            }
+        });
+    }
+}

@@ -1,0 +1,187 @@
+//! What is to be checked, and how.
+
+use std::fmt;
+
+use standstill::Protocol;
+
+/// How long an IPI may take.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Ipi {
+    /// It is taken at the next instruction boundary at which its CPU has its interrupts on.
+    Instant,
+    /// It is taken at any later time at which its CPU has its interrupts on.
+    #[default]
+    Delayed,
+}
+
+impl Ipi {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Ipi::Instant => "instant",
+            Ipi::Delayed => "delayed",
+        }
+    }
+
+    /// The latency with this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Ipi> {
+        [Ipi::Instant, Ipi::Delayed].into_iter().find(|ipi| ipi.name() == name)
+    }
+}
+
+/// How memory behaves.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum MemoryModel {
+    /// Sequential consistency: one order of all accesses.
+    #[default]
+    Sc,
+    /// x86-TSO: each CPU has a store buffer. `fenced`: the port drains it before it sends an IPI; otherwise the IPI may overtake it.
+    Tso {
+        /// IPI sends drain the store buffer.
+        fenced: bool,
+    },
+    /// Release/acquire views: a load may return any value that its orderings allow.
+    Ra,
+}
+
+impl MemoryModel {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            MemoryModel::Sc => "sc",
+            MemoryModel::Tso { fenced: true } => "tso",
+            MemoryModel::Tso { fenced: false } => "tso-unfenced",
+            MemoryModel::Ra => "ra",
+        }
+    }
+
+    /// The model with this name.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<MemoryModel> {
+        [
+            MemoryModel::Sc,
+            MemoryModel::Tso { fenced: true },
+            MemoryModel::Tso { fenced: false },
+            MemoryModel::Ra,
+        ]
+        .into_iter()
+        .find(|memory| memory.name() == name)
+    }
+}
+
+/// How the interleavings are searched.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub enum Engine {
+    /// Every state once.
+    #[default]
+    Stateful,
+    /// Every trace once, without remembering states.
+    Dpor,
+    /// Random schedules.
+    Random {
+        /// How many.
+        runs: u64,
+        /// Where the random numbers start.
+        seed: u64,
+    },
+    /// Random priorities with `depth - 1` places where one changes.
+    Pct {
+        /// How many runs.
+        runs: u64,
+        /// Where the random numbers start.
+        seed: u64,
+        /// The depth of the bugs that are looked for.
+        depth: u32,
+    },
+    /// Every schedule with at most so many preemptions.
+    Bounded {
+        /// A CPU that could go on is left for another one at most this often.
+        preemptions: u32,
+    },
+}
+
+impl Engine {
+    /// The name in reports.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Engine::Stateful => "stateful",
+            Engine::Dpor => "dpor",
+            Engine::Random { .. } => "random",
+            Engine::Pct { .. } => "pct",
+            Engine::Bounded { .. } => "bounded",
+        }
+    }
+}
+
+/// When to give up. 0: never.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Limits {
+    /// States (or runs) that are remembered.
+    pub states: u64,
+    /// Seconds.
+    pub seconds: u64,
+    /// Bytes for what is remembered.
+    pub bytes: u64,
+}
+
+/// What is to be checked, and how.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// How CPUs leave.
+    pub protocol: Protocol,
+    /// How many CPUs there are; 1 to [`MAX_CPUS`](crate::MAX_CPUS).
+    pub cpus: usize,
+    /// How many device interrupts each CPU may get.
+    pub irqs: usize,
+    /// How long IPIs may take.
+    pub ipi: Ipi,
+    /// How memory behaves.
+    pub memory: MemoryModel,
+    /// What happens: one of [`scenarios`](crate::scenarios).
+    pub scenario: &'static str,
+    /// How the interleavings are searched.
+    pub engine: Engine,
+    /// When to give up.
+    pub limits: Limits,
+    /// Look for data races: two CPUs that meet in a plain cell. It makes every access to one that others use a step of its own.
+    pub races: bool,
+    /// Go on after a broken promise, to find what else there is: for the matrix.
+    pub keep_going: bool,
+    /// Shrink a violation to the fewest interrupts, preemptions and steps.
+    pub shrink: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            protocol: Protocol::STANDSTILL,
+            cpus: 2,
+            irqs: 1,
+            ipi: Ipi::Delayed,
+            memory: MemoryModel::Sc,
+            scenario: "offline-vs-device-irq",
+            engine: Engine::Stateful,
+            limits: Limits::default(),
+            races: false,
+            keep_going: false,
+            shrink: true,
+        }
+    }
+}
+
+/// The options can't be checked.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct BadOptions(pub String);
+
+impl fmt::Display for BadOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for BadOptions {}

@@ -1,0 +1,530 @@
+//! The platform: a CPU is what the scheduler lets run.
+//!
+//! | asked for | is |
+//! |---|---|
+//! | interrupts, preemption | flags of the CPU; closing them is the last moment to be interrupted, and a scheduling point |
+//! | an IPI | a bit that is pending at its target until it is taken |
+//! | waiting | the context blocks until something changes that its condition read |
+//! | a deadline | over whenever the scheduler says so, if the scenario lets time play a part at all |
+//! | starting a CPU | a new fibre; its pending interrupts are gone, as after INIT |
+//! | dying | the last store, and a fibre that is never resumed |
+//!
+//! Threads of one CPU take turns only where they wait. What a handler or the stopper does is nested on the interrupted fibre's stack.
+
+use std::panic::Location;
+
+use standstill::CpuId;
+use standstill::context::Task;
+use standstill::event::{Event, What};
+use standstill::hotplug::Reason;
+use standstill::platform::{
+    Cpus, Deadline, Entry, Ipi, Irq, Runs, Sched, StartError, Vacate, Wait, WaitContext, WaitFor, Word,
+};
+
+use crate::fibre::Command;
+use crate::hash::Hash128;
+use crate::memory::ModelWord;
+use crate::state::{
+    Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
+    SOME_DEADLINE, Watch,
+};
+use crate::verdict::{Interrupt, StepWhat};
+use crate::world::{World, announce, point, with};
+
+/// The platform on which the explorer owns everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Model;
+
+fn entry() -> &'static dyn Entry {
+    with(|w| w.entry).expect("the scenario has built its machine")
+}
+
+/// The body of the fibre in slot `thread`.
+pub(crate) fn run_thread(thread: usize) {
+    if thread < MAX_CPUS {
+        run_idle(thread);
+    } else if thread < 2 * MAX_CPUS {
+        // SAFETY: a thread of its own, interrupts on.
+        let mut task = unsafe { Task::new() };
+        entry().serve_hotplug(&mut task);
+    } else {
+        let task = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
+        task();
+    }
+    with(|w| {
+        let cpu = w.cpu;
+        w.cpu_mut().current = cpu as u8;
+    });
+}
+
+/// A CPU from its start to its death.
+fn run_idle(cpu: usize) {
+    let incarnation = with(|w| w.cpus[cpu].incarnation) as usize;
+    if incarnation > 0 {
+        with(|w| w.note(|| StepWhat::Start, Location::caller()));
+        // SAFETY: the first thing on a fresh stack, interrupts off.
+        if unsafe { entry().start_cpu(incarnation) }.is_err() {
+            with(|w| w.cpu_mut().power = Power::Off);
+            rest_for_ever();
+        }
+    } else {
+        let boot = with(|w| w.boot.take()).expect("the scenario has a machine to boot");
+        boot();
+    }
+    with(|w| {
+        let cpu = w.cpu_mut();
+        cpu.preempt = 0;
+        cpu.irqs_on = true;
+        cpu.lines = true;
+    });
+    loop {
+        point(Op::here(OpKind::Idle, 0), true);
+        with(|w| w.cpu_mut().idle_turn = false);
+        // SAFETY: the idle context, interrupts on, preempt count 0.
+        unsafe { entry().idle() };
+    }
+}
+
+fn rest_for_ever() -> ! {
+    with(|w| w.thread_mut().life = Life::Done);
+    loop {
+        announce(Op::here(OpKind::Idle, 0));
+    }
+}
+
+/// Runs a handler on top of what was interrupted.
+pub(crate) fn take_interrupt(kind: Interrupt) {
+    let at = Location::caller();
+    with(|w| {
+        let cpu = w.cpu_mut();
+        match kind {
+            Interrupt::Call => cpu.pending &= !PENDING_CALL,
+            Interrupt::Halt => cpu.pending &= !PENDING_HALT,
+            Interrupt::Device => cpu.devices -= 1,
+        }
+        cpu.irqs_on = false;
+        w.thread_mut().push(LevelKind::Handler(kind));
+        w.note(|| StepWhat::TakeInterrupt(kind), at);
+    });
+    match kind {
+        // SAFETY: in interrupt context on the CPU that got it, interrupts off.
+        Interrupt::Call => unsafe { entry().on_call_ipi() },
+        // SAFETY: as above.
+        Interrupt::Halt => unsafe { entry().on_halt_ipi() },
+        Interrupt::Device => {
+            if let (Some(device), cpu) = with(|w| (w.device, w.cpu)) {
+                device(cpu);
+            }
+        }
+    }
+    with(|w| {
+        w.note(|| StepWhat::ReturnFromInterrupt(kind), at);
+        w.cpu_mut().irqs_on = true;
+        w.thread_mut().pop();
+    });
+}
+
+/// Runs the stopper on top of what was interrupted.
+pub(crate) fn take_stopper() {
+    let at = Location::caller();
+    with(|w| {
+        let cpu = w.cpu_mut();
+        cpu.pending &= !PENDING_STOP;
+        cpu.in_stopper = true;
+        w.thread_mut().push(LevelKind::Stopper);
+        w.note(|| StepWhat::StopperBegins, at);
+    });
+    // SAFETY: 1. the scheduler takes the stopper only on preemptible contexts with interrupts on. 2. `in_stopper`.
+    unsafe { entry().run_stopper() };
+    with(|w| {
+        w.note(|| StepWhat::StopperEnds, at);
+        let cpu = w.cpu_mut();
+        cpu.in_stopper = false;
+        cpu.idle_turn |= cpu.left;
+        w.thread_mut().pop();
+    });
+}
+
+// SAFETY: 1., 2., 5. the scheduler takes interrupts and stoppers only where the flags kept here allow it, and pending bits stay until
+// then. 3. threads move only where they wait. 4. memory models other than SC drain or carry views with an IPI.
+unsafe impl Irq for Model {
+    type Flags = bool;
+
+    fn this_cpu(&self) -> CpuId {
+        CpuId::new(with(|w| w.cpu))
+    }
+
+    #[track_caller]
+    fn irq_save(&self) -> bool {
+        let were_on = with(|w| w.cpu_ref().irqs_on);
+        if were_on {
+            point(Op::here(OpKind::CloseIrqs, 0), true);
+            let at = Location::caller();
+            with(|w| {
+                w.cpu_mut().irqs_on = false;
+                w.note(|| StepWhat::CloseIrqs, at);
+            });
+        }
+        were_on
+    }
+
+    unsafe fn irq_restore(&self, were_on: bool) {
+        if were_on {
+            let at = Location::caller();
+            with(|w| {
+                w.cpu_mut().irqs_on = true;
+                w.note(|| StepWhat::OpenIrqs, at);
+            });
+        }
+    }
+
+    fn irqs_on(&self) -> bool {
+        with(|w| w.cpu_ref().irqs_on)
+    }
+
+    fn hard_irq_disable(&self) {
+        assert!(!self.irqs_on(), "the local mask comes first");
+    }
+
+    fn preempt_disable(&self) {
+        // A stopper that is due can come until here. Where it can't come anyway this is no event.
+        if with(|w| {
+            let cpu = w.cpu_ref();
+            cpu.preempt == 0 && cpu.irqs_on && !cpu.in_stopper
+        }) {
+            point(Op::here(OpKind::Pin, 0), true);
+        }
+        with(|w| w.cpu_mut().preempt += 1);
+    }
+
+    unsafe fn preempt_enable(&self) {
+        with(|w| w.cpu_mut().preempt -= 1);
+    }
+
+    #[track_caller]
+    fn send_ipi(&self, to: CpuId, why: Ipi) {
+        let at = Location::caller();
+        point(Op { kind: OpKind::Send, place: to.index(), at }, true);
+        with(|w| {
+            let bit = match why {
+                Ipi::Call => PENDING_CALL,
+                Ipi::Stop => PENDING_STOP,
+                Ipi::Halt => PENDING_HALT,
+            };
+            let target = &mut w.cpus[to.index()];
+            if target.power == Power::On {
+                target.pending |= bit;
+            }
+            w.note(|| StepWhat::SendIpi { to: to.index(), why }, at);
+        });
+    }
+}
+
+/// Is it an event that stands before the access that it announces? Then the two are one step; see the events' own words.
+fn announces(what: &What) -> bool {
+    matches!(
+        what,
+        What::CallQueued(_)
+            | What::CallReleased(_)
+            | What::IpiSent { .. }
+            | What::OnlineSet { .. }
+            | What::OnlineCleared { .. }
+            | What::AcceptingSet { .. }
+            | What::AcceptingCleared { .. }
+            | What::ActiveSet { .. }
+            | What::ActiveCleared { .. }
+            | What::StageEntered { .. }
+            | What::StageAck { .. }
+            | What::SyncMoved { .. }
+            | What::WorkQueued(_)
+            | What::StopperOpened
+            | What::ReadUnlocked
+            | What::WriteUnlocked
+    )
+}
+
+impl Wait for Model {
+    fn deadline_in(&self, _: u64) -> Deadline {
+        SOME_DEADLINE
+    }
+
+    fn expired(&self, _: Deadline) -> bool {
+        false
+    }
+
+    fn wait_until<R>(
+        &self,
+        _: &ModelWord,
+        wait: &WaitFor<'_>,
+        mut poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        if std::thread::panicking() || with(|w| !w.inside) {
+            return poll();
+        }
+        let before = with(|w| w.thread_ref().level().history);
+        let mut failed = false;
+        loop {
+            let holds = peek(&mut poll);
+            if with(|w| w.begin_wait(wait, holds, failed)) {
+                match announce(Op { kind: OpKind::Wait, place: 0, at: wait.site.at }) {
+                    // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
+                    Command::Interrupt(kind) => {
+                        take_interrupt(kind);
+                        failed = false;
+                        continue;
+                    }
+                    Command::Stopper => {
+                        take_stopper();
+                        failed = false;
+                        continue;
+                    }
+                    Command::Peek => continue,
+                    Command::Go => with(|w| w.fused = true),
+                    Command::Expire => {
+                        with(|w| {
+                            w.learn(0x0e59);
+                            w.note(|| StepWhat::Expire, wait.site.at);
+                        });
+                        return poll();
+                    }
+                }
+            }
+            let result = poll();
+            with(|w| w.fused = false);
+            if result.is_some() {
+                with(|w| w.end_wait());
+                return result;
+            }
+            // A look that found nothing leaves no trace.
+            with(|w| w.thread_mut().level_mut().history = before);
+            failed = true;
+        }
+    }
+
+    fn loop_begins(&self) {
+        with(|w| w.thread_mut().level_mut().loop_begins());
+    }
+
+    fn loop_ends(&self) {
+        with(|w| w.thread_mut().level_mut().loop_ends());
+    }
+
+    fn cut<S: std::hash::Hash>(&self, state: &S) {
+        let state = Hash128::of(state);
+        with(|w| {
+            w.thread_mut().level_mut().cut(state);
+            // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
+            w.reload = std::mem::take(&mut w.waited);
+            w.until = 0;
+        });
+    }
+
+    #[track_caller]
+    fn event(&self, event: impl FnOnce() -> Event) {
+        if std::thread::panicking() {
+            return;
+        }
+        let event = event();
+        let at = Location::caller();
+        let first = announces(&event.what) && with(|w| w.inside);
+        if first {
+            point(Op { kind: OpKind::Announce, place: 0, at }, true);
+        }
+        with(|w| {
+            w.until = 0;
+            w.event(&event, at);
+            w.fused |= first;
+        });
+    }
+}
+
+impl World {
+    /// A wait ends: which one place did it depend on?
+    fn end_wait(&mut self) {
+        let watch = self.thread_ref().watch;
+        let mut places = watch.iter();
+        self.waited = match (places.next(), places.next()) {
+            (Some((place, _)), None) => place,
+            _ => 0,
+        };
+    }
+
+    /// Fills in the flags of a wait that is about to be announced; false if there is nothing to announce.
+    fn begin_wait(&mut self, wait: &WaitFor<'_>, holds: bool, failed: bool) -> bool {
+        let thread = self.thread;
+        self.undo.touch(thread, &self.threads[thread]);
+        let time = wait.deadline != Deadline::NEVER && self.expirations > 0;
+        let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
+        let t = self.thread_mut();
+        let several = t.watch.open > 1;
+        // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
+        // it failed: a reading that is half old and half new may hold where none at one instant does.
+        t.blocked = if several { failed } else { !holds };
+        t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
+        t.may_expire = time && branching;
+        // Nobody else can change what it depends on.
+        let quiet = holds && t.watch.open == 0 && branching;
+        if (quiet || self.budget.is_some()) && self.passes(false) {
+            return false;
+        }
+        self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);
+        self.yield_cpu();
+        true
+    }
+}
+
+/// Looks whether a condition holds, and notes what it depends on. Nothing else happens.
+fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
+    with(|w| w.peeking = Some(Watch::NONE));
+    let holds = poll().is_some();
+    with(|w| {
+        let watch = w.peeking.take().unwrap_or(Watch::NONE);
+        w.thread_mut().watch = watch;
+    });
+    holds
+}
+
+// SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt.
+unsafe impl Cpus for Model {
+    fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError> {
+        point(Op::here(OpKind::Start, cpu.index()), true);
+        with(|w| {
+            let index = cpu.index();
+            let devices = w.cpus[index].devices;
+            w.cpus[index] = crate::state::Cpu {
+                power: Power::On,
+                evicted: true,
+                devices,
+                incarnation: incarnation as u32,
+                current: index as u8,
+                ..crate::state::Cpu::OFF
+            };
+            w.spawn(index, Kind::Idle, index, "idle");
+        });
+        Ok(())
+    }
+
+    #[track_caller]
+    fn die(&self, dead: &ModelWord, value: usize) -> ! {
+        let at = Location::caller();
+        dead.store(value, std::sync::atomic::Ordering::Release);
+        with(|w| {
+            w.note(|| StepWhat::Die, at);
+            let cpu = w.cpu_mut();
+            cpu.power = Power::Off;
+            cpu.pending = 0;
+        });
+        rest_for_ever()
+    }
+
+    fn halt(&self) -> ! {
+        with(|w| w.cpu_mut().power = Power::Halted);
+        rest_for_ever()
+    }
+
+    fn halt_hard(&self, cpu: CpuId) {
+        self.send_ipi(cpu, Ipi::Halt);
+    }
+}
+
+// SAFETY: 1. `vacate` moves the caller, and evicted CPUs get no tasks. 2. it looks at what the CPU runs. 3. device interrupts are taken
+// only by CPUs whose lines are aimed at them.
+unsafe impl Sched for Model {
+    fn evict(&self, cpu: CpuId) {
+        with(|w| {
+            w.cpus[cpu.index()].evicted = true;
+            for thread in 2 * MAX_CPUS..w.threads.len() {
+                let moves = w.threads[thread]
+                    .as_ref()
+                    .is_some_and(|t| t.blocked && t.yields && usize::from(t.cpu) == cpu.index());
+                if moves {
+                    w.move_thread(thread);
+                }
+            }
+        });
+    }
+
+    fn readmit(&self, cpu: CpuId) {
+        with(|w| w.cpus[cpu.index()].evicted = false);
+    }
+
+    fn vacate(&self, cpu: CpuId) -> Result<(), Vacate> {
+        let moved = with(|w| {
+            if w.cpu != cpu.index() {
+                return Some(false);
+            }
+            let thread = w.thread;
+            w.move_thread(thread).then(|| {
+                let index = cpu.index();
+                w.cpus[index].current = index as u8;
+                true
+            })
+        });
+        match moved {
+            None => Err(Vacate::Nowhere),
+            Some(false) => Ok(()),
+            Some(true) => {
+                // Not a point that can be fused with what was before: the thread is on another CPU from here on.
+                with(|w| w.fused = false);
+                point(Op::here(OpKind::Moved, 0), true);
+                Ok(())
+            }
+        }
+    }
+
+    fn occupied(&self, cpu: CpuId) -> Option<&'static str> {
+        with(|w| {
+            let occupied = w.occupied(cpu.index());
+            if !w.watch(cpu.index() + 1, usize::from(occupied)) && w.inside {
+                w.learn(u64::from(occupied));
+            }
+            occupied.then_some("a task")
+        })
+    }
+
+    fn only_idle_left(&self) -> bool {
+        with(|w| {
+            let answer = w.thread_ref().kind == Kind::Idle && !w.occupied(w.cpu);
+            w.learn(u64::from(answer));
+            answer
+        })
+    }
+
+    fn park_threads(&self, cpu: CpuId) {
+        let site = standstill::platform::Site::here("the hotplug thread to return");
+        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
+        let place = 64 + cpu.index();
+        let dummy = ModelWord::ZERO;
+        self.wait_until(&dummy, &wait, || {
+            with(|w| {
+                let parked = w.parked(cpu.index());
+                w.watch(place, usize::from(parked));
+                parked.then_some(())
+            })
+        });
+    }
+
+    fn unpark_threads(&self, cpu: CpuId) {
+        with(|w| {
+            let index = cpu.index();
+            w.spawn(MAX_CPUS + index, Kind::Hotplug, index, "hotplug thread");
+        });
+    }
+
+    fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
+        with(|w| w.cpus[cpu.index()].lines = false);
+        Ok(())
+    }
+
+    fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
+        Ok(())
+    }
+
+    fn lines_back(&self, cpu: CpuId) {
+        with(|w| w.cpus[cpu.index()].lines = true);
+    }
+
+    fn runs(&self, _: CpuId) -> Runs {
+        Runs { what: "a simulated thread", irqs_off_at: None }
+    }
+}

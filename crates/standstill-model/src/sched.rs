@@ -1,0 +1,226 @@
+//! The scheduler: what can happen next, and letting it happen.
+//!
+//! A choice is one number: what (bits 12 to 15), the CPU (bits 8 to 11), and which (bits 0 to 7). In a schedule the bits from 16 on say how
+//! many places were passed in its step where others could have come in, and nobody could have noticed.
+
+use crate::fibre::Command;
+use crate::options::Ipi;
+use crate::state::{Kind, Life, MAX_CPUS, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::verdict::Interrupt;
+use crate::world::{World, interrupt_code, run, with_ptr};
+
+/// What a choice does.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Choice {
+    /// The thread that the CPU runs does what it announced.
+    Step,
+    /// The idle CPU goes on with this thread.
+    Thread(usize),
+    Interrupt(Interrupt),
+    Stopper,
+    /// The deadline of this thread's wait is over.
+    Expire(usize),
+}
+
+impl Choice {
+    pub(crate) const fn encode(self, cpu: usize) -> u32 {
+        let (kind, arg) = match self {
+            Choice::Step => (0, 0),
+            Choice::Thread(thread) => (1, thread as u32),
+            Choice::Interrupt(kind) => (2, interrupt_code(kind)),
+            Choice::Stopper => (3, 0),
+            Choice::Expire(thread) => (4, thread as u32),
+        };
+        kind << 12 | (cpu as u32) << 8 | arg
+    }
+
+    pub(crate) fn decode(choice: u32) -> Option<(usize, Choice)> {
+        let (cpu, arg) = (cpu_of(choice), choice & 0xff);
+        let what = match choice >> 12 & 0xf {
+            0 => Choice::Step,
+            1 => Choice::Thread(arg as usize),
+            2 => Choice::Interrupt(match arg {
+                0 => Interrupt::Call,
+                1 => Interrupt::Halt,
+                2 => Interrupt::Device,
+                _ => return None,
+            }),
+            3 => Choice::Stopper,
+            4 => Choice::Expire(arg as usize),
+            _ => return None,
+        };
+        Some((cpu, what))
+    }
+}
+
+/// The CPU of a choice.
+pub(crate) const fn cpu_of(choice: u32) -> usize {
+    (choice >> 8 & 0xf) as usize
+}
+
+/// Does the choice take a device interrupt? Those may as well never come.
+pub(crate) const fn is_device(choice: u32) -> bool {
+    choice >> 12 & 0xf == 2 && choice & 0xff == interrupt_code(Interrupt::Device)
+}
+
+/// Is the choice an interrupt at all?
+pub(crate) const fn is_interrupt(choice: u32) -> bool {
+    choice >> 12 & 0xf == 2
+}
+
+/// A choice without what its step passed.
+pub(crate) const fn bare(choice: u32) -> u32 {
+    choice & 0xffff
+}
+
+impl World {
+    /// All that can happen next, in a fixed order.
+    pub(crate) fn enabled(&self, to: &mut Vec<u32>) {
+        to.clear();
+        for cpu in 0..self.options.cpus {
+            self.enabled_on(cpu, to);
+        }
+    }
+
+    fn enabled_on(&self, cpu: usize, to: &mut Vec<u32>) {
+        let c = &self.cpus[cpu];
+        if c.power != Power::On {
+            return;
+        }
+        let Some(current) = &self.threads[usize::from(c.current)] else { return };
+        let interruptible = c.irqs_on && current.op.kind != OpKind::Begin;
+        let stoppable = interruptible && c.preempt == 0 && !c.in_stopper && current.depth == 0;
+        let mut add = |choice: Choice| to.push(choice.encode(cpu));
+        let instant = self.options.ipi == Ipi::Instant;
+        if c.pending & PENDING_HALT != 0 && interruptible {
+            add(Choice::Interrupt(Interrupt::Halt));
+            if instant {
+                return;
+            }
+        }
+        if c.pending & PENDING_CALL != 0 && interruptible {
+            add(Choice::Interrupt(Interrupt::Call));
+            if instant {
+                return;
+            }
+        }
+        if c.devices > 0 && c.lines && interruptible && self.branching {
+            add(Choice::Interrupt(Interrupt::Device));
+        }
+        if c.pending & PENDING_STOP != 0 && stoppable {
+            add(Choice::Stopper);
+            if instant {
+                return;
+            }
+        }
+        let idles = current.kind == Kind::Idle && current.depth == 0 && current.op.kind == OpKind::Idle;
+        let mut others = false;
+        if idles {
+            for (index, thread) in self.threads.iter().enumerate() {
+                let Some(t) = thread else { continue };
+                if t.kind == Kind::Idle || t.life != Life::Live || usize::from(t.cpu) != cpu {
+                    continue;
+                }
+                if t.may_expire && t.op.kind == OpKind::Wait {
+                    add(Choice::Expire(index));
+                }
+                // The first task leads to where the branching begins; the others wait for it.
+                let held = !self.branching && t.op.kind == OpKind::Begin && index > 2 * MAX_CPUS;
+                if !t.blocked && !held {
+                    others = true;
+                    add(Choice::Thread(index));
+                }
+            }
+        }
+        if current.life == Life::Live && current.op.kind == OpKind::Wait && current.may_expire && !idles {
+            add(Choice::Expire(usize::from(c.current)));
+        }
+        let ready = match current.op.kind {
+            OpKind::Idle => c.idle_turn && !others,
+            OpKind::Wait => !current.blocked,
+            _ => true,
+        };
+        if ready && current.life == Life::Live {
+            add(Choice::Step);
+        }
+    }
+
+    /// The thread whose fibre carries out a choice.
+    pub(crate) fn thread_of(&self, choice: u32) -> Option<usize> {
+        let (cpu, what) = Choice::decode(choice)?;
+        Some(match what {
+            Choice::Thread(thread) | Choice::Expire(thread) => thread,
+            _ => usize::from(self.cpus.get(cpu)?.current),
+        })
+    }
+}
+
+/// Carries out a choice that is enabled. It can be undone once the set-up is over.
+pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
+    let Some((cpu, what)) = Choice::decode(choice) else { return };
+    let command = match what {
+        Choice::Step | Choice::Thread(_) => Command::Go,
+        Choice::Interrupt(kind) => Command::Interrupt(kind),
+        Choice::Stopper => Command::Stopper,
+        Choice::Expire(_) => Command::Expire,
+    };
+    let thread = with_ptr(world, |w| {
+        let thread = w.thread_of(choice).unwrap_or(0);
+        if undoable {
+            w.mark(thread);
+        }
+        w.choices.push(bare(choice));
+        w.passed = 0;
+        w.broken = 0;
+        w.steps += 1;
+        if matches!(what, Choice::Thread(_) | Choice::Expire(_)) {
+            w.cpus[cpu].current = thread as u8;
+        }
+        if matches!(what, Choice::Expire(_)) {
+            w.expirations -= 1;
+        }
+        thread
+    });
+    run(world, cpu, thread, command);
+    with_ptr(world, |w| {
+        let passed = w.passed;
+        assert!(passed < 1 << 16, "a step passes more places than a schedule can count");
+        if let Some(last) = w.choices.last_mut() {
+            *last |= passed << 16;
+        }
+    });
+    settle(world);
+}
+
+/// Looks again at each condition that depends on something that has changed.
+fn settle(world: *mut World) {
+    for thread in 0..crate::state::THREADS {
+        let peek = with_ptr(world, |w| {
+            let t = w.threads[thread].as_ref()?;
+            if t.life != Life::Live || t.op.kind != OpKind::Wait {
+                return None;
+            }
+            let changed = t.watch.iter().any(|(place, value)| w.value_of(place) != value);
+            let (several, cpu) = (t.watch.open > 1, usize::from(t.cpu));
+            if !changed {
+                return None;
+            }
+            w.undo.touch(thread, &w.threads[thread]);
+            if several {
+                if let Some(t) = &mut w.threads[thread] {
+                    t.blocked = false;
+                }
+                return None;
+            }
+            Some(cpu)
+        });
+        if let Some(cpu) = peek {
+            let last = with_ptr(world, |w| (w.cpu, w.thread));
+            run(world, cpu, thread, Command::Peek);
+            with_ptr(world, |w| {
+                w.yield_cpu();
+                (w.cpu, w.thread) = last;
+            });
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! From nothing to the state in which the branching begins, by one fixed schedule.
+
+use crate::options::Options;
+use crate::scenario;
+use crate::sched::take;
+use crate::state::{Cpu, Kind, Power};
+use crate::verdict::Step;
+use crate::world::{Entered, World, enter, with_ptr};
+
+/// A world that is set up, and this OS thread's.
+pub(crate) struct Ready {
+    pub(crate) world: *mut World,
+    _entered: Entered,
+}
+
+impl Drop for Ready {
+    fn drop(&mut self) {
+        // SAFETY: from `Box::into_raw` below, and no fibre runs.
+        drop(unsafe { Box::from_raw(self.world) });
+    }
+}
+
+/// More steps than any set-up needs.
+const PATIENCE: usize = 1_000_000;
+
+impl Ready {
+    pub(crate) fn new(options: &Options) -> Result<Ready, String> {
+        let scenario = scenario::refuse(options)?;
+        let mut world = World::new(options.clone());
+        (scenario.build)(&mut world);
+        world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
+        world.spawn(0, Kind::Idle, 0, "idle");
+        let world = Box::into_raw(world);
+        let ready = Ready { world, _entered: enter(world) };
+        let mut enabled = Vec::new();
+        for _ in 0..PATIENCE {
+            let next = with_ptr(world, |w| {
+                if let Some(fault) = &w.fault {
+                    return Err(format!("the set-up of the scenario fails: {}", fault.text));
+                }
+                if w.branching {
+                    return Ok(None);
+                }
+                w.enabled(&mut enabled);
+                enabled
+                    .first()
+                    .copied()
+                    .map(Some)
+                    .ok_or_else(|| "the set-up of the scenario hangs".to_string())
+            })?;
+            let Some(choice) = next else {
+                with_ptr(world, |w| {
+                    w.choices.clear();
+                    w.steps = 0;
+                    w.broken = 0;
+                    for cpu in &mut w.cpus {
+                        cpu.devices = w.options.irqs as u8;
+                    }
+                });
+                return Ok(ready);
+            };
+            take(world, choice, false);
+        }
+        Err("the set-up of the scenario does not end".to_string())
+    }
+
+    pub(crate) fn record(&self) {
+        with_ptr(self.world, |w| w.record = Some(Vec::new()));
+    }
+
+    pub(crate) fn recorded(&self) -> Vec<Step> {
+        with_ptr(self.world, |w| w.record.take()).unwrap_or_default()
+    }
+}

@@ -1,0 +1,159 @@
+//! The way back: what each step changed, so that it can be undone.
+
+use crate::fibre::Slot;
+use crate::hash::Hash128;
+use crate::state::{Cpu, MAX_CPUS, Thread};
+use crate::world::{Rules, World};
+
+/// What was at a place of memory.
+struct Old {
+    place: usize,
+    len: u32,
+    bytes: usize,
+}
+
+/// Where a step began.
+struct Mark {
+    cpus: [Cpu; MAX_CPUS],
+    memory: Hash128,
+    rules_hash: Hash128,
+    expirations: u8,
+    /// Which fibre it ran, and where that is saved.
+    fibre: Option<usize>,
+    fibre_bytes: (usize, usize),
+    bytes: usize,
+    olds: usize,
+    threads: usize,
+    rules: usize,
+}
+
+/// All steps since the set-up.
+#[derive(Default)]
+pub(crate) struct Undo {
+    bytes: Vec<u8>,
+    olds: Vec<Old>,
+    threads: Vec<(usize, Option<Thread>)>,
+    rules: Vec<Rules>,
+    marks: Vec<Mark>,
+    /// The threads that this step has saved already.
+    touched: u32,
+    rules_touched: bool,
+    peak: usize,
+}
+
+impl Undo {
+    /// How many steps can be undone.
+    pub(crate) fn depth(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// The most bytes that were ever kept here.
+    pub(crate) fn peak(&self) -> usize {
+        self.peak
+    }
+
+    /// A thread's state is about to change.
+    pub(crate) fn touch(&mut self, index: usize, thread: &Option<Thread>) {
+        if self.marks.is_empty() || self.touched & 1 << index != 0 {
+            return;
+        }
+        self.touched |= 1 << index;
+        self.threads.push((index, *thread));
+    }
+
+    /// The rules are about to see an event.
+    pub(crate) fn touch_rules(&mut self, rules: &Rules) {
+        if self.marks.is_empty() || self.rules_touched {
+            return;
+        }
+        self.rules_touched = true;
+        self.rules.push(rules.clone());
+    }
+
+    /// Memory is about to change.
+    ///
+    /// # Safety
+    /// `len` bytes can be read at `place`.
+    pub(crate) unsafe fn memory(&mut self, place: usize, len: usize) {
+        if self.marks.is_empty() {
+            return;
+        }
+        self.olds.push(Old { place, len: len as u32, bytes: self.bytes.len() });
+        // SAFETY: the contract of this function; what is copied may be uninitialised, and is only copied back.
+        self.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(place as *const u8, len) });
+    }
+}
+
+impl World {
+    /// A step begins that runs the fibre of `thread`.
+    pub(crate) fn mark(&mut self, thread: usize) {
+        let undo = &mut self.undo;
+        let (bytes, olds, threads, rules) =
+            (undo.bytes.len(), undo.olds.len(), undo.threads.len(), undo.rules.len());
+        // SAFETY: a live thread's fibre is suspended between steps.
+        let len = unsafe { self.slots[thread].save(&mut undo.bytes) };
+        undo.marks.push(Mark {
+            cpus: self.cpus,
+            memory: self.memory,
+            rules_hash: self.rules_hash,
+            expirations: self.expirations,
+            fibre: Some(thread),
+            fibre_bytes: (bytes, len),
+            bytes,
+            olds,
+            threads,
+            rules,
+        });
+        undo.touched = 0;
+        undo.rules_touched = false;
+        undo.touch(thread, &self.threads[thread]);
+        undo.peak = undo.peak.max(
+            undo.bytes.capacity()
+                + undo.olds.capacity() * size_of::<Old>()
+                + undo.threads.capacity() * size_of::<(usize, Option<Thread>)>()
+                + undo.rules.capacity() * size_of::<Rules>()
+                + undo.marks.capacity() * size_of::<Mark>(),
+        );
+    }
+
+    /// Undoes the last step.
+    pub(crate) fn undo(&mut self) {
+        let Some(mark) = self.undo.marks.pop() else { return };
+        while self.undo.olds.len() > mark.olds {
+            if let Some(old) = self.undo.olds.pop() {
+                let from = self.undo.bytes[old.bytes..].as_ptr();
+                // SAFETY: the place was memory of the machine or of a stack when it was saved, and is mapped until the world ends.
+                unsafe { std::ptr::copy_nonoverlapping(from, old.place as *mut u8, old.len as usize) };
+            }
+        }
+        while self.undo.threads.len() > mark.threads {
+            if let Some((index, thread)) = self.undo.threads.pop() {
+                self.threads[index] = thread;
+            }
+        }
+        if let Some(rules) = self.undo.rules.drain(mark.rules..).next() {
+            self.rules = rules;
+        }
+        if let Some(fibre) = mark.fibre {
+            let (from, len) = mark.fibre_bytes;
+            let slot: &mut Slot = &mut self.slots[fibre];
+            // SAFETY: saved by `mark` from this slot; no fibre runs.
+            unsafe { slot.restore(&self.undo.bytes[from..from + len]) };
+        }
+        self.undo.bytes.truncate(mark.bytes);
+        self.cpus = mark.cpus;
+        self.memory = mark.memory;
+        self.rules_hash = mark.rules_hash;
+        self.expirations = mark.expirations;
+        self.choices.pop();
+        self.broken = 0;
+        self.fault = None;
+    }
+
+    /// Undoes all steps after the first `depth`.
+    pub(crate) fn undo_to(&mut self, depth: usize) {
+        while self.undo.depth() > depth {
+            self.undo();
+        }
+    }
+}

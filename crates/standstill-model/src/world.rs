@@ -1,0 +1,513 @@
+//! The world of one exploration: the machine's state, its fibres, and the way back.
+//!
+//! The scheduler runs on the ordinary stack and lets one fibre run at a time, from one announced operation to the next. What simulated
+//! code asks for (an access, an IPI, a wait) comes in through [`with`].
+
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+
+use standstill::event::{Event, What};
+use standstill::invariants::{Monitor, Tally};
+use standstill::platform::Entry;
+use standstill::{CpuId, Property};
+
+use crate::class::{Classes, Who};
+use crate::fibre::{Command, Slot};
+use crate::hash::Hash128;
+use crate::options::{MemoryModel, Options};
+use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
+use crate::undo::Undo;
+use crate::verdict::{Context, Interrupt, Step, StepWhat};
+
+/// All rules, for the largest machine.
+pub(crate) type Rules = Monitor<MAX_CPUS, 8>;
+
+/// What went wrong in a step.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    pub(crate) rule: String,
+    pub(crate) cpu: usize,
+    pub(crate) text: String,
+    pub(crate) location: String,
+}
+
+/// What a run is made of.
+pub(crate) struct World {
+    pub(crate) options: Options,
+    pub(crate) entry: Option<&'static dyn Entry>,
+    /// The handler of device interrupts.
+    pub(crate) device: Option<&'static dyn Fn(usize)>,
+    pub(crate) tasks: Vec<&'static dyn Fn()>,
+    /// What the boot CPU does first.
+    pub(crate) boot: Option<&'static dyn Fn()>,
+    pub(crate) slots: Box<[Slot]>,
+    pub(crate) cpus: [Cpu; MAX_CPUS],
+    pub(crate) threads: [Option<Thread>; THREADS],
+    /// The CPU and the thread that run, or ran last.
+    pub(crate) cpu: usize,
+    pub(crate) thread: usize,
+    /// The hash of all memory.
+    pub(crate) memory: Hash128,
+    pub(crate) classes: Classes,
+    pub(crate) rules: Rules,
+    pub(crate) rules_hash: Hash128,
+    /// The bits of `Property` that did not hold in this step.
+    pub(crate) broken: u8,
+    pub(crate) fault: Option<Fault>,
+    pub(crate) undo: Undo,
+    /// The choices that led here.
+    pub(crate) choices: Vec<u32>,
+    /// A fibre runs.
+    pub(crate) inside: bool,
+    /// The next access belongs to what was announced already.
+    pub(crate) fused: bool,
+    /// How many places were passed in this step where others could have come in.
+    pub(crate) passed: u32,
+    /// In a replay: how many are to be passed.
+    pub(crate) budget: Option<u32>,
+    /// A wait on this place alone has just ended.
+    pub(crate) waited: usize,
+    /// The next load of this place belongs to the wait that ended: see [`cut`](standstill::platform::Wait::cut) in `port`.
+    pub(crate) reload: usize,
+    /// The accesses up to the compare-and-swap of this place belong to its first reading.
+    pub(crate) until: usize,
+    /// Plain cells are scheduling points, so that two CPUs are seen to meet in one.
+    pub(crate) races: bool,
+    /// A condition is looked at; nothing else happens.
+    pub(crate) peeking: Option<crate::state::Watch>,
+    /// The watched places are read for real.
+    pub(crate) branching: bool,
+    /// The set-up is over when the next stop that takes a CPU out is published.
+    pub(crate) armed: bool,
+    /// Deadlines may be over, so often.
+    pub(crate) expirations: u8,
+    pub(crate) steps: u64,
+    pub(crate) record: Option<Vec<Step>>,
+    leaving: bool,
+}
+
+thread_local! {
+    static WORLD: Cell<*mut World> = const { Cell::new(ptr::null_mut()) };
+}
+
+/// Calls `f` with the world of this OS thread.
+#[inline(always)]
+pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
+    let world = WORLD.get();
+    assert!(!world.is_null(), "this code runs on the model's platform, outside of `standstill_model::check`");
+    // SAFETY: set by `enter` to a world that is alive until `Entered` is dropped. One OS thread uses it, `f` neither switches fibres
+    // nor calls `with`, and the scheduler holds no reference while a fibre runs.
+    f(unsafe { &mut *world })
+}
+
+/// The world is this OS thread's until this is dropped.
+pub(crate) struct Entered(*mut World);
+
+impl Drop for Entered {
+    fn drop(&mut self) {
+        WORLD.set(self.0);
+    }
+}
+
+/// Makes `world` the one of this OS thread.
+pub(crate) fn enter(world: *mut World) -> Entered {
+    Entered(WORLD.replace(world))
+}
+
+/// A place where others may come in, if somebody can notice (`noticed`): announces `op`, and returns when it is to be carried out.
+/// Interrupts and the stopper run in here.
+pub(crate) fn point(op: Op, noticed: bool) {
+    if std::thread::panicking() || with(|w| w.passes(noticed)) {
+        return;
+    }
+    loop {
+        match announce(op) {
+            Command::Interrupt(kind) => crate::port::take_interrupt(kind),
+            Command::Stopper => crate::port::take_stopper(),
+            Command::Go | Command::Peek | Command::Expire => return,
+        }
+    }
+}
+
+/// Announces `op` and suspends.
+pub(crate) fn announce(op: Op) -> Command {
+    let slot: *const Slot = with(|w| {
+        let thread = w.thread;
+        let t = w.thread_mut();
+        t.op = op;
+        if op.kind != OpKind::Wait {
+            t.blocked = false;
+        }
+        w.fused = false;
+        &raw const w.slots[thread]
+    });
+    // SAFETY: the caller runs on the fibre of the current thread.
+    unsafe { Slot::suspend(slot) }
+}
+
+fn thread_main(thread: usize) {
+    let end = catch_unwind(AssertUnwindSafe(|| crate::port::run_thread(thread)));
+    let failed = end.err().map(|panic| {
+        let text = panic
+            .downcast_ref::<String>()
+            .cloned()
+            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
+            .unwrap_or_else(|| "a panic without a message".to_string());
+        // The payload is the one thing of a run that owns memory.
+        drop(panic);
+        text
+    });
+    with(|w| {
+        if let Some(text) = failed {
+            let at = w.thread_ref().op.at;
+            w.fail("panic", text, format!("{}:{}", at.file(), at.line()));
+        }
+        w.thread_mut().life = Life::Done;
+    });
+}
+
+impl World {
+    pub(crate) fn new(options: Options) -> Box<World> {
+        let rules = Rules::new(options.protocol);
+        Box::new(World {
+            entry: None,
+            device: None,
+            tasks: Vec::new(),
+            boot: None,
+            slots: (0..THREADS).map(|_| Slot::new()).collect(),
+            cpus: [Cpu::OFF; MAX_CPUS],
+            threads: [const { None }; THREADS],
+            cpu: 0,
+            thread: 0,
+            memory: Hash128::ZERO,
+            classes: Classes::default(),
+            rules_hash: Hash128::of(&rules),
+            rules,
+            broken: 0,
+            fault: None,
+            undo: Undo::default(),
+            choices: Vec::new(),
+            inside: false,
+            fused: false,
+            passed: 0,
+            budget: None,
+            waited: 0,
+            reload: 0,
+            until: 0,
+            races: options.races,
+            peeking: None,
+            branching: false,
+            armed: false,
+            expirations: 0,
+            steps: 0,
+            record: None,
+            leaving: false,
+            options,
+        })
+    }
+
+    pub(crate) fn thread_ref(&self) -> &Thread {
+        self.threads[self.thread].as_ref().expect("the current thread exists")
+    }
+
+    pub(crate) fn thread_mut(&mut self) -> &mut Thread {
+        self.threads[self.thread].as_mut().expect("the current thread exists")
+    }
+
+    pub(crate) fn cpu_ref(&self) -> &Cpu {
+        &self.cpus[self.cpu]
+    }
+
+    pub(crate) fn cpu_mut(&mut self) -> &mut Cpu {
+        &mut self.cpus[self.cpu]
+    }
+
+    /// Puts a thread in its slot. Its old life there is over.
+    pub(crate) fn spawn(&mut self, slot: usize, kind: Kind, cpu: usize, name: &'static str) {
+        self.undo.touch(slot, &self.threads[slot]);
+        self.threads[slot] = Some(Thread::new(kind, cpu, name));
+        self.slots[slot].start(thread_main, slot);
+    }
+
+    /// Moves a task to a CPU that takes tasks; false if there is none.
+    pub(crate) fn move_thread(&mut self, thread: usize) -> bool {
+        let Some(to) = self.cpus.iter().position(|cpu| cpu.power == Power::On && !cpu.evicted) else {
+            return false;
+        };
+        self.undo.touch(thread, &self.threads[thread]);
+        if let Some(thread) = &mut self.threads[thread] {
+            thread.cpu = to as u8;
+        }
+        true
+    }
+
+    /// If the current thread waits as threads may, its CPU goes idle, and the thread leaves a CPU that takes no tasks any more.
+    pub(crate) fn yield_cpu(&mut self) {
+        let thread = self.thread;
+        let t = self.thread_ref();
+        if !t.blocked || !t.yields || t.kind == Kind::Idle {
+            return;
+        }
+        let (kind, cpu) = (t.kind, usize::from(t.cpu));
+        if usize::from(self.cpus[cpu].current) == thread {
+            self.cpus[cpu].current = cpu as u8;
+        }
+        if kind == Kind::Task && self.cpus[cpu].evicted {
+            self.move_thread(thread);
+        }
+    }
+
+    /// The context of the code that runs.
+    pub(crate) fn context(&self) -> Who {
+        Who::new(self.cpu, self.thread_ref().level().kind.context(), self.cpu_ref().irqs_on)
+    }
+
+    pub(crate) fn learn(&mut self, word: u64) {
+        self.thread_mut().level_mut().history.mix(word);
+    }
+
+    /// Is a place where others could come in passed without a stop? A schedule remembers how many were in each step, so that it can be
+    /// replayed by who does not know what is shared.
+    pub(crate) fn passes(&mut self, noticed: bool) -> bool {
+        if !self.inside {
+            return true;
+        }
+        let passes = match self.budget {
+            Some(budget) => self.passed < budget,
+            None => !noticed || self.fused,
+        };
+        if noticed {
+            self.fused = false;
+        }
+        self.passed += u32::from(passes);
+        passes
+    }
+
+    /// Notes what went wrong; the first fault of a step counts.
+    pub(crate) fn fail(&mut self, rule: impl Into<String>, text: impl Into<String>, location: String) {
+        let cpu = self.cpu;
+        self.fault.get_or_insert(Fault { rule: rule.into(), cpu, text: text.into(), location });
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> StepWhat, at: &std::panic::Location<'_>) {
+        if self.record.is_none() {
+            return;
+        }
+        let context = self.context_name();
+        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.choices.len().saturating_sub(1));
+        let location = format!("{}:{}", at.file(), at.line());
+        if let Some(steps) = &mut self.record {
+            steps.push(Step { cpu, context, what: what(), location, irqs_on, choice });
+        }
+    }
+
+    fn context_name(&self) -> Context {
+        let thread = self.thread_ref();
+        match thread.level().kind {
+            LevelKind::Thread => Context::Thread { name: thread.name },
+            LevelKind::Stopper => Context::Stopper,
+            LevelKind::Handler(kind) => Context::Handler { depth: thread.depth, kind },
+        }
+    }
+
+    /// An event of the library: the rules see it.
+    pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
+        self.note(|| StepWhat::Event(event.what), at);
+        self.undo.touch_rules(&self.rules);
+        self.judge(event);
+        if let Err(violation) = self.rules.feed(event) {
+            let location = violation.call().map_or_else(
+                || format!("{}:{}", at.file(), at.line()),
+                |call| format!("{}:{}", call.from.file(), call.from.line()),
+            );
+            self.fail(violation.rule.to_string(), violation.to_string(), location);
+        }
+        self.rules_hash = Hash128::ZERO;
+        match event.what {
+            What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
+            What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
+            What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
+            What::StopPublished { .. } if self.armed && self.leaving => self.branching = true,
+            _ => {}
+        }
+    }
+
+    /// Which of W, L, S, O, F does the event show? The library's own tally says so.
+    fn judge(&mut self, event: &Event) {
+        if !matches!(
+            event.what,
+            What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..)
+        ) {
+            return;
+        }
+        let mut tally = Tally::new();
+        if !self.cpu_ref().left {
+            tally.feed(&Event { cpu: event.cpu, what: What::OnlineSet { who: event.cpu } });
+        }
+        tally.feed(event);
+        for property in Property::ALL {
+            if tally.count(property) > 0 {
+                self.broken |= 1 << property as u8;
+            }
+        }
+        let protocol = self.options.protocol;
+        for property in tally.broken(&protocol) {
+            let cpu = CpuId::new(self.cpu);
+            let location = tally.first(property).and_then(|first| first.call).map_or_else(
+                || "crates/standstill/src/call/flush.rs".to_string(),
+                |call| format!("{}:{}", call.from.file(), call.from.line()),
+            );
+            let what = match property {
+                Property::Late => "a handler finds a queued call while its CPU is offline",
+                Property::Lost => "a queued call never runs: its CPU died with it",
+                Property::Spurious => "an IPI is taken on an offline CPU",
+                Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
+                Property::Frozen => "a call from another CPU runs while the machine is frozen",
+            };
+            self.fail(property.letter().to_string(), format!("{cpu}: {what}"), location);
+        }
+    }
+
+    /// What `place` holds, also if it is no memory.
+    pub(crate) fn value_of(&self, place: usize) -> usize {
+        match place {
+            // Who occupies a CPU, and whether its hotplug thread is parked: see `port`.
+            1..64 => usize::from(self.occupied(place - 1)),
+            64..128 => usize::from(self.parked(place - 64)),
+            // SAFETY: a word of a machine, or of the stack of a thread that waits on it.
+            _ => unsafe { *(place as *const usize) },
+        }
+    }
+
+    pub(crate) fn occupied(&self, cpu: usize) -> bool {
+        self.threads
+            .iter()
+            .flatten()
+            .any(|t| t.kind == Kind::Task && t.life == Life::Live && usize::from(t.cpu) == cpu)
+    }
+
+    pub(crate) fn parked(&self, cpu: usize) -> bool {
+        self.threads[MAX_CPUS + cpu].as_ref().is_none_or(|t| t.life != Life::Live)
+    }
+
+    /// Nothing has to happen any more: is everybody done, and do the rules agree?
+    pub(crate) fn finish(&mut self) {
+        let waits: Vec<_> = self
+            .threads
+            .iter()
+            .flatten()
+            .filter(|t| t.life == Life::Live && (t.kind == Kind::Task || t.depth > 0))
+            .map(|t| {
+                let level = match t.level().kind {
+                    LevelKind::Thread => t.name.to_string(),
+                    LevelKind::Stopper => "the stopper".to_string(),
+                    LevelKind::Handler(kind) => format!("the handler of {kind:?}"),
+                };
+                format!("{level} on CPU {} at {}:{}", t.cpu, t.op.at.file(), t.op.at.line())
+            })
+            .collect();
+        if !waits.is_empty() {
+            self.fail("deadlock", format!("nobody can go on: {}", waits.join("; ")), String::new());
+            return;
+        }
+        if let Err(violation) = self.rules.clone().finish() {
+            self.cpu = violation.cpu.index();
+            self.fail(violation.rule.to_string(), violation.to_string(), String::new());
+        }
+    }
+
+    /// The fingerprint of this state.
+    pub(crate) fn fingerprint(&mut self) -> Hash128 {
+        if self.rules_hash == Hash128::ZERO {
+            self.rules_hash = Hash128::of(&self.rules);
+        }
+        let mut hash = self.memory;
+        hash.mix_hash(self.rules_hash);
+        for cpu in &self.cpus[..self.options.cpus] {
+            hash.mix(cpu.word());
+        }
+        for thread in self.threads.iter().flatten() {
+            thread.hash_into(&mut hash);
+        }
+        hash.mix(u64::from(self.expirations));
+        hash
+    }
+
+    /// What is left at the end of a run, without what the contexts remember.
+    pub(crate) fn end_hash(&mut self) -> Hash128 {
+        let mut hash = self.memory;
+        for cpu in &self.cpus[..self.options.cpus] {
+            hash.mix(cpu.word());
+        }
+        hash
+    }
+
+    /// Two CPUs are about to meet in a plain cell.
+    pub(crate) fn find_race(&mut self) {
+        if self.options.memory == MemoryModel::Ra {
+            return;
+        }
+        let mut cells: [Option<(usize, Op, bool)>; MAX_CPUS] = [None; MAX_CPUS];
+        for (index, (cpu, cell)) in self.cpus[..self.options.cpus].iter().zip(&mut cells).enumerate() {
+            let Some(thread) = &self.threads[usize::from(cpu.current)] else { continue };
+            if let OpKind::Access(access, writes) = thread.op.kind
+                && matches!(access, crate::Access::CellRead | crate::Access::CellWrite)
+                && cpu.power == Power::On
+            {
+                *cell = Some((index, thread.op, writes));
+            }
+        }
+        for (a, op, writes) in cells.iter().flatten() {
+            for (b, other, other_writes) in cells.iter().flatten() {
+                if a < b && op.place == other.place && (*writes || *other_writes) {
+                    let at = |op: &Op| format!("{}:{}", op.at.file(), op.at.line());
+                    self.cpu = *a;
+                    self.fail(
+                        "race",
+                        format!(
+                            "CPU {a} and CPU {b} use the same plain cell at once: {} and {}",
+                            at(op),
+                            at(other)
+                        ),
+                        at(op),
+                    );
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Lets the fibre of thread `thread` on CPU `cpu` run to its next announcement.
+pub(crate) fn run(world: *mut World, cpu: usize, thread: usize, command: Command) {
+    // SAFETY: `world` is the one that was entered, and no reference to it is held.
+    let slot: *mut Slot = with_ptr(world, |w| {
+        (w.cpu, w.thread) = (cpu, thread);
+        w.inside = true;
+        w.fused = false;
+        (w.waited, w.reload, w.until) = (0, 0, 0);
+        &raw mut w.slots[thread]
+    });
+    // SAFETY: only live threads are run.
+    unsafe { Slot::resume(slot, command) };
+    with_ptr(world, |w| {
+        w.inside = false;
+        w.fused = false;
+    });
+}
+
+/// As [`with`], for the scheduler.
+pub(crate) fn with_ptr<R>(world: *mut World, f: impl FnOnce(&mut World) -> R) -> R {
+    // SAFETY: the scheduler owns the world, and fibres use it only while they run.
+    f(unsafe { &mut *world })
+}
+
+/// The kind of an interrupt as bits of a choice.
+pub(crate) const fn interrupt_code(kind: Interrupt) -> u32 {
+    match kind {
+        Interrupt::Call => 0,
+        Interrupt::Halt => 1,
+        Interrupt::Device => 2,
+    }
+}
