@@ -24,6 +24,12 @@ pub trait Ground: Platform {
     /// Lets other threads run, if there are any; the thread may be moved to another CPU in here.
     fn yield_now(&self, task: &mut Task);
 
+    /// Called by the thread that takes CPUs down and up, between two operations: a machine whose CPUs are plugged in and out while it runs
+    /// does that here, so that nobody else operates on them meanwhile.
+    fn between_operations(&self, task: &mut Task) {
+        let _ = task;
+    }
+
     /// One turn of a busy loop.
     fn pause(&self);
 

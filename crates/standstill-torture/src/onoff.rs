@@ -20,6 +20,7 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     pub(crate) fn run(&self, task: &mut Task) {
         while !self.core.stopping() {
             self.pause(task);
+            self.core.ground().between_operations(task);
             self.operate(task);
         }
         self.core.thread_ends();
@@ -34,7 +35,7 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     /// most of the time.
     fn operate(&self, task: &mut Task) {
         let online = self.core.machine.online().snapshot();
-        let offline = CpuMask::first_n(self.core.cpus).without(&online);
+        let offline = self.core.machine.present().snapshot().without(&online);
         if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
             self.core.bring_up(task, self.pick(&offline), Some(&self.rng));
         } else if online.len() > 1 {

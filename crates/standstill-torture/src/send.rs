@@ -4,6 +4,7 @@ use standstill::{CallError, CpuId, CpuMask};
 
 use crate::ground::Ground;
 use crate::record::Record;
+use crate::rules::{Failure, Rule};
 use crate::shared::Core;
 
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
@@ -55,6 +56,11 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             return 0;
         };
         record.accepted(&taken);
+        self.rules.check(Rule::RanSet, taken.is_subset(&others), |rule| Failure {
+            func: Some(record.stream.func()),
+            sender: Some(me),
+            ..self.failure(rule, me)
+        });
         let refused = if named { others.without(&taken).len() as u64 } else { 0 };
         let n = taken.len() as u64 + refused;
         counts.sent(n);

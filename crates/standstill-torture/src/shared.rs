@@ -32,7 +32,7 @@ const HELD_NS: u64 = 200_000;
 pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     pub(crate) machine: &'static Machine<P, N, W>,
     pub(crate) settings: Settings,
-    /// How many CPUs the machine has: `0..cpus` are present.
+    /// How many CPUs the machine can have: `0..cpus` are possible. Those that are not present are offline to everybody.
     pub(crate) cpus: usize,
     pub(crate) began_ns: u64,
     pub(crate) rules: Rules,
@@ -71,7 +71,7 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
 
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     pub(crate) fn new(machine: &'static Machine<P, N, W>, settings: Settings) -> Self {
-        let cpus = machine.present().snapshot().len();
+        let cpus = machine.possible().snapshot().len();
         let numbers = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect();
         Core {
             machine,
@@ -167,7 +167,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     /// Has `cpu` come up twice since `era`? Then a call that it accepted in that era is over, or never runs: its queue
     /// was empty when it came up. (Twice, as a sender may read the era just before a bring-up is counted.)
     pub(crate) fn reborn_since(&self, cpu: CpuId, era: u64) -> bool {
-        self.came_up[cpu.index()][0].load(Acquire) > era
+        self.came_up.get(cpu.index()).is_some_and(|[older, _]| older.load(Acquire) > era)
     }
 
     // ---- order

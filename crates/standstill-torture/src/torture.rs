@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use standstill::context::{IrqOff, Task};
 use standstill::event::{CallInfo, Event, Form, What};
 use standstill::hotplug::HotplugError;
-use standstill::{CpuId, CpuMask, Machine};
+use standstill::{CpuId, Machine};
 
 use crate::device::{self, Device};
 use crate::ground::{Body, Ground, LineHandler};
@@ -93,7 +93,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
     /// Brings each CPU up that is not; says whether all are.
     fn all_online(&self, task: &mut Task) -> bool {
         let machine = self.core.machine;
-        for cpu in (0..self.core.cpus).map(CpuId::new) {
+        for cpu in &machine.present().snapshot() {
             for _ in 0..TRIES {
                 if machine.online().contains(cpu) || self.core.bring_up(task, cpu, None) {
                     break;
@@ -101,7 +101,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
                 self.core.ground().sleep_ns(task, LOOK_NS);
             }
         }
-        CpuMask::first_n(self.core.cpus).is_subset(&machine.online().snapshot())
+        machine.present().snapshot().is_subset(&machine.online().snapshot())
     }
 
     /// Nothing is sent any more. A call that waits is behind all that is in its target's queue, and a second one behind what that
