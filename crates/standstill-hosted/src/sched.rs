@@ -118,7 +118,10 @@ fn retire(cpu: &'static Cpu, thread: &'static Thread) {
 }
 
 fn hotplug_code(cpu: &'static Cpu) -> Code {
-    Box::new(move |task| cpu.board.entry().serve_hotplug(task))
+    Box::new(move |task| {
+        // SAFETY: the body of the CPU's one bound thread.
+        unsafe { cpu.board.entry().serve_hotplug(task) }
+    })
 }
 
 /// Something left `cpu`: whoever waits for that looks again.

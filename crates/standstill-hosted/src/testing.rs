@@ -78,7 +78,7 @@ unsafe impl Entry for Fake {
         Ok(())
     }
 
-    fn serve_hotplug(&self, _: &mut Task) {
+    unsafe fn serve_hotplug(&self, _: &mut Task) {
         self.say("hotplug");
     }
 

@@ -261,7 +261,8 @@ unsafe impl Memory for Hosted {
     }
 }
 
-impl Wait for Hosted {
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl Wait for Hosted {
     fn deadline_in(&self, ns: u64) -> Deadline {
         Deadline((os::now_ns().saturating_add(ns) as usize).max(1))
     }

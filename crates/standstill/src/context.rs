@@ -28,6 +28,8 @@ pub struct Task {
     pub(crate) readers: usize,
     /// This thread works for the one that holds the hotplug lock for writing.
     pub(crate) writer: bool,
+    /// The machine whose lock that is, by its address.
+    machine: usize,
     _local: Local<'static>,
 }
 
@@ -40,7 +42,17 @@ impl Task {
     /// 2. There is one token for each thread.
     #[must_use]
     pub unsafe fn new() -> Self {
-        Task { readers: 0, writer: false, _local: PhantomData }
+        Task { readers: 0, writer: false, machine: 0, _local: PhantomData }
+    }
+
+    /// Whatever the thread holds, it is of the machine at this address.
+    ///
+    /// # Panics
+    /// If it is of another one: a thread holds the hotplug lock of one machine at a time.
+    pub(crate) fn deals_with(&mut self, machine: usize) {
+        let holds = self.readers > 0 || self.writer;
+        assert!(!holds || self.machine == machine, "the thread holds the hotplug lock of another machine");
+        self.machine = machine;
     }
 }
 
@@ -93,6 +105,22 @@ impl<'a> Deref for Stopped<'a> {
     fn deref(&self) -> &IrqOff<'a> {
         &self.off
     }
+}
+
+/// Runs `f`, which must not unwind: other CPUs use what is on the stacks that it would unwind. If it does, the kernel is aborted (a
+/// panic while panicking); with `panic = "abort"` this is nothing.
+#[inline(always)]
+pub(crate) fn no_unwind<R>(f: impl FnOnce() -> R) -> R {
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("a function that other CPUs wait for, or whose data they use, must not unwind");
+        }
+    }
+    let bomb = Bomb;
+    let result = f();
+    core::mem::forget(bomb);
+    result
 }
 
 mod sealed {

@@ -87,6 +87,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # Safety
     /// 1. Called once, on the CPU that boots, while no other CPU runs.
     /// 2. Interrupts can be taken, and the port runs stoppers, from now on.
+    /// 3. The machine is never moved or dropped from now on: lists of CPUs point into it.
     pub unsafe fn boot(&self, possible: &CpuMask<W>, present: &CpuMask<W>) {
         let me = self.platform.this_cpu();
         assert!(
@@ -284,7 +285,7 @@ unsafe impl<P: Platform, const N: usize, const W: usize> Entry for Machine<P, N,
     }
 
     #[track_caller]
-    fn serve_hotplug(&self, task: &mut Task) {
+    unsafe fn serve_hotplug(&self, task: &mut Task) {
         self.serve(task, Location::caller());
     }
 

@@ -236,7 +236,9 @@ impl<const W: usize> fmt::Debug for CpuMask<W> {
 
 /// A set of CPUs that all CPUs share.
 ///
-/// Every change publishes what the changer did before (release), every look observes it (acquire). Two
+/// Everybody may look; only the library changes one, as its safety rests on the machine's masks.
+///
+/// A change publishes what the changer did before (release), a look observes it (acquire). Two
 /// looks at different words are not one instant: [`snapshot`](Self::snapshot) is exact only while nobody
 /// changes the mask, which callers get from the hotplug lock.
 pub struct AtomicCpuMask<P: Memory, const W: usize = 1> {
@@ -250,8 +252,7 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         AtomicCpuMask { words: [const { P::Word::ZERO }; W] }
     }
 
-    /// Is `cpu` in the set? Acquire: pairs with the release of [`insert`](Self::insert) and
-    /// [`remove`](Self::remove).
+    /// Is `cpu` in the set? Acquire: pairs with the release of each change.
     #[inline]
     #[track_caller]
     pub fn contains(&self, cpu: CpuId) -> bool {
@@ -261,21 +262,21 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
 
     /// Adds `cpu`; release.
     #[track_caller]
-    pub fn insert(&self, cpu: CpuId) {
+    pub(crate) fn insert(&self, cpu: CpuId) {
         let (w, bit) = split(cpu);
         self.words[w].fetch_or(bit, Release);
     }
 
     /// Removes `cpu`; release.
     #[track_caller]
-    pub fn remove(&self, cpu: CpuId) {
+    pub(crate) fn remove(&self, cpu: CpuId) {
         let (w, bit) = split(cpu);
         self.words[w].fetch_and(!bit, Release);
     }
 
     /// Replaces the whole set, word by word; release.
     #[track_caller]
-    pub fn assign(&self, mask: &CpuMask<W>) {
+    pub(crate) fn assign(&self, mask: &CpuMask<W>) {
         for w in 0..W {
             self.words[w].store(mask.words[w], Release);
         }

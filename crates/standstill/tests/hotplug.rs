@@ -431,7 +431,7 @@ fn a_cpu_that_comes_up_may_stop_the_machine() {
         assert_eq!(ran, [1, 0, 1, 2]);
         let error = machine
             .irq_off(task, |off| machine.stop_machine_from_inactive_cpu(off, None, &|_: &Stopped<'_>| 0));
-        assert_eq!(error, Err(StopError::AlreadyOnline(cpu(0))));
+        assert_eq!(error, Err(StopError::NotComingUp(cpu(0))));
     });
 }
 

@@ -88,9 +88,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Runs the calls of all boards that asked for this CPU in word `w`.
     fn run_boards(&self, w: usize, me: CpuId, how: Ran) {
-        // Acquire: pairs with the release of each sender's bit: its board is readable. The node is popped, so a sender that
-        // finds zero from here on may push it again.
-        let bits = self.cpu[me.index()].call.requests[w].swap(0, Acquire);
+        // Acquire: pairs with the release of each sender's bit: its board is readable. Release: the node is popped before, so a
+        // sender that finds zero (acquire) may push it again.
+        let bits = self.cpu[me.index()].call.requests[w].swap(0, AcqRel);
         for sender in senders(w, bits) {
             let call = self.take_from_board(sender);
             let slot = self.slot_of(&call, sender);
@@ -205,7 +205,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn lose_boards(&self, w: usize, dead: CpuId) {
-        let bits = self.cpu[dead.index()].call.requests[w].swap(0, Acquire);
+        let bits = self.cpu[dead.index()].call.requests[w].swap(0, AcqRel);
         for sender in senders(w, bits) {
             let call = self.take_from_board(sender);
             self.give_back_board(sender);

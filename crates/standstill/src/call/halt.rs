@@ -26,12 +26,20 @@ impl<P: Memory, const W: usize> Halt<P, W> {
     }
 }
 
+impl<P: Memory, const W: usize> Halt<P, W> {
+    /// Does a CPU stop the others?
+    pub(crate) fn is_taken(&self) -> bool {
+        self.owner.load(Relaxed) != 0
+    }
+}
+
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Halts every other online CPU for good and returns those that did not stop. First by IPI; those that have not answered
     /// after `grace_ns` nanoseconds by the port's strongest means, with as much time again.
     ///
     /// The first caller wins: a second CPU that calls it halts itself in here, so that of two CPUs that panic one is
-    /// left to tell. The masks are not changed: a dump shows what they were.
+    /// left to tell. The masks are not changed: a dump shows what they were. From then on this CPU is alone: its stopper does nothing
+    /// any more, and a call or a stop that waits for another CPU never ends.
     ///
     /// Context: any, an NMI handler too. Takes no locks and waits for no queue.
     #[doc(alias = "smp_send_stop")]
@@ -46,6 +54,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         {
             self.halt_self(me);
         }
+        // Against the fence of a CPU that comes up: it is seen online here, or sees that it is to halt.
+        self.platform.fence();
         let mut others = self.online.snapshot();
         others.remove(me);
         let mut left = others;

@@ -10,15 +10,15 @@
 //!    has given the board back, though functions may still run;
 //! 4. a sender that waits has a `Done` on its stack, which each target counts down after the function returned.
 //!
-//! A board is in use only until all targets have read it, so a sender that waits for its own board waits for handlers of other CPUs to
-//! start, never for a function to end.
+//! A board is in use only until all targets have read it, so a sender that waits for its own board waits for handlers of other CPUs to get
+//! to it: for what is queued there before, and not for the board's own function.
 
 use core::panic::Location;
 use core::ptr;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use super::{Call, CallError};
-use crate::context::{Context, IrqOff, MaySpin};
+use crate::context::{Context, IrqOff, MaySpin, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::{CallKey, Form, What};
 use crate::machine::{Machine, PinGuard};
@@ -225,7 +225,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 ran.remove(me);
             }
             for cpu in &ran.clone() {
-                if !cond(cpu) {
+                if !no_unwind(|| cond(cpu)) {
                     ran.remove(cpu);
                 }
             }
@@ -254,8 +254,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if board.claim() {
                 return pin;
             }
+            let me = pin.cpu();
             drop(pin);
-            let stalled = |waited_ns| self.report_stall(site, waited_ns, self.platform.this_cpu());
+            let stalled = |waited_ns| {
+                for cpu in &self.accepting.snapshot() {
+                    if self.has_not_read(cpu, me) {
+                        self.report_stall(site, waited_ns, cpu);
+                    }
+                }
+            };
             let wait = WaitFor { site, context: C::WAIT, deadline: Deadline::NEVER, stalled: &stalled };
             self.platform.wait_until(&board.left, &wait, || (board.left.load(Relaxed) == 0).then_some(()));
         }
@@ -279,8 +286,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         for to in targets {
             let target = &self.cpu[to.index()].call;
             self.emit(|| What::CallQueued(call.info(slot, to)));
-            // Release: publishes the board. Acquire is not needed: nothing of the target is read.
-            let others = target.requests[me / 64].fetch_or(1 << (me % 64), Release);
+            // Release: publishes the board. Acquire: pairs with the target's swap to zero, after which the node is out of the list.
+            let others = target.requests[me / 64].fetch_or(1 << (me % 64), AcqRel);
             let mut was_empty = false;
             if others == 0 {
                 // SAFETY: 1. the node is in no list: it is pushed by the one that turns the word from zero, and the target
@@ -296,6 +303,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.send_ipi_mask(&to_interrupt, Ipi::Call);
     }
 
+    /// Has `target` something of `sender`'s board still to read? For reports.
+    fn has_not_read(&self, target: CpuId, sender: CpuId) -> bool {
+        let requests = &self.cpu[target.index()].call.requests[sender.index() / 64];
+        requests.load(Relaxed) & 1 << (sender.index() % 64) != 0
+    }
+
     fn wait_for_done<C: MaySpin>(
         &self,
         done: &Done<P, W>,
@@ -306,10 +319,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let site = Site { what: "call_many: the functions to return", at: from };
         let stalled = |waited_ns| {
             for cpu in targets.iter() {
-                let target = &self.cpu[cpu.index()].call;
-                let not_read =
-                    target.requests[sender.index() / 64].load(Relaxed) & 1 << (sender.index() % 64) != 0;
-                if not_read || target.running().is_some() {
+                if self.has_not_read(cpu, sender) || self.cpu[cpu.index()].call.running().is_some() {
                     self.report_stall(site, waited_ns, cpu);
                 }
             }

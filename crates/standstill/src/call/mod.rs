@@ -39,7 +39,7 @@ use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use crate::context::IrqOff;
+use crate::context::{IrqOff, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::{CallInfo, CallKey, Form};
 use crate::platform::{DataCell, Memory, Pointer, Word};
@@ -112,7 +112,8 @@ impl Func {
 /// `arg` is a `&F` that is alive until this returns.
 unsafe fn run<F: Fn(&IrqOff<'_>) + Sync>(arg: *const (), off: &IrqOff<'_>) {
     // SAFETY: the contract of this function.
-    (unsafe { &*arg.cast::<F>() })(off);
+    let f = unsafe { &*arg.cast::<F>() };
+    no_unwind(|| f(off));
 }
 
 impl Hash for Func {

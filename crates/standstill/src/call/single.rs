@@ -5,7 +5,7 @@ use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
 use super::{Call, CallError, Csd, Func, csd};
-use crate::context::{Context, IrqOff, MaySpin};
+use crate::context::{Context, IrqOff, MaySpin, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::{CallKey, Form, What};
 use crate::machine::Machine;
@@ -102,7 +102,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread or pinned, interrupts on.
     ///
     /// # Errors
-    /// [`Offline`](CallError::Offline) with the first CPU of the mask, if none of it is online; [`NoSuchCpu`](CallError::NoSuchCpu)
+    /// [`Offline`](CallError::Offline) with the CPU that was tried last, if none of the mask is online; [`NoSuchCpu`](CallError::NoSuchCpu)
     /// if the mask is empty; [`InterruptsOff`](CallError::InterruptsOff); [`Lost`](CallError::Lost).
     #[doc(alias = "smp_call_function_any")]
     #[track_caller]
@@ -152,7 +152,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let flags = self.platform.irq_save();
         // SAFETY: interrupts are off from the line above to the line below, which also keeps the caller on its CPU.
         let off = unsafe { IrqOff::new() };
-        f(&off);
+        no_unwind(|| f(&off));
         // SAFETY: `flags` are from the save above.
         unsafe { self.platform.irq_restore(flags) };
     }

@@ -3,12 +3,14 @@
 use core::panic::Location;
 
 use super::SyncWord;
+use core::sync::atomic::Ordering::Release;
+
 use super::walk::Dir;
 use crate::context::IrqOff;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Deadline, Platform, Site, TooLate, WaitContext, WaitFor};
+use crate::platform::{Deadline, Platform, Site, TooLate, WaitContext, WaitFor, Word};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// The first thing a started CPU does, interrupts off.
@@ -30,12 +32,24 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // The point of no return for both sides: whoever waits gives up before it, or waits for the bits below.
         if !self.move_sync(me, at(Sync::Released), Sync::Online) {
             self.walk_irqs_off(&off, me, Dir::Down);
+            // Release: what this CPU did comes before whatever was not allowed meanwhile.
+            self.hotplug.loose.fetch_sub(1, Release);
             return Err(TooLate);
         }
         self.open_stopper(me);
         self.set_online(me);
+        // Against the fence of `stop_others`: it sees this CPU online and halts it, or is seen here.
+        self.platform.fence();
+        if self.halt.is_taken() {
+            self.halt_self(me);
+        }
         self.platform.notify(&raw const self.cpu[me.index()].hotplug.sync);
         Ok(())
+    }
+
+    /// Is this CPU in its STARTING callbacks?
+    pub(crate) fn is_coming_up(&self, me: CpuId) -> bool {
+        self.sync_of(me).step == Sync::Released
     }
 
     /// Waits for control to say go, or to have given up.

@@ -4,7 +4,7 @@ use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::HotplugError;
-use super::leave::LEFT;
+use super::leave::{LEFT, NOT_IDLE};
 use super::state::{Reason, StateId};
 use super::walk::Dir;
 use crate::context::{Pinned, Stopped, Task};
@@ -82,7 +82,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if let Err(error) = self.take_down(who, from) {
             if !matches!(error, HotplugError::NotDead(_)) {
                 // It refused at the last moment, and runs on: its ONLINE callbacks come back.
-                self.ask_for_rollback(who, StateId::AP_ONLINE, began)?;
+                self.ask_for_rollback(who, StateId::AP_ONLINE, began, error.why())?;
             }
             return Err(error);
         }
@@ -96,18 +96,23 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// No thread is put on `who` any more, this one included, and whoever saw it active has taken notice.
     fn leave_active(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        if self.state(who) < StateId::ACTIVE {
-            return Ok(());
+        let active = self.state(who) == StateId::ACTIVE;
+        if active {
+            self.emit(|| What::ActiveCleared { who });
+            self.active.remove(who);
+            self.platform.evict(who);
         }
-        self.emit(|| What::ActiveCleared { who });
-        self.active.remove(who);
-        self.platform.evict(who);
         if let Err(why) = self.platform.vacate(who) {
-            self.become_active(who);
+            if active {
+                self.become_active(who);
+            }
             return Err(match why {
                 Vacate::Bound => HotplugError::BoundCaller(who),
                 Vacate::Nowhere => HotplugError::LastOnline(who),
             });
+        }
+        if !active {
+            return Ok(());
         }
         self.set_state(who, StateId::ACTIVE.prev());
         self.stop.turn.lock(self, WaitContext::Task, "cpu_down: its turn", from);
@@ -171,7 +176,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         left.map_err(|()| {
             // SAFETY: `who` wrote it in the stop (or the work) that has just ended, and does not write it again.
             let reason: Reason = unsafe { self.cpu[who.index()].hotplug.refusal.read() };
-            if self.platform.occupied(who).is_some() {
+            if reason == NOT_IDLE {
                 HotplugError::Occupied {
                     cpu: who,
                     by: self.platform.occupied(who).unwrap_or("(gone by now)"),

@@ -102,6 +102,22 @@ impl HotplugError {
         )
     }
 
+    /// In a few words, for [`RollbackFailed`](Self::RollbackFailed).
+    pub(super) fn why(&self) -> Reason {
+        self.reason().unwrap_or(match self {
+            HotplugError::Occupied { by, .. } => Reason { code: -16, text: by },
+            HotplugError::Start { error, .. } => Reason { code: -5, text: error.0 },
+            HotplugError::NoAnswer(_) => Reason { code: -110, text: "the CPU does not answer" },
+            _ => Reason { code: -16, text: "the CPU can't do as asked" },
+        })
+    }
+
+    /// This happened while something else was to be undone.
+    pub(super) fn after(self, first: Reason, cpu: CpuId) -> HotplugError {
+        let reason = self.why();
+        HotplugError::RollbackFailed { cpu, state: StateId::AP_ONLINE, name: "leaving again", reason, first }
+    }
+
     /// The port's or the callback's own reason, if it was one of those.
     #[must_use]
     pub const fn reason(&self) -> Option<Reason> {

@@ -14,7 +14,7 @@ use crate::protocol::Drain;
 pub(super) const LEFT: i32 = 0;
 pub(super) const REFUSED: i32 = -1;
 
-const NOT_IDLE: Reason = Reason {
+pub(super) const NOT_IDLE: Reason = Reason {
     code: -16,
     text: "a thread is still on the CPU, or its stopper did not interrupt its idle loop",
 };

@@ -88,6 +88,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// As [`cpus_read_lock`](Self::cpus_read_lock), if it can be had without waiting.
     pub fn cpus_read_trylock<'a>(&'a self, task: &'a mut Task) -> Option<HotplugRead<'a, P, N, W>> {
+        task.deals_with(self.address());
         if task.writer {
             return Some(HotplugRead { machine: self, task, locked: false });
         }
@@ -100,6 +101,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Takes the lock for reading; false if the thread has it for writing and needs nothing.
     pub(crate) fn read_lock(&self, task: &mut Task, from: &'static Location<'static>) -> bool {
+        task.deals_with(self.address());
         if task.writer {
             return false;
         }
@@ -112,6 +114,30 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         self.reader_is_in(task);
         true
+    }
+
+    /// As [`read_lock`](Self::read_lock), and gives up when `deadline` is over: then `None`.
+    pub(crate) fn read_lock_until(
+        &self,
+        task: &mut Task,
+        deadline: Deadline,
+        from: &'static Location<'static>,
+    ) -> Option<bool> {
+        if deadline == Deadline::NEVER || task.writer || task.readers > 0 {
+            return Some(self.read_lock(task, from));
+        }
+        task.deals_with(self.address());
+        let site = Site { what: "stop_machine: the hotplug operation to end", at: from };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        let gate = &self.hotplug.lock.gate;
+        self.platform.wait_until(gate, &wait, || self.count_reader().then_some(()))?;
+        self.reader_is_in(task);
+        Some(true)
+    }
+
+    pub(super) fn address(&self) -> usize {
+        core::ptr::from_ref(self).addr()
     }
 
     fn reader_is_in(&self, task: &mut Task) {
@@ -218,7 +244,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // Before the gate opens, or the next writer could miss them.
             lock.granted.fetch_add(waiting(seen) - counted, Relaxed);
             counted = waiting(seen);
-            let open = (seen / PHASE).wrapping_add(1) * PHASE;
+            let open = (seen / PHASE).wrapping_add(1).wrapping_mul(PHASE);
             // Release: what the writer did is visible to those it lets in.
             match lock.gate.compare_exchange(seen, open, Release, Relaxed) {
                 Ok(_) => break,

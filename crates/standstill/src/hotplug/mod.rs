@@ -80,11 +80,18 @@ pub(crate) struct Hotplug<P: Memory, const W: usize> {
     table: Table<P>,
     /// How many times hotplug is disabled. Under the lock.
     disabled: P::Word,
+    /// How many CPUs that were given up while they ran their STARTING callbacks still do.
+    loose: P::Word,
 }
 
 impl<P: Memory, const W: usize> Hotplug<P, W> {
     pub(crate) const fn new() -> Self {
-        Hotplug { lock: HotplugLock::new(), table: Table::new(), disabled: P::Word::ZERO }
+        Hotplug {
+            lock: HotplugLock::new(),
+            table: Table::new(),
+            disabled: P::Word::ZERO,
+            loose: P::Word::ZERO,
+        }
     }
 }
 
@@ -261,6 +268,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if !machine.present.contains(cpu) {
                 return Err(HotplugError::NotPresent(cpu));
             }
+            machine.nothing_is_loose()?;
+            machine.resolve(cpu)?;
             let state = machine.state(cpu);
             if state == target || (state > target) == (dir == Dir::Up) {
                 return Ok(());
@@ -295,6 +304,33 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.wait_until(sync, &wait, || ready().then_some(())).is_some()
     }
 
+    /// While a CPU that was given up runs callbacks, nobody may change them, and no CPU may leave, as it may send calls that no
+    /// stop waits for.
+    fn nothing_is_loose(&self) -> Result<(), HotplugError> {
+        // Acquire: pairs with the release of the CPU that has come to its end.
+        if self.hotplug.loose.load(Acquire) == 0 {
+            return Ok(());
+        }
+        let stuck = (0..N).map(CpuId::new).find(|cpu| self.state(*cpu) == StateId::BRINGUP);
+        Err(HotplugError::Stuck(stuck.unwrap_or(CpuId::BOOT)))
+    }
+
+    /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other.
+    fn resolve(&self, who: CpuId) -> Result<(), HotplugError> {
+        if self.state(who) != StateId::BRINGUP {
+            return Ok(());
+        }
+        match self.sync_of(who).step {
+            Sync::Dead => {
+                self.emit(|| What::DeadSeen { who });
+                self.audit_dead_queue(who);
+                Ok(())
+            }
+            Sync::Online | Sync::Dying => Err(HotplugError::NotDead(who)),
+            _ => Err(HotplugError::Stuck(who)),
+        }
+    }
+
     /// How long control waits for another CPU, from now.
     fn patience(&self) -> Deadline {
         self.platform.deadline_in(self.platform.timeout_ns())
@@ -307,6 +343,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         from: &'static Location<'static>,
         f: impl FnOnce(&Self, &mut Task) -> Result<R, HotplugError>,
     ) -> Result<R, HotplugError> {
+        task.deals_with(self.address());
         if task.writer || task.readers > 0 {
             return Err(HotplugError::HeldByCaller);
         }

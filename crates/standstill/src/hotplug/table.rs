@@ -83,7 +83,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let mut done = CpuMask::<W>::EMPTY;
             for cpu in &machine.past(state) {
                 if let Err(veto) = machine.call_one(task, cpu, state, Dir::Up) {
-                    for undo in &done {
+                    for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
                         // It was up a moment ago; a teardown that refuses now leaves that CPU as it is.
                         let _ = machine.call_one(task, undo, state, Dir::Down);
                     }
@@ -120,13 +120,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn remove_state(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, task| {
+            machine.nothing_is_loose()?;
             if machine.hotplug.table.get(state).is_none() {
                 return Err(HotplugError::NotInstalled(state));
             }
             let mut done = CpuMask::<W>::EMPTY;
             for cpu in &machine.past(state) {
                 if let Err(veto) = machine.call_one(task, cpu, state, Dir::Down) {
-                    for undo in &done {
+                    for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
                         // As above.
                         let _ = machine.call_one(task, undo, state, Dir::Up);
                     }
@@ -147,6 +148,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn remove_state_nocalls(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, _| {
+            machine.nothing_is_loose()?;
             if machine.hotplug.table.get(state).is_none() {
                 return Err(HotplugError::NotInstalled(state));
             }
@@ -194,6 +196,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn install(&self, name: &'static str, callbacks: Callbacks) -> Result<StateId, HotplugError> {
+        self.nothing_is_loose()?;
         let section = callbacks.section();
         let state = self.hotplug.table.free_slot(section).ok_or(HotplugError::Full(section))?;
         self.hotplug.table.set(state, Installed { name, callbacks });

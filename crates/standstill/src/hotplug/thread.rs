@@ -5,7 +5,7 @@
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use super::state::StateId;
+use super::state::{Reason, StateId};
 use super::walk::{Broken, Dir, Veto};
 use crate::context::Task;
 use crate::cpu::CpuId;
@@ -19,7 +19,7 @@ enum Request {
     /// Walk from the first state to the second.
     Walk(StateId, StateId),
     /// Undo such a walk.
-    Back(StateId, StateId),
+    Back(StateId, StateId, Reason),
     /// Call one callback.
     One(StateId, Dir),
     /// Return, to be parked.
@@ -66,10 +66,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // SAFETY: control wrote it before the release that was just acquired, and writes no more before the answer.
             let request = unsafe { mail.request.read() };
             // It works for the one that holds the lock for writing.
+            task.deals_with(self.address());
             task.writer = true;
             let answer = match request {
                 Request::Walk(from, to) => self.walk(task, me, from, to),
-                Request::Back(from, to) => self.walk_back(task, me, from, to),
+                Request::Back(from, to, first) => self.walk_back(task, me, from, to, first),
                 Request::One(state, dir) => {
                     let walk = if dir == Dir::Up { Walk::Up } else { Walk::Down };
                     self.call_in_thread(task, me, state, dir, walk).map_err(Broken::Vetoed)
@@ -91,13 +92,19 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if from == to { Ok(()) } else { self.ask(who, Request::Walk(from, to)) }
     }
 
-    pub(super) fn ask_for_rollback(&self, who: CpuId, from: StateId, to: StateId) -> Result<(), Broken> {
-        if from == to { Ok(()) } else { self.ask(who, Request::Back(from, to)) }
+    pub(super) fn ask_for_rollback(
+        &self,
+        who: CpuId,
+        from: StateId,
+        to: StateId,
+        first: Reason,
+    ) -> Result<(), Broken> {
+        if from == to { Ok(()) } else { self.ask(who, Request::Back(from, to, first)) }
     }
 
     pub(super) fn ask_for_one(&self, who: CpuId, state: StateId, dir: Dir) -> Result<(), Veto> {
         self.ask(who, Request::One(state, dir)).map_err(|broken| match broken {
-            Broken::Vetoed(veto) | Broken::Twice(veto, _) => veto,
+            Broken::Vetoed(veto) | Broken::Twice(_, veto) => veto,
         })
     }
 

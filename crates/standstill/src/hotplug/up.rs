@@ -1,10 +1,10 @@
 //! The way up, on the control CPU.
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::Release;
+use core::sync::atomic::Ordering::{Relaxed, Release};
 
 use super::state::StateId;
-use super::walk::Dir;
+use super::walk::{Broken, Dir};
 use super::{HotplugError, SyncWord};
 use crate::context::Task;
 use crate::cpu::CpuId;
@@ -44,30 +44,30 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ) -> Result<(), HotplugError> {
         let began = self.state(who);
         if began < StateId::AP_ONLINE {
-            if began == StateId::BRINGUP {
-                // A CPU only rests there if it was not seen dead, or is stuck on its way up.
-                return Err(HotplugError::Stuck(who));
+            if began < StateId::BRINGUP {
+                self.walk(task, who, began, target.min(StateId::BRINGUP.prev()))?;
+                if target < StateId::BRINGUP {
+                    return Ok(());
+                }
+                self.set_state(who, StateId::BRINGUP);
             }
-            self.walk(task, who, began, target.min(StateId::BRINGUP.prev()))?;
-            if target < StateId::BRINGUP {
-                return Ok(());
-            }
-            self.set_state(who, StateId::BRINGUP);
             if let Err(error) = self.bring_up(who, from) {
                 if !matches!(error, HotplugError::Stuck(_)) {
-                    self.walk_back(task, who, StateId::BRINGUP, began)?;
+                    self.walk_back(task, who, StateId::BRINGUP, began, error.why())?;
                 }
                 return Err(error);
             }
         }
         let online = self.state(who);
-        if let Err(error) = self.ask_for_walk(who, online, target.min(StateId::ACTIVE.prev())) {
-            if began < StateId::AP_ONLINE && matches!(error, super::walk::Broken::Vetoed(_)) {
-                // Nobody was ever put on it, so it can go at once.
-                self.take_down(who, from)?;
-                self.walk_back(task, who, StateId::BRINGUP, began)?;
+        if let Err(broken) = self.ask_for_walk(who, online, target.min(StateId::ACTIVE.prev())) {
+            if let Broken::Vetoed(veto) = broken
+                && began < StateId::AP_ONLINE
+            {
+                // Nobody was ever put on it, so it can go at once. If it can't, it stays where it is, and the caller learns both.
+                self.take_down(who, from).map_err(|error| error.after(veto.reason, who))?;
+                self.walk_back(task, who, StateId::BRINGUP, began, veto.reason)?;
             }
-            return Err(error.into());
+            return Err(broken.into());
         }
         if target == StateId::ACTIVE {
             self.become_active(who);
@@ -98,15 +98,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.move_sync(who, alive, Sync::Released);
         let online = SyncWord { step: Sync::Online, ..kicked };
         let is_online = || self.sync_of(who) == online && self.accepting.contains(who);
-        if !self.await_handshake(
-            who,
-            "cpu_up: the started CPU to be online",
-            from,
-            self.patience(),
-            is_online,
-        ) && self.move_sync(who, released, Sync::GivenUp)
-        {
-            return Err(HotplugError::Stuck(who));
+        let what = "cpu_up: the started CPU to be online";
+        if !self.await_handshake(who, what, from, self.patience(), is_online) {
+            // First counted, then given up: it counts itself off when it has come to its end.
+            self.hotplug.loose.fetch_add(1, Relaxed);
+            if self.move_sync(who, released, Sync::GivenUp) {
+                return Err(HotplugError::Stuck(who));
+            }
+            self.hotplug.loose.fetch_sub(1, Relaxed);
         }
         // It is committed; if it was at the last moment, its bits follow at once.
         self.await_handshake(who, "cpu_up: the online bit", from, Deadline::NEVER, is_online);

@@ -38,8 +38,8 @@ impl From<Veto> for HotplugError {
 pub(super) enum Broken {
     /// Undone: the CPU is where the walk began.
     Vetoed(Veto),
-    /// Not undone: the second one refused.
-    Twice(Veto, Veto),
+    /// Not undone: for this reason it was to be, and the second one refused.
+    Twice(Reason, Veto),
 }
 
 impl From<Broken> for HotplugError {
@@ -51,7 +51,7 @@ impl From<Broken> for HotplugError {
                 state: v.state,
                 name: v.name,
                 reason: v.reason,
-                first: first.reason,
+                first,
             },
         }
     }
@@ -70,22 +70,23 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let back = if dir == Dir::Up { Dir::Down } else { Dir::Up };
             match self.steps(task, who, reached, from, back, undo) {
                 Ok(()) => Broken::Vetoed(veto),
-                Err((second, _)) => Broken::Twice(veto, second),
+                Err((second, _)) => Broken::Twice(veto.reason, second),
             }
         })
     }
 
-    /// Undoes an earlier walk whose callbacks all succeeded, because something after it failed.
+    /// Undoes an earlier walk whose callbacks all succeeded, because something after it failed: `first`.
     pub(super) fn walk_back(
         &self,
         task: &mut Task,
         who: CpuId,
         from: StateId,
         to: StateId,
+        first: Reason,
     ) -> Result<(), Broken> {
         let (dir, walk) =
             if to > from { (Dir::Up, Walk::RollbackUp) } else { (Dir::Down, Walk::RollbackDown) };
-        self.steps(task, who, from, to, dir, walk).map_err(|(veto, _)| Broken::Twice(veto, veto))
+        self.steps(task, who, from, to, dir, walk).map_err(|(veto, _)| Broken::Twice(first, veto))
     }
 
     /// One direction. The state of the CPU moves with each callback that succeeded, so it always says what has to be undone.

@@ -38,6 +38,9 @@ pub unsafe trait Cpus: Memory {
 
     /// Ends this CPU: leaves its stack, stores `value` to `dead` (release) as the very last access, and stays deaf
     /// and still until it is started again. Interrupts are off and stay off.
+    ///
+    /// Nobody calls `notify` for this store: the CPU can't, as nothing may follow it. A port whose waiters sleep on the word wakes them by
+    /// other means, or looks at it now and then.
     fn die(&self, dead: &Self::Word, value: usize) -> !;
 
     /// Halts this CPU for good: panic, reboot. It is never started again.

@@ -42,7 +42,10 @@ pub unsafe trait Entry: Sync {
 
     /// The body of the hotplug thread that is bound to each CPU. Returns when the thread is to be parked; after
     /// [`Sched::unpark_threads`](crate::platform::Sched::unpark_threads) the port calls it again.
-    fn serve_hotplug(&self, task: &mut Task);
+    ///
+    /// # Safety
+    /// On a thread that is bound to its CPU, and on no other thread of that CPU before it has returned.
+    unsafe fn serve_hotplug(&self, task: &mut Task);
 
     /// One turn of the idle loop. A CPU that left the online mask without dying in its stopper (protocols that do not
     /// stay deaf) dies here.

@@ -12,7 +12,7 @@
 //! | [`Cpus`] | how a CPU is started, and how it dies |
 //! | [`Sched`] | how threads leave a CPU and come back |
 //!
-//! All traits but [`Wait`] are `unsafe` to implement: the library's soundness rests on what they say.
+//! All of them are `unsafe` to implement: the library's soundness rests on what they say.
 
 mod cpus;
 mod entry;

@@ -26,10 +26,10 @@ pub enum Vacate {
 
 /// Threads and interrupt lines.
 ///
-/// The calls come in this order. Down: `evict`, `vacate`, (ONLINE callbacks down), `park_threads`, `aim_lines_away`,
-/// `occupied` until it is `None`, then in the stop, on the dying CPU with interrupts off: `only_idle_left`,
-/// `lines_left`. A failed operation undoes them in reverse: `lines_back`, `unpark_threads`, `readmit`. Up: `readmit` is part
-/// of the last step, after `lines_back` and `unpark_threads`.
+/// The calls come in this order. Down: `evict`, `vacate`, (ONLINE callbacks down), `aim_lines_away`, `park_threads`, `occupied` until it
+/// is `None`, then in the stop, on the dying CPU with interrupts off: `only_idle_left`, `lines_left`. A failed operation ends with
+/// `unpark_threads` (if they were parked), `lines_back`, `readmit` (if it was evicted in this operation). Up: `unpark_threads`, `lines_back`, (ONLINE
+/// callbacks up), `readmit` as the last step. A CPU that was never readmitted counts as evicted.
 ///
 /// # Safety
 /// 1. After `vacate(cpu)` returned `Ok`, the caller is not on `cpu` and does not come back while `cpu` is evicted.
@@ -59,7 +59,9 @@ pub unsafe trait Sched: Memory {
     fn only_idle_left(&self) -> bool;
 
     /// Parks all threads that are bound to `cpu` and waits until they are. The hotplug thread has already returned from
-    /// [`Entry::serve_hotplug`](crate::platform::Entry::serve_hotplug).
+    /// [`Entry::serve_hotplug`](crate::platform::Entry::serve_hotplug). A bound thread that waits in a
+    /// [`Task`](crate::platform::WaitContext::Task) wait counts as parked, and stays in it until it is unparked: it may wait for the very lock
+    /// that this operation holds.
     fn park_threads(&self, cpu: CpuId);
 
     /// Lets the threads that are bound to `cpu` run again, the hotplug thread included: it calls

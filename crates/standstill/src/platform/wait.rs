@@ -68,7 +68,10 @@ pub struct WaitFor<'a> {
 }
 
 /// Waiting, time, and events.
-pub trait Wait: Memory {
+///
+/// # Safety
+/// `wait_until` returns what `poll` returned, or `None` when the deadline is over and not before; never `None` for [`Deadline::NEVER`].
+pub unsafe trait Wait: Memory {
     /// The point in time `ns` nanoseconds from now; never [`Deadline::NEVER`].
     fn deadline_in(&self, ns: u64) -> Deadline;
 

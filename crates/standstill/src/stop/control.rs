@@ -19,6 +19,8 @@ pub(crate) struct Plan<const W: usize> {
     pub(crate) members: CpuMask<W>,
     /// Those of them that run the function.
     pub(crate) active: CpuMask<W>,
+    /// Those that were to run it, online or not.
+    pub(crate) asked: CpuMask<W>,
     /// Those that will be gone after it.
     pub(crate) leaving: CpuMask<W>,
     /// Two disable stages.
@@ -39,6 +41,7 @@ impl<const W: usize> Plan<W> {
         Plan {
             members,
             active,
+            asked: active,
             leaving: CpuMask::EMPTY,
             split,
             pass: false,
@@ -92,7 +95,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // started it held `turn` until every CPU had acknowledged EXIT.
         unsafe { stop.body.write(body) };
         for (index, cpu) in self.cpu.iter().enumerate() {
-            let asked = plan.active.contains(CpuId::new(index));
+            let asked = plan.asked.contains(CpuId::new(index));
             let receipt = if asked { Receipt::Refused } else { Receipt::NotAMember };
             cpu.stop.receipt.store(receipt.pack(), Relaxed);
         }
@@ -183,6 +186,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// The deadline is over, and this CPU is not in the loop itself.
     fn abandon_if_early(&self, epoch: usize, context: WaitContext) {
         let at = At::unpack(self.stop.at.load(Acquire));
+        if at.aborted {
+            return;
+        }
         if at.stage < Stage::Seal {
             self.abandon(at);
             return;

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use super::control::Plan;
 use super::machine::Body;
 use super::receipts::{Receipt, Receipts, StopError};
+use super::stage::Stage;
 use super::work::{Body as WorkBody, StopWork, WorkState};
 use crate::context::{Context, IrqOff, Pinned, Stopped, Task};
 use crate::cpu::CpuId;
@@ -39,7 +40,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.stop_online(task, active, Deadline::NEVER, f, Location::caller())
     }
 
-    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` is over before every CPU has closed its interrupts.
+    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` is over before every CPU has closed its interrupts. That
+    /// includes the time that it waits for a hotplug operation or another stop to end.
     ///
     /// # Errors
     /// [`Deadline`](StopError::Deadline) names the CPUs that did not answer; nothing ran anywhere, and every CPU goes on as before.
@@ -129,6 +131,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     where
         F: Fn(&mut Pinned<'_>) -> i32 + Sync,
     {
+        if !self.is_booted() && cpu == self.platform.this_cpu() {
+            let _pin = self.pinned();
+            // SAFETY: preemption is off until `_pin` is dropped, and a thread has its interrupts on.
+            let mut pinned = unsafe { Pinned::new() };
+            return Ok(f(&mut pinned));
+        }
         let work = StopWork::new();
         // SAFETY: this function waits below until the work is over, so `work` and `f` outlive it.
         unsafe { self.queue_one(cpu, &work, WorkBody::of(f, from))? };
@@ -173,7 +181,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: a STARTING callback; interrupts are off and stay off.
     ///
     /// # Errors
-    /// [`AlreadyOnline`](StopError::AlreadyOnline): with interrupts off, a CPU that others may call would block them.
+    /// [`NotComingUp`](StopError::NotComingUp): called anywhere else. With interrupts off, a CPU that others may call would block them,
+    /// and one that leaves is inside a stop already.
     /// Otherwise as [`stop_machine`](Self::stop_machine), or the first value of `f` that is not 0 in `Ok`.
     #[track_caller]
     pub fn stop_machine_from_inactive_cpu<F>(
@@ -187,8 +196,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     {
         let from = Location::caller();
         let me = self.platform.this_cpu();
-        if self.online.contains(me) {
-            return Err(StopError::AlreadyOnline(me));
+        if !self.is_coming_up(me) {
+            return Err(StopError::NotComingUp(me));
         }
         self.stop.turn.lock(self, WaitContext::Frozen, "stop_machine: its turn", from);
         let mut members = self.online.snapshot();
@@ -245,22 +254,30 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        let locked = self.read_lock(task, from);
-        self.stop.turn.lock(self, WaitContext::Task, "stop_machine: its turn", from);
+        let too_late = StopError::Deadline { stage: Stage::None, missing: CpuMask::EMPTY };
+        let locked = self.read_lock_until(task, deadline, from).ok_or(too_late)?;
+        if !self.stop.turn.lock_until(self, deadline, "stop_machine: its turn", from) {
+            if locked {
+                self.read_unlock(task);
+            }
+            return Err(too_late);
+        }
         let receipts = Receipts { machine: self, task, locked };
         if !self.is_booted() {
+            let me = self.platform.this_cpu();
+            if active.is_some_and(|active| !active.contains(me)) {
+                return Err(StopError::NoneOnline);
+            }
             self.run_in_place(f);
             return Ok(receipts);
         }
         let members = self.online.snapshot();
-        let active = match active {
-            Some(active) => active.and(&members),
-            None => members.first().map_or(CpuMask::EMPTY, CpuMask::of),
-        };
+        let asked = active.copied().unwrap_or_else(|| members.first().map_or(CpuMask::EMPTY, CpuMask::of));
+        let active = asked.and(&members);
         if active.is_empty() {
             return Err(StopError::NoneOnline);
         }
-        let plan = Plan { deadline, ..Plan::new(members, active, self.splits()) };
+        let plan = Plan { asked, deadline, ..Plan::new(members, active, self.splits()) };
         // SAFETY: `f` is `Sync` and alive until this returns.
         unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
         Ok(receipts)

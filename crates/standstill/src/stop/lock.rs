@@ -44,6 +44,31 @@ impl<P: Platform> TicketLock<P> {
         self.holder.store(machine.platform.this_cpu().index(), Relaxed);
     }
 
+    /// As [`lock`](Self::lock), and gives up when `deadline` is over: then false. Who may give up can't hold a ticket, so it takes the lock
+    /// only when nobody waits for it.
+    pub(crate) fn lock_until<const N: usize, const W: usize>(
+        &self,
+        machine: &Machine<P, N, W>,
+        deadline: Deadline,
+        what: &'static str,
+        at: &'static Location<'static>,
+    ) -> bool {
+        if deadline == Deadline::NEVER {
+            self.lock(machine, WaitContext::Task, what, at);
+            return true;
+        }
+        let site = Site { what, at };
+        let stalled = |waited_ns| machine.report_stall(site, waited_ns, self.holder());
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        let taken = machine.platform.wait_until(&self.serving, &wait, || {
+            let serving = self.serving.load(Acquire);
+            // Acquire: the load above pairs with the release of the one before; the exchange only takes the ticket.
+            self.next.compare_exchange(serving, serving.wrapping_add(1), Acquire, Relaxed).ok()
+        });
+        self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+        taken.is_some()
+    }
+
     /// The CPU on which it was taken last.
     pub(crate) fn holder(&self) -> CpuId {
         CpuId::new(self.holder.load(Relaxed))

@@ -11,7 +11,7 @@ use super::lock::TicketLock;
 use super::receipts::Receipt;
 use super::stage::{At, Stage};
 use super::work::{MultiWork, Works};
-use crate::context::Stopped;
+use crate::context::{Stopped, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::What;
 use crate::machine::Machine;
@@ -44,7 +44,8 @@ impl Body {
 /// `arg` is a `&F` that is alive until this returns.
 unsafe fn run<F: Fn(&Stopped<'_>) -> i32 + Sync>(arg: *const (), stopped: &Stopped<'_>) -> i32 {
     // SAFETY: the contract of this function.
-    (unsafe { &*arg.cast::<F>() })(stopped)
+    let f = unsafe { &*arg.cast::<F>() };
+    no_unwind(|| f(stopped))
 }
 
 /// The one stop that may be in flight. Who holds `turn` fills it in before it publishes PREPARE; a CPU that is late for an abandoned
@@ -154,7 +155,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Acquire: pairs with the release of `advance`.
         let word = self.stop.at.load(Acquire);
         let at = At::unpack(word);
-        if at.epoch != s.epoch || at.aborted {
+        if at.epoch != s.epoch || at.aborted || self.halt.is_taken() {
             self.reopen(s);
             return ControlFlow::Break(());
         }
@@ -323,6 +324,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// One CPU speaks for all that wait in the same stage: the first that acknowledged it.
     fn speaks_for(&self, me: CpuId, at: At) -> bool {
+        if at.stage == Stage::None {
+            return true;
+        }
         let first = self.stop.members.snapshot().iter().find(|cpu| self.has_acknowledged(*cpu, at));
         first == Some(me)
     }

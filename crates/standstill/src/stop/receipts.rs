@@ -40,7 +40,7 @@ impl Receipt {
 }
 
 /// The receipts of the stop that has just ended. They are words of the machine (at 4096 CPUs they would not fit a kernel stack), so
-/// the next stop, and any CPU that wants to come or go, waits until this is dropped.
+/// the next stop, and any CPU that wants to come or go, waits until this is dropped. Leaking it blocks them for ever, and nothing else.
 #[must_use = "a CPU may have refused, or the function may have failed there"]
 pub struct Receipts<'a, P: Platform, const N: usize, const W: usize> {
     pub(super) machine: &'a Machine<P, N, W>,
@@ -98,7 +98,8 @@ impl<P: Platform, const N: usize, const W: usize> Drop for Receipts<'_, P, N, W>
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StopError<const W: usize> {
     /// The deadline was over before RUN: nothing ran anywhere. `missing` had not acknowledged `stage` (empty: the last one
-    /// did at the same moment). Call again when they answer.
+    /// did at the same moment). In stage NONE it had not begun: another stop, or a hotplug operation, was under way.
+    /// Call again when they answer.
     Deadline {
         /// The stage that was not finished.
         stage: Stage,
@@ -111,8 +112,8 @@ pub enum StopError<const W: usize> {
     Offline(CpuId),
     /// The work is still queued by an earlier call.
     Busy,
-    /// The form for a CPU that comes up was called on one that is online: use [`stop_machine`](crate::Machine::stop_machine).
-    AlreadyOnline(CpuId),
+    /// The form for a CPU that comes up was called on another one: use [`stop_machine`](crate::Machine::stop_machine).
+    NotComingUp(CpuId),
     /// The two CPUs of a pair are one.
     SameCpu(CpuId),
 }
@@ -121,13 +122,16 @@ impl<const W: usize> StopError<W> {
     /// May the same call succeed later?
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        !matches!(self, StopError::AlreadyOnline(_) | StopError::SameCpu(_))
+        !matches!(self, StopError::NotComingUp(_) | StopError::SameCpu(_))
     }
 }
 
 impl<const W: usize> fmt::Display for StopError<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StopError::Deadline { stage: Stage::None, .. } => f.write_str(
+                "the stop did not get its turn before the deadline: a hotplug operation or another stop is under way; try again",
+            ),
             StopError::Deadline { stage, missing } if missing.is_empty() => {
                 write!(
                     f,
@@ -145,8 +149,8 @@ impl<const W: usize> fmt::Display for StopError<W> {
                 write!(f, "{cpu} is offline or leaving: the function did not run there")
             }
             StopError::Busy => f.write_str("the work is still queued by an earlier call: wait until it ran"),
-            StopError::AlreadyOnline(cpu) => {
-                write!(f, "{cpu} is online: this form is for a CPU that is coming up")
+            StopError::NotComingUp(cpu) => {
+                write!(f, "{cpu} is not coming up: this form is for STARTING callbacks only")
             }
             StopError::SameCpu(cpu) => {
                 write!(f, "a pair needs two CPUs, and both are {cpu}: use stop_one_cpu")

@@ -12,7 +12,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "cpu_stopper_thread")]
     pub(crate) fn run_works(&self, me: CpuId) {
         let mine = &self.cpu[me.index()].stop;
-        while let Some(link) = mine.works.pop() {
+        while let Some(link) = self.next_work(me) {
             let key = WorkKey { work: link.addr(), to: me };
             // SAFETY: a popped link is alive until its work is finished below.
             match unsafe { &*link }.kind() {
@@ -37,6 +37,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 }
             }
         }
+    }
+
+    /// None once this CPU has stopped the others: they would not come.
+    fn next_work(&self, me: CpuId) -> Option<*const Link<P>> {
+        if self.halt.is_taken() { None } else { self.cpu[me.index()].stop.works.pop() }
     }
 
     /// Queues `link` for `to`, which was announced, and wakes its stopper.

@@ -223,7 +223,8 @@ impl Polled {
         self.spawn(cpu, Role::Hotplug, move || {
             // SAFETY: a thread of its own, interrupts on.
             let mut task = unsafe { Task::new() };
-            self.entry().serve_hotplug(&mut task);
+            // SAFETY: this thread belongs to the CPU and is its only hotplug thread.
+            unsafe { self.entry().serve_hotplug(&mut task) };
             self.0.cpus[cpu].hotplug_parked.store(true, SeqCst);
         });
     }
@@ -369,7 +370,8 @@ unsafe impl Irq for Polled {
     }
 }
 
-impl Wait for Polled {
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl Wait for Polled {
     fn deadline_in(&self, ns: u64) -> Deadline {
         Deadline((self.0.began.elapsed().as_nanos() as u64 + ns) as usize)
     }

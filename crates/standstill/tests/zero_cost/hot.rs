@@ -62,7 +62,8 @@ unsafe impl Irq for Port {
     }
 }
 
-impl Wait for Port {
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl Wait for Port {
     fn deadline_in(&self, ns: u64) -> Deadline {
         Deadline(ns as usize + 1)
     }

@@ -93,7 +93,8 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
                 return checks.ask(35, false, e, "an operation ends that did not begin");
             };
             let failed = op.failed || op.back;
-            checks.ask(35, !op.inside, e, "an operation ends and a callback of it has not returned")?;
+            let over = !op.inside || op.stuck;
+            checks.ask(35, over, e, "an operation ends and a callback of it has not returned")?;
             checks.ask(37, !(ok && failed), e, "an operation reports success, and a callback of it failed")
         }
         What::StateEnter { who, state, walk, .. } => {
