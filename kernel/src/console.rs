@@ -13,7 +13,7 @@ use standstill_x86_64::time::{delay_ns, now_ns};
 
 use crate::options::Options;
 use crate::thread::{Code, Thread};
-use crate::{crash, machine, say, sched, serial, torture, watch};
+use crate::{crash, machine, say, sched, serial, slots, torture, watch};
 
 /// Between two looks whether something was typed.
 const LOOK_NS: u64 = 5_000_000;
@@ -44,6 +44,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
     say!("type `help`");
     prompt();
     loop {
+        slots::look(task);
         let Some(byte) = serial::typed() else {
             sched::sleep(LOOK_NS);
             continue;

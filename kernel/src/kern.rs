@@ -15,7 +15,7 @@ use standstill_x86_64::workloads::Workloads;
 use standstill_x86_64::{Kernel, cpu};
 
 use crate::thread::{Code, Thread};
-use crate::{MAX_CPUS, devices, sched, sleep, tables, watch, watchdog};
+use crate::{MAX_CPUS, devices, sched, sleep, slots, tables, watch, watchdog};
 
 pub(crate) struct Kern;
 
@@ -139,6 +139,10 @@ impl Workloads for Kern {
 
     fn yield_now(_: &mut Task) {
         sched::yield_now();
+    }
+
+    fn between_operations(task: &mut Task) {
+        slots::look(task);
     }
 
     fn lines() -> usize {

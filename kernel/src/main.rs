@@ -7,6 +7,7 @@
 //! | `thread.rs`, `queue.rs`, `sched.rs`, `sleep.rs` | threads, run queues, the scheduler, sleep and wake |
 //! | `kern.rs` | this kernel as the port sees it |
 //! | `devices.rs`, `pci.rs`, `serial.rs` | what interrupts, and what prints |
+//! | `slots.rs` | CPUs that are plugged in and out |
 //! | `watch.rs`, `watchdog.rs`, `crash.rs` | events and rules; silent CPUs; the end |
 //! | `torture.rs`, `report.rs`, `console.rs` | what it is for |
 
@@ -30,6 +31,7 @@ mod report;
 mod sched;
 mod serial;
 mod sleep;
+mod slots;
 mod tables;
 mod thread;
 mod torture;
@@ -180,6 +182,9 @@ fn first_thread(task: &mut Task, options: &Options) {
         time::now_ns() / 1_000_000,
     );
     watchdog::start(options.watchdog_ns);
+    if options.slots {
+        slots::init();
+    }
     if options.torture {
         torture::run(task, options);
         crash::exit(crash::DONE);

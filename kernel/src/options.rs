@@ -14,6 +14,8 @@ pub(crate) struct Options {
     pub(crate) watchdog_ns: Option<u64>,
     /// The machine gets and loses CPUs while it runs.
     pub(crate) slots: bool,
+    /// The torture ends when so many CPUs were given back.
+    pub(crate) ejects: Option<usize>,
     /// CPUs halt while they wait where they can't sleep.
     pub(crate) dozes: bool,
 }
@@ -28,6 +30,7 @@ impl Options {
             rest_ns: 0,
             watchdog_ns: None,
             slots: false,
+            ejects: None,
             dozes: true,
         };
         for word in line.split_whitespace() {
@@ -42,6 +45,7 @@ impl Options {
                 "watchdog_ms" => options.watchdog_ns = Some(number() * 1_000_000),
                 "spin" => options.dozes = false,
                 "slots" => options.slots = true,
+                "ejects" => options.ejects = Some(number() as usize),
                 "protocol" => {
                     options.protocol = Protocol::by_name(value).unwrap_or_else(|| {
                         panic!("there is no protocol '{value}' in this image (built without `study`?)")

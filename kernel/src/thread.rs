@@ -140,7 +140,8 @@ extern "C" fn start() -> ! {
     match thread.code {
         Code::Body(body) => body(&mut task),
         Code::Hotplug => loop {
-            crate::entry().serve_hotplug(&mut task);
+            // SAFETY: the body of the CPU's one bound hotplug thread.
+            unsafe { crate::entry().serve_hotplug(&mut task) };
             let _closed = Closed::new();
             sched::switch_out(Out::Park);
         },

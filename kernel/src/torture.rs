@@ -11,7 +11,7 @@ use standstill_x86_64::X86;
 use standstill_x86_64::time::now_ns;
 
 use crate::options::Options;
-use crate::{Kern, MAX_CPUS, machine, report, watch};
+use crate::{Kern, MAX_CPUS, machine, report, slots, watch};
 
 type TheTorture = Torture<X86<Kern>, MAX_CPUS, 1>;
 
@@ -24,6 +24,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
     watch::set_hook(Box::leak(Box::new(|event: &Event| torture.observe(event))));
     let began = now_ns();
     let next = AtomicU64::new(began);
+    let ejects = options.ejects;
     let length = options.seconds_ms * 1_000_000;
     torture.run(task, || {
         let now = now_ns();
@@ -31,7 +32,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
             next.store(now + SHOW_NS, Relaxed);
             report::progress(now - began, &torture.progress());
         }
-        now - began >= length
+        now - began >= length || ejects.is_some_and(|n| slots::ejected() >= n)
     });
     let took = now_ns() - began;
     watch::finish();

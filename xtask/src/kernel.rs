@@ -4,10 +4,13 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use crate::hotadd;
 use crate::image::{self, Presets};
 use crate::run::{Outcome, Steps, command, fail, output, root, show, skip, succeed, target_dir, works};
 use crate::tools::{self, BARE, QEMU};
 
+/// How long a console may be open. The kernel's watchdog takes twenty seconds.
+const CONSOLE_SECONDS: &str = "180";
 /// What a machine that was told to exit leaves.
 const DONE: i32 = 0;
 
@@ -38,6 +41,11 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
         });
     }
     steps.run("kernel: each rollback is in reverse order", rollbacks);
+    for round in 1..=if quick { 1 } else { 3 } {
+        steps.run(&format!("kernel: CPUs are plugged in and out under torture, machine {round}"), || {
+            hotadd::round(round)
+        });
+    }
     steps.run("kernel: a panic stops all CPUs and fails", || crash("panic", "PANIC on"));
     steps.run("kernel: a CPU that hangs is found", || crash("hang 2", "CPU 2 does not answer"));
 }
@@ -83,18 +91,20 @@ fn torture(cpus: &str, preset: &str, seconds: &str, code: i32) -> Outcome {
 
 /// Types `lines` on the console of a machine and returns its exit code and what it printed.
 fn console(lines: &[&str]) -> Result<(i32, String), crate::run::Not> {
-    let mut child = match standstill(&["console", "--cpus", "4"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
+    let mut console = command("timeout", &[CONSOLE_SECONDS]);
+    console
+        .arg(target_dir().join("release/standstill"))
+        .args(["console", "--cpus", "4", "--image"])
+        .arg(image::path());
+    let mut child = match console.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()
     {
         Ok(child) => child,
         Err(error) => return fail(format!("standstill: {error}")),
     };
-    // What is typed early waits in QEMU until the kernel reads it. The pipe stays open: its end is no end of the machine.
+    // What is typed early waits in QEMU until the kernel reads it, all but one byte that the port holds when the kernel sets it up: so the
+    // first line is empty. The pipe stays open: its end is no end of the machine.
     if let Some(stdin) = &mut child.stdin {
-        for line in lines {
+        for line in [&[""], lines].concat() {
             // A machine that has ended reads nothing more; its output tells.
             let _ = writeln!(stdin, "{line}");
         }

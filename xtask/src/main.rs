@@ -3,10 +3,11 @@
 //! | file | what |
 //! |---|---|
 //! | `run.rs` | commands, and steps with their outcome |
-//! | `image.rs`, `kernel.rs` | the reference kernel's image, and what is tested on it in QEMU |
+//! | `image.rs`, `kernel.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
+mod hotadd;
 mod image;
 mod kernel;
 mod run;
@@ -32,6 +33,12 @@ enum Command {
     Setup,
     /// Builds the reference kernel for QEMU, and prints where it is
     Image,
+    /// Tests the reference kernel in QEMU, and nothing else
+    Kernel {
+        /// Tortures for a moment only
+        #[arg(long)]
+        quick: bool,
+    },
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -55,6 +62,10 @@ fn main() -> ExitCode {
                     ExitCode::FAILURE
                 }
             };
+        }
+        Command::Kernel { quick } => {
+            steps::build_command(&mut steps);
+            kernel::all(&mut steps, quick);
         }
         Command::Test { quick } => {
             tools::setup(&mut steps, quick);

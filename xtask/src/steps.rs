@@ -129,13 +129,19 @@ fn miri() -> Outcome {
     Ok(format!("{count} tests"))
 }
 
-fn tortures(steps: &mut Steps, quick: bool) {
+/// Builds the `standstill` command; says whether it is there.
+pub(crate) fn build_command(steps: &mut Steps) -> bool {
     let mut built = false;
     steps.run("build the command", || {
         let outcome = quiet(&mut cargo(&["build", "--release", "-p", "standstill-cli"]));
         built = outcome.is_ok();
         outcome
     });
+    built
+}
+
+fn tortures(steps: &mut Steps, quick: bool) {
+    let built = build_command(steps);
     let seconds = if quick { "1" } else { "5" };
     for (preset, expect) in PRESETS {
         steps.run(&format!("torture: {preset}"), || {

@@ -53,7 +53,8 @@ impl Clock {
     }
 }
 
-impl<K: Kernel> Wait for X86<K> {
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl<K: Kernel> Wait for X86<K> {
     fn deadline_in(&self, ns: u64) -> Deadline {
         Deadline((now_ns().saturating_add(ns) as usize).max(1))
     }
@@ -78,14 +79,14 @@ impl<K: Kernel> Wait for X86<K> {
         let mut clock = Clock::new(wait.deadline);
         loop {
             if sleeps {
+                let unseen = may_change_unseen(on);
+                let nap = if unseen { now_ns() + NAP_NS } else { u64::MAX };
+                let until = nap.min(clock.report_at).min(clock.deadline);
                 let mut result = None;
-                let mut until = clock.report_at.min(clock.deadline);
-                if may_change_unseen(on) {
-                    until = until.min(now_ns() + NAP_NS);
-                }
                 K::sleep_on((&raw const *on).addr(), until, &mut || {
                     result = poll();
-                    result.is_some()
+                    // Announced since the line above, and the wake came before this thread could be woken?
+                    result.is_some() || unseen != may_change_unseen(on)
                 });
                 if result.is_some() {
                     return result;

@@ -15,6 +15,9 @@ pub trait Workloads: Kernel {
     fn spawn(name: &'static str, home: CpuId, body: &'static Body);
     fn sleep_ns(task: &mut Task, ns: u64);
     fn yield_now(task: &mut Task);
+    fn between_operations(task: &mut Task) {
+        let _ = task;
+    }
     fn lines() -> usize;
     fn start_devices(handler: &'static LineHandler);
     fn stop_devices(task: &mut Task) -> (u64, u64);
@@ -35,6 +38,10 @@ impl<K: Workloads> Ground for X86<K> {
 
     fn yield_now(&self, task: &mut Task) {
         K::yield_now(task);
+    }
+
+    fn between_operations(&self, task: &mut Task) {
+        K::between_operations(task);
     }
 
     fn pause(&self) {

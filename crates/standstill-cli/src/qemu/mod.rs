@@ -7,6 +7,7 @@ mod image;
 mod machine;
 mod report;
 
+use std::io::{Write, stdout};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
@@ -63,10 +64,13 @@ pub fn torture(args: &TortureArgs) -> u8 {
 pub fn console(args: &ConsoleArgs) -> u8 {
     match machine(&args.qemu, args.cpus, &format!("protocol={}", args.protocol.name()), Stdio::inherit()) {
         Ok((machine, lines)) => {
-            // The prompt has no end of line, so bytes are passed on as they come.
+            // The prompt has no end of line, so pieces are passed on as they come, until nobody reads them.
+            let mut out = stdout();
             for piece in lines {
-                print!("{piece}");
-                let _ = std::io::Write::flush(&mut std::io::stdout());
+                if out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err() {
+                    machine.kill();
+                    break;
+                }
             }
             match machine.end() {
                 Some(machine::DONE) => 0,
