@@ -15,8 +15,8 @@ use crate::options::Options;
 use crate::thread::{Code, Thread};
 use crate::{crash, machine, say, sched, serial, slots, torture, watch};
 
-/// Between two looks whether something was typed.
-const LOOK_NS: u64 = 5_000_000;
+/// Between two looks at the slots, while nothing is typed.
+const LOOK_NS: u64 = 50_000_000;
 /// How many times each thing is measured.
 const ROUNDS: usize = 2_000;
 
@@ -35,6 +35,7 @@ help                this";
 
 pub(crate) fn run(task: &mut Task, options: &Options) {
     install_states(task);
+    serial::listen();
     for cpu in &machine().present().snapshot() {
         if let Err(error) = machine().cpu_up(task, cpu) {
             say!("{error}");
@@ -45,10 +46,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
     prompt();
     loop {
         slots::look(task);
-        let Some(byte) = serial::typed() else {
-            sched::sleep(LOOK_NS);
-            continue;
-        };
+        let Some(byte) = serial::typed(LOOK_NS) else { continue };
         match byte {
             b'\r' | b'\n' => {
                 serial::print(format_args!("\n"));

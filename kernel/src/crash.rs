@@ -10,6 +10,10 @@ use x86_64::instructions::port::Port;
 
 use crate::{booted_machine, say, sched, serial, watch};
 
+unsafe extern "C" {
+    static kernel_start: u8;
+}
+
 /// How long the others may take to halt, by IPI and then by NMI.
 const GRACE_NS: u64 = 500_000_000;
 /// What QEMU makes an exit code of: twice this and one.
@@ -53,7 +57,14 @@ fn panic(info: &PanicInfo<'_>) -> ! {
         let online = if machine.online().contains(cpu) { "online" } else { "offline" };
         let runs = sched::local(cpu).current().map_or("idle", |thread| thread.name);
         let answer = if deaf.contains(cpu) { ", DID NOT STOP" } else { "" };
-        say!("{cpu}: {} ({online}), {:?}, runs {runs}{answer}", machine.state(cpu), cpu::block(cpu).doing());
+        let block = cpu::block(cpu);
+        say!("{cpu}: {} ({online}), {:?}, runs {runs}{answer}", machine.state(cpu), block.doing());
+        if let Some(at) = block.stopped_at() {
+            let code = (&raw const kernel_start).addr() as u64;
+            say!(
+                "  it did not take the interrupt, and an NMI stopped it at {at:#x} (the kernel begins at {code:#x})"
+            );
+        }
         watch::print_last(cpu);
     }
     exit(CRASHED)

@@ -1,4 +1,4 @@
-//! Devices that interrupt: the PIT by a pin of the I/O APIC, and QEMU's `edu` PCI devices by MSI.
+//! Devices that interrupt: the PIT and the serial port by pins of the I/O APIC, and QEMU's `edu` PCI devices by MSI.
 //!
 //! An `edu` computes factorials in a thread of its own in QEMU, and interrupts when it is done: no CPU of this machine makes that happen
 //! at that moment, and no stop freezes it. The PIT's handler sets the idle ones to work, so it is the clock of it all. Each piece of work
@@ -20,7 +20,7 @@ use standstill_x86_64::time::now_ns;
 use x86_64::instructions::port::Port;
 
 use crate::pci::Device;
-use crate::sched;
+use crate::{sched, serial};
 
 pub(crate) static LINES: Lines = Lines::new();
 
@@ -31,6 +31,8 @@ const EDU_PENDING: usize = 0x24;
 const EDU_ACKNOWLEDGE: usize = 0x64;
 const EDU_INTERRUPT_WHEN_DONE: u32 = 0x80;
 
+/// The pin of COM1.
+const SERIAL_PIN: u32 = 4;
 /// How often the PIT interrupts, in Hz.
 const PIT_HZ: u32 = 2_000;
 /// How long a lost interrupt is waited for.
@@ -96,7 +98,7 @@ impl Edu {
 
 static ON: AtomicBool = AtomicBool::new(false);
 static HANDLER: AtomicPtr<&'static LineHandler> = AtomicPtr::new(core::ptr::null_mut());
-/// Line 0 is the PIT's, the others are those of these.
+/// Line 0 is the PIT's, line 1 the serial port's, the others are those of these.
 static EDUS: AtomicPtr<Vec<&'static Edu>> = AtomicPtr::new(core::ptr::null_mut());
 
 fn edus() -> &'static [&'static Edu] {
@@ -106,11 +108,13 @@ fn edus() -> &'static [&'static Edu] {
 
 /// Finds the devices and aims their lines at the boot CPU, which is the only one.
 pub(crate) fn init(chip: Option<IoApic>, pit_pin: u32) {
+    let pin = |chip: IoApic, pin: u32| {
+        LINES.add(Box::leak(Box::new(Pin { chip, pin: pin - chip.first })), CpuId::BOOT)
+    };
     if let Some(chip) = chip {
-        for pin in 0..chip.pins() {
-            chip.mask(pin);
-        }
-        LINES.add(Box::leak(Box::new(Pin { chip, pin: pit_pin - chip.first })), CpuId::BOOT);
+        (0..chip.pins()).for_each(|pin| chip.mask(pin));
+        pin(chip, pit_pin);
+        pin(chip, SERIAL_PIN);
     }
     // The old interrupt controllers stay silent.
     for port in [0x21, 0xa1] {
@@ -145,7 +149,11 @@ pub(crate) fn handle(line: usize) {
         }
         return;
     }
-    let Some(edu) = edus().get(line - 1) else { return };
+    if line == 1 {
+        serial::take();
+        return;
+    }
+    let Some(edu) = edus().get(line - 2) else { return };
     // A line that was handed over may come twice: the second time there is nothing to do.
     let pending = edu.get(EDU_PENDING);
     if pending == 0 {

@@ -1,10 +1,13 @@
 //! COM1: everything that is printed, and what is typed.
 
+use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
 
+use standstill_x86_64::time::now_ns;
 use x86_64::instructions::port::Port;
 
 use crate::lock::SpinLock;
+use crate::sleep;
 
 const BASE: u16 = 0x3f8;
 const ROOM: u8 = 1 << 5;
@@ -49,10 +52,38 @@ pub(crate) fn init() {
     }
 }
 
-/// A byte that was typed.
-pub(crate) fn typed() -> Option<u8> {
-    let _serial = SERIAL.lock();
-    (Serial::get(5) & DATA != 0).then(|| Serial::get(0))
+/// What was typed and nobody has read yet.
+static TYPED: SpinLock<VecDeque<u8>> = SpinLock::new(VecDeque::new());
+/// How many bytes of it are kept.
+const KEPT: usize = 256;
+
+/// From now on the port interrupts when something is typed.
+pub(crate) fn listen() {
+    TYPED.lock().reserve(KEPT);
+    Serial::set(1, 1);
+}
+
+/// The port interrupted: takes all that was typed, as it interrupts anew only when it had nothing in between.
+pub(crate) fn take() {
+    let mut typed = TYPED.lock();
+    while Serial::get(5) & DATA != 0 {
+        let byte = Serial::get(0);
+        if typed.len() < KEPT {
+            typed.push_back(byte);
+        }
+    }
+    drop(typed);
+    sleep::wake((&raw const TYPED).addr());
+}
+
+/// The next byte that was typed; sleeps until there is one, for `ns` nanoseconds at most.
+pub(crate) fn typed(ns: u64) -> Option<u8> {
+    let mut byte = None;
+    sleep::on((&raw const TYPED).addr(), now_ns() + ns, &mut || {
+        byte = TYPED.lock().pop_front();
+        byte.is_some()
+    });
+    byte.or_else(|| TYPED.lock().pop_front())
 }
 
 pub(crate) fn print(text: fmt::Arguments<'_>) {

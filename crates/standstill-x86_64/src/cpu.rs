@@ -8,7 +8,7 @@ use core::mem::offset_of;
 use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicUsize};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize};
 
 use standstill::CpuId;
 
@@ -52,6 +52,8 @@ pub struct Cpu {
     pub(crate) is_boot: AtomicBool,
     /// It is parked, and an NMI is to start it.
     pub(crate) start_by_nmi: AtomicBool,
+    /// Where an NMI halted it for good; 0: it did not.
+    pub(crate) stopped_at: AtomicU64,
     /// It is to halt for good at its next NMI.
     pub(crate) halt_at_nmi: AtomicBool,
     /// The word that it waits for with its clock stopped; 0: none.
@@ -86,6 +88,7 @@ impl Cpu {
             seen: AtomicBool::new(false),
             is_boot: AtomicBool::new(false),
             start_by_nmi: AtomicBool::new(false),
+            stopped_at: AtomicU64::new(0),
             halt_at_nmi: AtomicBool::new(false),
             dozes_on: AtomicUsize::new(0),
             discards: AtomicBool::new(false),
@@ -112,6 +115,11 @@ impl Cpu {
             5 => Doing::Halted,
             _ => Doing::Off,
         }
+    }
+
+    /// The address at which an NMI halted it for good, if one did: where it hung.
+    pub fn stopped_at(&self) -> Option<u64> {
+        Some(self.stopped_at.load(Relaxed)).filter(|at| *at != 0)
     }
 
     pub(crate) fn now_doing(&self, what: Doing) -> u8 {

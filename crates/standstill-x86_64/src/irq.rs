@@ -118,6 +118,7 @@ pub unsafe fn handle_nmi<K: Kernel>(rip: &mut u64) {
         doze::wake_up(rip);
         return;
     }
+    me.stopped_at.store(*rip, Relaxed);
     me.in_nmi.store(true, Relaxed);
     // SAFETY: this CPU got the NMI and is in its context.
     unsafe { K::entry().on_halt_ipi() }
