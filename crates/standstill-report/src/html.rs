@@ -6,6 +6,7 @@
 use serde_json::json;
 
 use crate::matrix::{Cell, Finding, Matrix};
+use crate::rows::rows;
 use crate::svg::{self, Style, escape};
 use crate::text::pair_in_words;
 use crate::trace::{Kind, Trace};
@@ -229,20 +230,23 @@ fn figure(trace: &Trace, id: &str, out: &mut String) {
     out.push_str(&format!("</div>\n<script type=\"application/json\">{}</script>\n</div>\n", data(trace)));
 }
 
-/// What the script needs of a trace. Nothing in it can end a `<script>`.
+/// What the script needs of a trace: the steps that are drawn. Nothing in it can end a `<script>`.
 fn data(trace: &Trace) -> String {
-    let steps: Vec<_> = trace
-        .steps
-        .iter()
-        .map(|step| {
-            json!({
+    let drawn = rows(trace).into_iter().flat_map(|row| row.cells).flat_map(|cell| cell.steps);
+    let stages = trace.steps.iter().enumerate().filter(|(_, step)| matches!(step.kind, Kind::Stage(_)));
+    let steps: serde_json::Map<_, _> = drawn
+        .chain(stages.map(|(at, _)| at))
+        .map(|at| {
+            let step = &trace.steps[at];
+            let value = json!({
                 "cpu": step.cpu, "text": step.text, "context": step.context.name(), "irqs_on": step.irqs_on,
                 "location": step.location,
-            })
+            });
+            (at.to_string(), value)
         })
         .collect();
     let lanes: Vec<_> = trace.lanes.iter().map(|lane| json!({ "name": lane.name })).collect();
-    json!({ "lanes": lanes, "steps": steps }).to_string().replace('<', "\\u003c")
+    json!({ "lanes": lanes, "steps": steps, "count": trace.steps.len() }).to_string().replace('<', "\\u003c")
 }
 
 fn steps(trace: &Trace, out: &mut String) {

@@ -38,11 +38,11 @@ function figure(root) {
   }
   function say(index) {
     if (index < 0) {
-      said.textContent = 'All ' + trace.steps.length + ' steps, ' + cells.length + ' of them drawn. Step through them with the slider.';
+      said.textContent = 'All ' + trace.count + ' steps, ' + cells.length + ' of them drawn. Step through them with the slider.';
       return;
     }
     const last = cells[index].steps[cells[index].steps.length - 1];
-    said.replaceChildren(words(cells[index], 'Picture ' + (index + 1) + ' of ' + cells.length + ', step ' + (last + 1) + ' of ' + trace.steps.length));
+    said.replaceChildren(words(cells[index], 'Picture ' + (index + 1) + ' of ' + cells.length + ', step ' + (last + 1) + ' of ' + trace.count));
   }
   function show(index, scroll) {
     at = Math.max(-1, Math.min(cells.length - 1, index));

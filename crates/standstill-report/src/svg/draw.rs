@@ -86,7 +86,10 @@ impl<'a> Drawing<'a> {
             for cell in &row.cells {
                 let boxes = row.spines[cell.lane].boxes;
                 if cell.frame != Frame::Ends {
-                    texts[cell.lane] = wrap(&words(cell, self.trace), self.room(boxes, cell.pair.is_some()));
+                    // Bold letters are wider.
+                    let room = self.room(boxes, cell.pair.is_some());
+                    let room = if cell.broken { room - room / 10 } else { room };
+                    texts[cell.lane] = wrap(&words(cell, self.trace), room);
                 }
                 if let Some(arrow) = cell.arrow.filter(|_| !cell.note.is_empty()) {
                     texts[arrow.to] = wrap(&cell.note, self.room(row.spines[arrow.to].boxes, false));
