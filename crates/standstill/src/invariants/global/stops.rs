@@ -82,7 +82,9 @@ impl<const N: usize> Stops<N> {
                 if let Some(closed) = self.closed.get_mut(me) {
                     *closed = true;
                 }
-                if !(active && split && self.is(epoch)) {
+                // Of a stop that was abandoned meanwhile, others have opened theirs again; this CPU is about to see it.
+                let abandoned = self.now.is_some_and(|now| now.aborted);
+                if !(active && split && self.is(epoch)) || abandoned {
                     return Ok(());
                 }
                 let alone = self.all(|member, closed| member.active || closed);
