@@ -6,8 +6,8 @@
 use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 
-use standstill::CpuId;
 use standstill::context::Task;
+use standstill::{CpuId, HotplugError};
 use standstill_x86_64::present::Slots;
 use standstill_x86_64::time::now_ns;
 
@@ -16,6 +16,9 @@ use crate::{machine, say};
 
 /// Between two looks.
 const LOOK_NS: u64 = 10_000_000;
+
+/// How often a CPU is tried to be taken down that is asked for back.
+const TRIES: usize = 4;
 
 struct State {
     slots: Slots,
@@ -55,7 +58,8 @@ fn wish() -> Option<Wish> {
             state.slots.acknowledge(cpu.index() as u32);
             return Some(Wish::Insert(cpu));
         }
-        if status.remove {
+        // The flag outlives the CPU.
+        if status.remove && machine().present().contains(cpu) {
             return Some(Wish::Remove(cpu));
         }
     }
@@ -76,8 +80,19 @@ pub(crate) fn look(task: &mut Task) {
     }
 }
 
+fn take_out(task: &mut Task, cpu: CpuId) -> Result<(), HotplugError> {
+    machine().cpu_down(task, cpu)?;
+    machine().set_present(task, cpu, false)
+}
+
 fn remove(task: &mut Task, cpu: CpuId) {
-    let gone = machine().cpu_down(task, cpu).and_then(|()| machine().set_present(task, cpu, false));
+    let mut gone = take_out(task, cpu);
+    for _ in 1..TRIES {
+        // A callback that refused may agree the next time.
+        let Err(error) = gone else { break };
+        say!("slot: {error}; once more");
+        gone = take_out(task, cpu);
+    }
     let mut state = STATE.lock();
     let Some(state) = state.as_mut() else { return };
     match gone {
@@ -89,7 +104,7 @@ fn remove(task: &mut Task, cpu: CpuId) {
         }
         Err(error) => {
             state.slots.refuse(cpu.index() as u32);
-            say!("slot: {error}");
+            say!("slot: {cpu} stays: {error}");
         }
     }
 }

@@ -85,8 +85,11 @@ impl Machine {
             if line.contains(wanted) {
                 return Ok(line);
             }
+            if line.contains(" stays: ") {
+                break;
+            }
         }
-        let said = &self.said[self.said.len().saturating_sub(40)..];
+        let said: Vec<_> = self.said.iter().filter(|line| !line.starts_with('@')).cloned().collect();
         fail(format!("the machine did not say '{wanted}', but this:\n{}", said.join("\n")))
     }
 }
