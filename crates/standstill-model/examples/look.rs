@@ -19,6 +19,26 @@ fn main() {
     if let Ok(runs) = arg(7, "").parse() {
         options.engine = standstill_model::Engine::Random { runs, seed: 1 };
     }
+    options.audit = std::env::var_os("AUDIT").is_some();
+    if let Ok(letter) = std::env::var("FIND") {
+        let property = standstill::Property::ALL.into_iter().find(|p| p.letter().to_string() == letter);
+        match standstill_model::counterexample(&options, property.expect("W, L, S, O or F")) {
+            Some(found) => {
+                println!(
+                    "{} interrupts, {} preemptions, {:?}",
+                    found.interrupts, found.preemptions, found.critical_pair
+                );
+                for (index, step) in found.steps.iter().enumerate() {
+                    println!(
+                        "{index:4} {:4} CPU {} {:?} {:?} {}",
+                        step.choice, step.cpu, step.context, step.what, step.location
+                    );
+                }
+            }
+            None => println!("there is none"),
+        }
+        return;
+    }
     let verdict = check(&options, &mut |now| {
         eprintln!("{} states, {} steps, depth {}", now.states, now.steps, now.depth);
         ControlFlow::Continue(())

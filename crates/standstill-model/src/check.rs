@@ -5,9 +5,10 @@ use std::time::Instant;
 
 use crate::options::{Engine, Ipi, MemoryModel, Options};
 use crate::random;
-use crate::sched::{bare, take};
+use crate::sched::{bare, cpu_of, is_device, take};
 use crate::search::{End, Found, search};
 use crate::setup::Ready;
+use crate::shrink::{Cost, Goal, cheapest};
 use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Verdict, Violation};
 use crate::world::{Fault, with_ptr};
 
@@ -58,13 +59,17 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let fault = found.fault.take();
     drop(ready);
     let mut verdict = found.verdict(options, coverage, began);
-    verdict.violation = fault.map(|(fault, choices)| describe(options, fault, choices));
+    verdict.violation = fault.map(|(fault, choices)| {
+        let shrunk = options.shrink.then(|| cheapest(options, &Goal::Rule(fault.rule.clone()))).flatten();
+        shrunk.unwrap_or_else(|| describe(options, fault, choices))
+    });
     verdict
 }
 
-fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
-    let steps = replay(options, &choices).map(|run| run.steps).unwrap_or_default();
-    let (interrupts, preemptions) = crate::shrink::cost(&choices);
+/// Tells the whole story of a fault.
+pub(crate) fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
+    let (steps, (interrupts, preemptions)) =
+        replay_counted(options, &choices).map(|(run, cost)| (run.steps, cost)).unwrap_or_default();
     Violation {
         rule: fault.rule,
         cpu: fault.cpu,
@@ -83,40 +88,45 @@ fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
 /// # Errors
 /// The schedule is not one of these options, or of this version of the code.
 pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
+    replay_counted(options, choices).map(|(run, _)| run)
+}
+
+fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)), ReplayError> {
     let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
     ready.record();
     let mut found = Found::new();
-    let mut possible = Vec::new();
+    let (mut possible, mut cost, mut last) = (Vec::new(), Cost::default(), None);
     for (at, choice) in choices.iter().enumerate() {
         with_ptr(ready.world, |w| w.enabled(&mut possible));
-        if !possible.contains(&bare(*choice)) {
+        let meant = with_ptr(ready.world, |w| w.may_be_meant(*choice));
+        if !meant && !possible.contains(&bare(*choice)) {
             return Err(ReplayError::Diverged { at, choice: *choice, possible });
         }
-        with_ptr(ready.world, |w| w.budget = Some(*choice >> 16));
+        cost = cost.after(&possible, *choice, last);
+        last = Some(cpu_of(*choice));
+        with_ptr(ready.world, |w| (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), *choice >> 31 != 0));
         take(ready.world, *choice, true);
         found.look(&ready);
     }
     with_ptr(ready.world, |w| w.enabled(&mut possible));
-    let complete = possible.iter().all(|choice| crate::sched::is_device(*choice));
+    let complete = possible.iter().all(|choice| is_device(*choice));
     let steps = ready.recorded();
     if complete {
         found.look_at_end(&ready);
     }
-    let violation = found.fault.map(|(fault, choices)| {
-        let (interrupts, preemptions) = crate::shrink::cost(&choices);
-        Violation {
-            rule: fault.rule,
-            cpu: fault.cpu,
-            text: fault.text,
-            location: fault.location,
-            steps: steps.clone(),
-            interrupts,
-            preemptions,
-            critical_pair: None,
-            choices,
-        }
+    let (interrupts, preemptions) = (cost.interrupts, cost.preemptions);
+    let violation = found.fault.map(|(fault, choices)| Violation {
+        rule: fault.rule,
+        cpu: fault.cpu,
+        text: fault.text,
+        location: fault.location,
+        steps: steps.clone(),
+        interrupts,
+        preemptions,
+        critical_pair: None,
+        choices,
     });
-    Ok(Run { steps, violation, properties: found.counts, complete })
+    Ok((Run { steps, violation, properties: found.counts, complete }, (interrupts, preemptions)))
 }
 
 pub(crate) fn assumptions(options: &Options) -> Vec<String> {
@@ -142,7 +152,7 @@ pub(crate) fn assumptions(options: &Options) -> Vec<String> {
         "threads of one CPU take turns only where they wait".to_string(),
         "the code is deterministic, and its contexts communicate through the platform's memory alone"
             .to_string(),
-        "conditions that are waited for do not change anything".to_string(),
+        "conditions that are waited for change nothing while they do not hold".to_string(),
     ];
     if options.engine == Engine::Stateful {
         all.push("two states with the same hash of 128 bits are one".to_string());

@@ -15,12 +15,17 @@
 //! | `search.rs` | every state once |
 //! | `random.rs` | random schedules |
 //! | `scenario.rs`, `setup.rs` | what is explored, from where |
+//! | `shrink.rs` | the cheapest run to a goal |
+//! | `matrix.rs` | which property each preset breaks |
+//! | `file.rs` | schedules as text |
 //! | `check.rs` | the entries |
 
 mod check;
 mod class;
 mod fibre;
+mod file;
 mod hash;
+mod matrix;
 mod memory;
 mod names;
 mod options;
@@ -37,10 +42,13 @@ mod verdict;
 mod world;
 
 pub use check::{check, replay};
+pub use file::{FileError, Saved, load, save};
+pub use matrix::{Cell, CellResult, expected, matrix};
 pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{ScenarioInfo, scenarios};
+pub use shrink::counterexample;
 pub use state::MAX_CPUS;
 pub use verdict::{
     Access, Bound, Context, Coverage, Interrupt, Progress, PropertyResult, ReplayError, Run, Step, StepWhat,

@@ -150,6 +150,8 @@ pub struct Options {
     pub limits: Limits,
     /// Look for data races: two CPUs that meet in a plain cell. It makes every access to one that others use a step of its own.
     pub races: bool,
+    /// Check the checker: every step that is undone is compared with what was before.
+    pub audit: bool,
     /// Go on after a broken promise, to find what else there is: for the matrix.
     pub keep_going: bool,
     /// Shrink a violation to the fewest interrupts, preemptions and steps.
@@ -168,6 +170,7 @@ impl Default for Options {
             engine: Engine::Stateful,
             limits: Limits::default(),
             races: false,
+            audit: false,
             keep_going: false,
             shrink: true,
         }

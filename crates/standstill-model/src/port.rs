@@ -46,7 +46,8 @@ pub(crate) fn run_thread(thread: usize) {
     } else if thread < 2 * MAX_CPUS {
         // SAFETY: a thread of its own, interrupts on.
         let mut task = unsafe { Task::new() };
-        entry().serve_hotplug(&mut task);
+        // SAFETY: the body of the CPU's one hotplug fibre.
+        unsafe { entry().serve_hotplug(&mut task) };
     } else {
         let task = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
         task();
@@ -243,7 +244,8 @@ fn announces(what: &What) -> bool {
     )
 }
 
-impl Wait for Model {
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl Wait for Model {
     fn deadline_in(&self, _: u64) -> Deadline {
         SOME_DEADLINE
     }
@@ -263,9 +265,12 @@ impl Wait for Model {
         }
         let before = with(|w| w.thread_ref().level().history);
         let mut failed = false;
+        // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
+        let mut only_looks = false;
         loop {
             let holds = peek(&mut poll);
-            if with(|w| w.begin_wait(wait, holds, failed)) {
+            if with(|w| w.begin_wait(wait, holds, failed, only_looks)) {
+                only_looks = false;
                 match announce(Op { kind: OpKind::Wait, place: 0, at: wait.site.at }) {
                     // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
                     Command::Interrupt(kind) => {
@@ -278,7 +283,10 @@ impl Wait for Model {
                         failed = false;
                         continue;
                     }
-                    Command::Peek => continue,
+                    Command::Peek => {
+                        only_looks = true;
+                        continue;
+                    }
                     Command::Go => with(|w| w.fused = true),
                     Command::Expire => {
                         with(|w| {
@@ -341,6 +349,7 @@ impl Wait for Model {
 impl World {
     /// A wait ends: which one place did it depend on?
     fn end_wait(&mut self) {
+        self.learn(OpKind::Wait.code());
         let watch = self.thread_ref().watch;
         let mut places = watch.iter();
         self.waited = match (places.next(), places.next()) {
@@ -350,21 +359,25 @@ impl World {
     }
 
     /// Fills in the flags of a wait that is about to be announced; false if there is nothing to announce.
-    fn begin_wait(&mut self, wait: &WaitFor<'_>, holds: bool, failed: bool) -> bool {
+    fn begin_wait(&mut self, wait: &WaitFor<'_>, holds: bool, failed: bool, only_looks: bool) -> bool {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
         let time = wait.deadline != Deadline::NEVER && self.expirations > 0;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
+        let blocks = self.budget.map(|_| self.blocks);
         let t = self.thread_mut();
         let several = t.watch.open > 1;
         // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
         // it failed: a reading that is half old and half new may hold where none at one instant does.
         t.blocked = if several { failed } else { !holds };
+        if let (Some(blocks), false) = (blocks, only_looks) {
+            t.blocked = blocks;
+        }
         t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
         t.may_expire = time && branching;
         // Nobody else can change what it depends on.
         let quiet = holds && t.watch.open == 0 && branching;
-        if (quiet || self.budget.is_some()) && self.passes(false) {
+        if !only_looks && (quiet || self.budget.is_some()) && self.passes(false) {
             return false;
         }
         self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);

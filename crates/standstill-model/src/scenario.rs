@@ -188,7 +188,7 @@ pub(crate) fn task(world: &mut World, body: impl Fn(&mut Task) + 'static) {
 
 /// The branching begins here.
 pub(crate) fn branch() {
-    with(|w| w.branching = true);
+    with(World::branch);
 }
 
 /// The branching begins when the next stop that takes a CPU out is published.
@@ -196,7 +196,7 @@ pub(crate) fn branch_at_stop() {
     with(|w| {
         // Without a stop there is nothing to wait for.
         if w.options.protocol.stages() == standstill::Stages::None {
-            w.branching = true;
+            w.branch();
         }
         w.armed = true;
     });
@@ -417,6 +417,9 @@ fn deadline_vs_last_ack<const N: usize>(world: &mut World) {
         all_up(machine, task);
         branch();
         let last = CpuId::new(N - 1);
+        // The lock is held already: with a deadline it is taken by trying, and a try that fails is no wait that the model can fold.
+        let mut read = machine.cpus_read_lock(task);
+        let task = read.task();
         let deadline = machine.platform().deadline_in(1);
         let f = |_: &Stopped<'_>| 3;
         let ended = match machine.stop_machine_deadline(task, Some(&CpuMask::of(last)), deadline, &f) {

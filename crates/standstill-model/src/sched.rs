@@ -1,7 +1,8 @@
 //! The scheduler: what can happen next, and letting it happen.
 //!
 //! A choice is one number: what (bits 12 to 15), the CPU (bits 8 to 11), and which (bits 0 to 7). In a schedule the bits from 16 on say how
-//! many places were passed in its step where others could have come in, and nobody could have noticed.
+//! many places were passed in its step where others could have come in, and nobody could have noticed;
+//! bit 31, whether it ended in a wait that blocks.
 
 use crate::fibre::Command;
 use crate::options::Ipi;
@@ -12,9 +13,7 @@ use crate::world::{World, interrupt_code, run, with_ptr};
 /// What a choice does.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Choice {
-    /// The thread that the CPU runs does what it announced.
-    Step,
-    /// The idle CPU goes on with this thread.
+    /// This thread does what it announced: the one that the CPU runs, or, if that idles, any.
     Thread(usize),
     Interrupt(Interrupt),
     Stopper,
@@ -25,7 +24,6 @@ pub(crate) enum Choice {
 impl Choice {
     pub(crate) const fn encode(self, cpu: usize) -> u32 {
         let (kind, arg) = match self {
-            Choice::Step => (0, 0),
             Choice::Thread(thread) => (1, thread as u32),
             Choice::Interrupt(kind) => (2, interrupt_code(kind)),
             Choice::Stopper => (3, 0),
@@ -37,7 +35,6 @@ impl Choice {
     pub(crate) fn decode(choice: u32) -> Option<(usize, Choice)> {
         let (cpu, arg) = (cpu_of(choice), choice & 0xff);
         let what = match choice >> 12 & 0xf {
-            0 => Choice::Step,
             1 => Choice::Thread(arg as usize),
             2 => Choice::Interrupt(match arg {
                 0 => Interrupt::Call,
@@ -121,7 +118,7 @@ impl World {
                 if t.kind == Kind::Idle || t.life != Life::Live || usize::from(t.cpu) != cpu {
                     continue;
                 }
-                if t.may_expire && t.op.kind == OpKind::Wait {
+                if self.expirations > 0 && t.may_expire && t.op.kind == OpKind::Wait {
                     add(Choice::Expire(index));
                 }
                 // The first task leads to where the branching begins; the others wait for it.
@@ -132,7 +129,8 @@ impl World {
                 }
             }
         }
-        if current.life == Life::Live && current.op.kind == OpKind::Wait && current.may_expire && !idles {
+        let expires = self.expirations > 0 && current.may_expire && current.op.kind == OpKind::Wait;
+        if current.life == Life::Live && expires && !idles {
             add(Choice::Expire(usize::from(c.current)));
         }
         let ready = match current.op.kind {
@@ -141,8 +139,20 @@ impl World {
             _ => true,
         };
         if ready && current.life == Life::Live {
-            add(Choice::Step);
+            add(Choice::Thread(usize::from(c.current)));
         }
+    }
+
+    /// In a replay: may `choice` be meant? Who does not know what is shared takes some waits to depend on more than they do, and does not
+    /// know when they can go on; the schedule does.
+    pub(crate) fn may_be_meant(&self, choice: u32) -> bool {
+        let Some((cpu, Choice::Thread(thread))) = Choice::decode(choice) else { return false };
+        let (Some(c), Some(Some(t))) = (self.cpus.get(cpu), self.threads.get(thread)) else { return false };
+        let Some(current) = &self.threads[usize::from(c.current)] else { return false };
+        let idles = current.kind == Kind::Idle && current.depth == 0 && current.op.kind == OpKind::Idle;
+        let here = usize::from(c.current) == thread || idles;
+        let waits = t.op.kind == OpKind::Wait || t.op.kind == OpKind::Idle && c.idle_turn;
+        c.power == Power::On && here && t.life == Life::Live && waits && usize::from(t.cpu) == cpu
     }
 
     /// The thread whose fibre carries out a choice.
@@ -159,7 +169,7 @@ impl World {
 pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
     let Some((cpu, what)) = Choice::decode(choice) else { return };
     let command = match what {
-        Choice::Step | Choice::Thread(_) => Command::Go,
+        Choice::Thread(_) => Command::Go,
         Choice::Interrupt(kind) => Command::Interrupt(kind),
         Choice::Stopper => Command::Stopper,
         Choice::Expire(_) => Command::Expire,
@@ -184,9 +194,10 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
     run(world, cpu, thread, command);
     with_ptr(world, |w| {
         let passed = w.passed;
-        assert!(passed < 1 << 16, "a step passes more places than a schedule can count");
+        assert!(passed < 1 << 15, "a step passes more places than a schedule can count");
+        let blocks = w.threads[thread].as_ref().is_some_and(|t| t.op.kind == OpKind::Wait && t.blocked);
         if let Some(last) = w.choices.last_mut() {
-            *last |= passed << 16;
+            *last |= passed << 16 | u32::from(blocks) << 31;
         }
     });
     settle(world);

@@ -112,6 +112,7 @@ struct Node {
     first: usize,
     /// The one to try next.
     next: usize,
+    hash: u128,
 }
 
 /// How a search ended.
@@ -143,10 +144,10 @@ pub(crate) fn search(
             return End::Bounded(Bound::Violation);
         }
         if !stop {
-            let new = with_ptr(ready.world, |w| {
+            let (new, hash) = with_ptr(ready.world, |w| {
                 let hash = w.fingerprint().to_u128();
                 w.enabled(&mut enabled);
-                seen.insert(hash)
+                (seen.insert(hash), hash)
             });
             if new {
                 found.states += 1;
@@ -156,7 +157,7 @@ pub(crate) fn search(
                 if !enabled.is_empty() {
                     let first = choices.len();
                     choices.extend_from_slice(&enabled);
-                    nodes.push(Node { first, next: first });
+                    nodes.push(Node { first, next: first, hash });
                     found.depth = found.depth.max(nodes.len());
                 }
                 if found.states & REPORT == 0 {
@@ -184,8 +185,14 @@ pub(crate) fn search(
             if node.next < choices.len() {
                 let choice = choices[node.next];
                 node.next += 1;
+                let hash = node.hash;
                 let depth = nodes.len() - 1;
-                with_ptr(ready.world, |w| w.undo_to(depth));
+                with_ptr(ready.world, |w| {
+                    w.undo_to(depth);
+                    if options.audit {
+                        assert_eq!(w.fingerprint().to_u128(), hash, "a step was not undone completely");
+                    }
+                });
                 take(ready.world, choice, true);
                 break;
             }

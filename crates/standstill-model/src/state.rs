@@ -175,6 +175,24 @@ pub(crate) enum OpKind {
     Begin,
 }
 
+impl OpKind {
+    /// A number for the history.
+    pub(crate) const fn code(self) -> u64 {
+        match self {
+            OpKind::Access(access, _) => 16 + access as u64,
+            OpKind::Announce => 1,
+            OpKind::Send => 2,
+            OpKind::CloseIrqs => 3,
+            OpKind::Pin => 4,
+            OpKind::Wait => 5,
+            OpKind::Idle => 6,
+            OpKind::Start => 7,
+            OpKind::Moved => 8,
+            OpKind::Begin => 9,
+        }
+    }
+}
+
 impl Op {
     #[track_caller]
     pub(crate) fn here(kind: OpKind, place: usize) -> Op {
@@ -288,6 +306,7 @@ impl Thread {
             | u64::from(self.depth) << 16;
         hash.mix(flags);
         if self.life == Life::Live {
+            hash.mix(self.op.kind.code());
             for level in &self.levels[..=usize::from(self.depth)] {
                 hash.mix(u64::from(level.kind.context()));
                 hash.mix_hash(level.history);

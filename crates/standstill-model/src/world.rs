@@ -66,6 +66,8 @@ pub(crate) struct World {
     pub(crate) passed: u32,
     /// In a replay: how many are to be passed.
     pub(crate) budget: Option<u32>,
+    /// In a replay: this step ends in a wait whose condition does not hold.
+    pub(crate) blocks: bool,
     /// A wait on this place alone has just ended.
     pub(crate) waited: usize,
     /// The next load of this place belongs to the wait that ended: see [`cut`](standstill::platform::Wait::cut) in `port`.
@@ -78,6 +80,8 @@ pub(crate) struct World {
     pub(crate) peeking: Option<crate::state::Watch>,
     /// The watched places are read for real.
     pub(crate) branching: bool,
+    /// It has just begun.
+    begins: bool,
     /// The set-up is over when the next stop that takes a CPU out is published.
     pub(crate) armed: bool,
     /// Deadlines may be over, so often.
@@ -118,16 +122,20 @@ pub(crate) fn enter(world: *mut World) -> Entered {
 /// A place where others may come in, if somebody can notice (`noticed`): announces `op`, and returns when it is to be carried out.
 /// Interrupts and the stopper run in here.
 pub(crate) fn point(op: Op, noticed: bool) {
-    if std::thread::panicking() || with(|w| w.passes(noticed)) {
+    if std::thread::panicking() || with(|w| !w.inside) {
         return;
     }
-    loop {
-        match announce(op) {
-            Command::Interrupt(kind) => crate::port::take_interrupt(kind),
-            Command::Stopper => crate::port::take_stopper(),
-            Command::Go | Command::Peek | Command::Expire => return,
+    if !with(|w| w.passes(noticed)) {
+        loop {
+            match announce(op) {
+                Command::Interrupt(kind) => crate::port::take_interrupt(kind),
+                Command::Stopper => crate::port::take_stopper(),
+                Command::Go | Command::Peek | Command::Expire => break,
+            }
         }
     }
+    // What does not read anything is part of the history, too: before it and after it are two states.
+    with(|w| w.learn(op.kind.code()));
 }
 
 /// Announces `op` and suspends.
@@ -192,12 +200,14 @@ impl World {
             fused: false,
             passed: 0,
             budget: None,
+            blocks: false,
             waited: 0,
             reload: 0,
             until: 0,
             races: options.races,
             peeking: None,
             branching: false,
+            begins: false,
             armed: false,
             expirations: 0,
             steps: 0,
@@ -270,8 +280,10 @@ impl World {
     /// Is a place where others could come in passed without a stop? A schedule remembers how many were in each step, so that it can be
     /// replayed by who does not know what is shared.
     pub(crate) fn passes(&mut self, noticed: bool) -> bool {
-        if !self.inside {
-            return true;
+        if std::mem::take(&mut self.begins) {
+            // The set-up ends here, whatever is known of what is shared.
+            self.fused = false;
+            return false;
         }
         let passes = match self.budget {
             Some(budget) => self.passed < budget,
@@ -282,6 +294,12 @@ impl World {
         }
         self.passed += u32::from(passes);
         passes
+    }
+
+    /// The branching begins, at the next place where others could come in.
+    pub(crate) fn branch(&mut self) {
+        self.branching = true;
+        self.begins = true;
     }
 
     /// Notes what went wrong; the first fault of a step counts.
@@ -328,7 +346,7 @@ impl World {
             What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
             What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
             What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
-            What::StopPublished { .. } if self.armed && self.leaving => self.branching = true,
+            What::StopPublished { .. } if self.armed && self.leaving && !self.branching => self.branch(),
             _ => {}
         }
     }

@@ -1,0 +1,49 @@
+//! Schedules as files: the same run again, and a clear word about each damage.
+
+use standstill::{Property, Protocol};
+use standstill_model::{Options, counterexample, load, save};
+
+fn saved() -> String {
+    let mut options = Options::default();
+    options.protocol = Protocol::LINUX_3_14;
+    let lost = counterexample(&options, Property::Lost).expect("a call is lost");
+    save(&options, &lost.rule, &lost.choices).expect("it was found a moment ago")
+}
+
+#[test]
+fn a_saved_schedule_gives_the_same_run_again() {
+    let text = saved();
+    let loaded = load(&text).expect("it was written a moment ago");
+    assert_eq!(loaded.rule, "L");
+    let run = loaded.replay().expect("the same run");
+    assert!(run.properties[Property::Lost as usize] > 0);
+}
+
+#[test]
+fn a_damaged_file_is_named_by_its_line() {
+    let text = saved();
+    let error = |text: &str| {
+        let error = load(text).expect_err("it is damaged");
+        (error.line, error.text)
+    };
+    assert_eq!(error("").0, 1);
+    assert_eq!(error("hello").0, 1);
+    let (line, why) = error(&text.replace("standstill-replay 1", "standstill-replay 7"));
+    assert!(line == 1 && why.contains("version 7"), "{why}");
+    let (line, why) = error(&text.replace("protocol linux-3.14", "protocol linux-9"));
+    assert!(line == 2 && why.contains("linux-9"), "{why}");
+    assert_eq!(error(&text.replace("cpus 2", "cpus two")).0, 4);
+    let (line, why) = error(&text.replace("\n00003 ", "\n00007 "));
+    assert!(line == 13 && why.contains("choice 3"), "{line} {why}");
+    let cut: String = text.lines().take(20).map(|line| format!("{line}\n")).collect();
+    let (line, why) = error(&cut);
+    assert!(line == 21 && why.contains("ends"), "{line} {why}");
+    assert!(error(&text.replace("\nend\n", "\n99999 zz\nend\n")).1.contains("no line of a schedule"));
+}
+
+#[test]
+fn a_schedule_of_another_machine_is_refused_where_it_differs() {
+    let text = saved().replace("protocol linux-3.14", "protocol standstill");
+    let why = load(&text).expect("it is well formed").replay().expect_err("it is another machine");
+    assert!(why.contains("choice"), "{why}");
+}
