@@ -209,7 +209,7 @@ where
         self.settle_many(record, &everybody, result)
     }
 
-    fn settle_many(
+    pub(crate) fn settle_many(
         &self,
         record: &Record<W>,
         asked: &CpuMask<W>,
@@ -229,13 +229,13 @@ where
     }
 
     /// Opens the account of a call that waits: the stream is this thread's, wherever it runs.
-    fn open(&self, record: &Record<W>, asked: &CpuMask<W>) {
+    pub(crate) fn open(&self, record: &Record<W>, asked: &CpuMask<W>) {
         let order = self.core.next_in(record.stream, self.index);
         record.begin(self.index, order, self.core.era(), asked);
     }
 
     /// Closes it: all that was said to have run is over, and nothing else ran.
-    fn close(&self, record: &Record<W>, ran: &CpuMask<W>, ok: bool) {
+    pub(crate) fn close(&self, record: &Record<W>, ran: &CpuMask<W>, ok: bool) {
         let core = self.core;
         let expected = if ok { *ran } else { CpuMask::EMPTY };
         core.rules

@@ -15,9 +15,14 @@
 #![no_std]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod counts;
 mod device;
+// Miri does not run the assembly that switches stacks.
+#[cfg(all(test, not(miri)))]
+mod firing;
 mod frozen;
 mod ground;
 mod hist;

@@ -18,7 +18,7 @@ use crate::shared::Core;
 const NOWHERE: usize = usize::MAX;
 
 /// What a stop's function returns on `cpu`, so that a receipt can't be another CPU's.
-fn value_of(cpu: CpuId) -> i32 {
+pub(crate) fn value_of(cpu: CpuId) -> i32 {
     cpu.index() as i32 + 1
 }
 
@@ -41,17 +41,17 @@ pub(crate) fn nowait_work<P: Ground, const N: usize, const W: usize>(
 }
 
 /// Where a stop's function ran, and whether it ran twice anywhere.
-struct Log<const W: usize> {
+pub(crate) struct Log<const W: usize> {
     ran: SharedMask<W>,
     twice: SharedMask<W>,
 }
 
 impl<const W: usize> Log<W> {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Log { ran: SharedMask::new(), twice: SharedMask::new() }
     }
 
-    fn enter(&self, cpu: CpuId) {
+    pub(crate) fn enter(&self, cpu: CpuId) {
         if !self.ran.insert(cpu) {
             self.twice.insert(cpu);
         }
@@ -101,7 +101,7 @@ where
     }
 
     /// A stop's function that runs on one CPU says so, and no handler may run anywhere until it is over.
-    fn alone(&self, log: &Log<W>, me: CpuId) -> i32 {
+    pub(crate) fn alone(&self, log: &Log<W>, me: CpuId) -> i32 {
         let core = self.core;
         core.alone.store(me.index() + 1, Relaxed);
         log.enter(me);
@@ -147,7 +147,7 @@ where
     }
 
     /// The function ran where the receipts say, once, and nowhere else; an error means that it ran nowhere.
-    fn judge(
+    pub(crate) fn judge(
         &self,
         log: &Log<W>,
         active: Option<CpuMask<W>>,

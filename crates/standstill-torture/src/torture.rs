@@ -31,7 +31,7 @@ const TRIES: usize = 100;
 /// A torture of one machine. Built once, run once; everything that it needs is allocated when it is built, and lives for ever, as
 /// handlers may point to it for as long as the machine runs.
 pub struct Torture<P: Ground, const N: usize, const W: usize = 1> {
-    core: &'static Core<P, N, W>,
+    pub(crate) core: &'static Core<P, N, W>,
     /// One for each CPU.
     invokers: Vec<&'static Body>,
     others: [(&'static str, &'static Body); 2],
@@ -117,7 +117,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
     }
 
     /// What has not run by now never will.
-    fn close_books(&self) {
+    pub(crate) fn close_books(&self) {
         for record in &self.records {
             if !record.is_idle() {
                 self.core.write_off(record);
