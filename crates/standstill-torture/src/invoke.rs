@@ -180,20 +180,32 @@ where
         let result = match self.rng.below(4) {
             0 => core.machine.on_each_cpu_mask(task, &mask, &many_wait_handler),
             1 => {
-                let (mut once, mut twice) = (CpuMask::<W>::EMPTY, false);
-                let cond = |cpu: CpuId| {
-                    twice |= once.contains(cpu);
-                    once.insert(cpu);
-                    cpu.index() % 2 == 1
+                let call = |cond: &mut dyn FnMut(CpuId) -> bool| {
+                    core.machine.on_each_cpu_cond(task, &mask, cond, &many_wait_handler)
                 };
-                let result = core.machine.on_each_cpu_cond(task, &mask, cond, &many_wait_handler);
-                core.rules.check(Rule::RanSet, !twice, |rule| self.failure(rule, record));
-                asked = once.iter().filter(|cpu| cpu.index() % 2 == 1).collect();
+                let result;
+                (asked, result) = self.on_condition(record, call);
                 result
             }
             _ => core.machine.call_many(task, &mask, &many_wait_handler),
         };
         self.settle_many(record, &asked, result)
+    }
+
+    /// Sends with `call` on a condition, which is asked once for each CPU; says for whom it held, too.
+    pub(crate) fn on_condition<R>(
+        &self,
+        record: &Record<W>,
+        call: impl FnOnce(&mut dyn FnMut(CpuId) -> bool) -> R,
+    ) -> (CpuMask<W>, R) {
+        let (mut once, mut twice) = (CpuMask::<W>::EMPTY, false);
+        let result = call(&mut |cpu| {
+            twice |= once.contains(cpu);
+            once.insert(cpu);
+            cpu.index() % 2 == 1
+        });
+        self.core.rules.check(Rule::RanSet, !twice, |rule| self.failure(rule, record));
+        (once.iter().filter(|cpu| cpu.index() % 2 == 1).collect(), result)
     }
 
     fn send_all_wait(&self, task: &mut Task) -> u64 {

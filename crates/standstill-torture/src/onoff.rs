@@ -100,11 +100,39 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let machine = self.machine;
         let (active, online) = (machine.active().snapshot(), machine.online().snapshot());
         let (present, possible) = (machine.present().snapshot(), machine.possible().snapshot());
-        let nested = active.is_subset(&online) && online.is_subset(&present) && present.is_subset(&possible);
-        let there = online.contains(cpu) == up && active.contains(cpu) == up;
-        self.rules.check(Rule::Masks, nested && there, |rule| Failure {
+        let holds = masks_fit(&[active, online, present, possible], cpu, up);
+        self.rules.check(Rule::Masks, holds, |rule| Failure {
             cpu,
             ..self.failure(rule, self.ground().this_cpu())
         });
+    }
+}
+
+/// Is each of the masks (active, online, present, possible) in the next one, and `cpu` in the first two if it is up and in none
+/// of them if not?
+fn masks_fit<const W: usize>(masks: &[CpuMask<W>; 4], cpu: CpuId, up: bool) -> bool {
+    let nested = masks.windows(2).all(|pair| pair[0].is_subset(&pair[1]));
+    nested && masks[..2].iter().all(|mask| mask.contains(cpu) == up)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masks_that_do_not_fit_show() {
+        let first = CpuMask::<1>::first_n;
+        let (one, two) = (CpuId::new(1), CpuId::new(2));
+        assert!(masks_fit(&[first(2), first(2), first(3), first(4)], one, true));
+        assert!(masks_fit(&[first(2), first(2), first(3), first(4)], two, false));
+        // Each mask in turn has a CPU that the next one has not.
+        assert!(!masks_fit(&[first(3), first(2), first(3), first(4)], one, true));
+        assert!(!masks_fit(&[first(2), first(4), first(3), first(4)], one, true));
+        assert!(!masks_fit(&[first(2), first(2), first(4), first(3)], one, true));
+        // Not where it was told to go: left in active, never gone, never come, not active.
+        assert!(!masks_fit(&[first(3), first(2), first(3), first(4)], two, false));
+        assert!(!masks_fit(&[first(2), first(3), first(3), first(4)], two, false));
+        assert!(!masks_fit(&[first(2), first(2), first(3), first(4)], two, true));
+        assert!(!masks_fit(&[first(2), first(3), first(3), first(4)], two, true));
     }
 }

@@ -179,7 +179,7 @@ where
     }
 
     /// A work for the stopper of a random CPU, which may be offline or about to leave.
-    fn stop_one(&self, task: &mut Task) {
+    pub(crate) fn stop_one(&self, task: &mut Task) {
         let core = self.core;
         let to = core.any_cpu(&self.rng);
         let log = Log::<W>::new();
@@ -196,7 +196,7 @@ where
     }
 
     /// As above, without waiting: what became of it is asked the next time.
-    fn stop_one_nowait(&self, task: &mut Task) {
+    pub(crate) fn stop_one_nowait(&self, task: &mut Task) {
         let core = self.core;
         let queued_for = self.sent_to.load(Relaxed);
         let holds = match self.work.state() {

@@ -20,6 +20,8 @@ pub(crate) enum Lie {
     Stays,
     /// Its memory does not show those who wait for the hotplug lock that others hold it.
     LockForgotten,
+    /// Says once, in a stopper's work, that it is another CPU.
+    WorkElsewhere,
     /// A device interrupt is lost.
     LineLost,
     /// A device interrupt comes twice.

@@ -13,7 +13,7 @@ use standstill::platform::{
 
 use super::lie::{At, Lie, Word};
 use super::world::{
-    CALL, LINES, Role, STEP_NS, STOP, hotplug_thread, idle_loop, pass, poll, suspend, turn, world,
+    CALL, CPUS, LINES, Role, STEP_NS, STOP, hotplug_thread, idle_loop, pass, poll, suspend, turn, world,
 };
 use crate::ground::{Body, Ground, LineHandler};
 
@@ -35,7 +35,9 @@ unsafe impl Memory for Sim {
 unsafe impl Irq for Sim {
     type Flags = bool;
     fn this_cpu(&self) -> CpuId {
-        CpuId::new(world().at())
+        let w = world();
+        let lies = w.lie.get() == Lie::WorkElsewhere && w.cpu().in_work.get() && w.tell();
+        CpuId::new(if lies { (w.at() + 1) % CPUS } else { w.at() })
     }
     fn irq_save(&self) -> bool {
         !world().cpu().irqs_off.replace(true)
@@ -119,6 +121,8 @@ unsafe impl Wait for Sim {
             What::CallEnd(_) => cpu.in_handler.set(false),
             What::StateEnter { name, .. } => cpu.in_starting.set(name == "torture/starting"),
             What::StateLeave { .. } => cpu.in_starting.set(false),
+            What::WorkBegin(_) => cpu.in_work.set(true),
+            What::WorkEnd(_) => cpu.in_work.set(false),
             What::RunBegin { .. } => w.functions.set(w.functions.get() + 1),
             What::RunEnd { .. } => w.functions.set(w.functions.get() - 1),
             _ => {}

@@ -14,13 +14,14 @@ use standstill::{CallError, CpuId, CpuMask, Csd};
 use super::lie::{self, At, Lie};
 use super::port::Sim;
 use super::world::CPUS;
+use crate::ground::Ground as _;
 use crate::invoke::Invoker;
 use crate::kit::{CsdSlot, Slot};
 use crate::record::{Record, Stream};
 use crate::rng::Rng;
 use crate::shared::Core;
 use crate::states::{self, Hooks};
-use crate::stops::{Log, Stops, value_of};
+use crate::stops::{self, Log, Stops, value_of};
 use crate::torture::Torture;
 
 /// The torture of the machine.
@@ -202,6 +203,21 @@ pub(super) fn ran_not(torture: &Small, task: &mut Task, broken: bool) {
     invoker.settle_many(record, &asked, ran.map(|_| asked));
 }
 
+pub(super) fn asked_twice(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    let invoker = invoker(core);
+    let record = invoker.waiting[1];
+    let mask = [ONE, TWO].into_iter().collect();
+    invoker.open(record, &mask);
+    let (asked, ran) = invoker.on_condition(record, |cond| {
+        if broken {
+            cond(TWO);
+        }
+        core.machine.on_each_cpu_cond(task, &mask, cond, &|_: &IrqOff<'_>| core.serve(record))
+    });
+    invoker.settle_many(record, &asked, ran);
+}
+
 pub(super) fn many_fails(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
     call_two(core, task, |_, ran| if broken { Err(CallError::InterruptsOff) } else { Ok(ran) });
@@ -251,6 +267,15 @@ pub(super) fn stop_elsewhere(torture: &Small, task: &mut Task, broken: bool) {
     stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&CpuMask::of(ONE)), &f));
 }
 
+/// The stop was for CPU 1; CPU 2 gets it, with all that belongs to it.
+pub(super) fn stop_unasked(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    let (stops, log) = (stops(core), Log::new());
+    let active = CpuMask::of(if broken { TWO } else { ONE });
+    let f = |_: &Stopped<'_>| stops.alone(&log, core.ground().this_cpu());
+    stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&active), &f));
+}
+
 pub(super) fn stop_value(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
     let (stops, log) = (stops(core), Log::new());
@@ -295,6 +320,26 @@ pub(super) fn taken_frozen(torture: &Small, task: &mut Task, broken: bool) {
     assert!(core.settled(record));
 }
 
+/// A work for one stopper, waited for.
+pub(super) fn work_elsewhere(torture: &Small, task: &mut Task, broken: bool) {
+    if broken {
+        lie::tell(Lie::WorkElsewhere);
+    }
+    stops(torture.core).stop_one(task);
+}
+
+/// A work for one stopper, whose value is looked at when it is queued again.
+pub(super) fn work_value(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    if broken {
+        lie::tell(Lie::WorkElsewhere);
+    }
+    let stops = Stops::new(core, Rng::new(1, 0), stops::nowait_work(core));
+    stops.stop_one_nowait(task);
+    core.ground().sleep_ns(task, 1_000_000);
+    stops.stop_one_nowait(task);
+}
+
 // ---- hotplug
 
 pub(super) fn comes_back(torture: &Small, task: &mut Task, broken: bool) {
@@ -320,16 +365,34 @@ pub(super) fn called_twice(torture: &Small, task: &mut Task, broken: bool) {
     states::remove(core, task);
 }
 
+pub(super) fn no_room(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    let nothing = Callbacks::Online { up: None, down: None };
+    while broken && core.machine.add_state(task, "fills the table", nothing).is_ok() {}
+    states::install(core, &Hooks::new(core), task);
+    states::remove(core, task);
+}
+
+pub(super) fn removed_before(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    states::install(core, &Hooks::new(core), task);
+    if broken {
+        let [_, _, online] = *core.states.installed.get().expect("they are installed");
+        core.machine.remove_state(task, online).expect("it is installed");
+    }
+    states::remove(core, task);
+}
+
 pub(super) fn not_undone(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
     let hooks = Hooks::new(core);
     states::install(core, &hooks, task);
     if broken {
-        // Whoever removes them does not call them.
-        let states = core.states.installed.get().expect("they are installed");
-        for state in states.iter().rev() {
-            core.machine.remove_state_nocalls(task, *state).expect("it is installed");
-        }
+        // In the last one's place there is another now, so it is not called when it is removed.
+        let [_, _, online] = *core.states.installed.get().expect("they are installed");
+        core.machine.remove_state_nocalls(task, online).expect("it is installed");
+        let nothing = Callbacks::Online { up: None, down: None };
+        assert_eq!(core.machine.add_state_nocalls(task, "another", nothing), Ok(online));
     }
     states::remove(core, task);
 }

@@ -65,6 +65,7 @@ pub(super) struct Cpu {
     pub(super) in_stopper: Cell<bool>,
     pub(super) in_handler: Cell<bool>,
     pub(super) in_starting: Cell<bool>,
+    pub(super) in_work: Cell<bool>,
     pub(super) evicted: Cell<bool>,
     pub(super) hotplug_parked: Cell<bool>,
     /// The threads that are here; the one that runs.
