@@ -6,7 +6,7 @@ use standstill::platform::Wait;
 use standstill::stop::{Receipt, StopError};
 use standstill::{CallError, CpuId, CpuMask, Csd, HotplugError, Machine, Property};
 
-use crate::options::Options;
+use crate::options::{MemoryModel, Options};
 use crate::port::Model;
 use crate::state::{Kind, MAX_CPUS};
 use crate::world::{World, with};
@@ -501,6 +501,9 @@ pub(crate) fn refuse(options: &Options) -> Result<&'static ScenarioInfo, String>
             "`{}` runs on {} to {MAX_CPUS} CPUs, not on {}",
             scenario.name, scenario.min_cpus, options.cpus
         ));
+    }
+    if options.memory != MemoryModel::Sc {
+        return Err(format!("the memory model `{}` can't be explored yet: only `sc`", options.memory.name()));
     }
     if options.irqs > 8 {
         return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));

@@ -141,6 +141,7 @@ pub(crate) fn search(
             return End::Again;
         }
         if found.fault.is_some() && !options.keep_going {
+            found.steps = with_ptr(ready.world, |w| w.steps);
             return End::Bounded(Bound::Violation);
         }
         if !stop {
