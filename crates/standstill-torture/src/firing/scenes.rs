@@ -1,44 +1,39 @@
-//! Scenes: a few calls, stops or operations on a machine, once as they should be and once broken.
+//! Scenes: a few calls on a machine (or stops, or operations, in [`operations`](super::operations)), once as they should be and once broken.
 //!
 //! Calls are broken between the account that the torture keeps and the machine: what it is told was sent, or came back, is not what was.
 
 use alloc::boxed::Box;
 
-use standstill::context::{IrqOff, Pinned, Stopped, Task};
+use standstill::context::{IrqOff, Task};
 use standstill::event::Form;
-use standstill::hotplug::{Callbacks, IrqOffCallback, Reason, ThreadCallback};
-use standstill::platform::Irq as _;
-use standstill::stop::StopError;
-use standstill::{CallError, CpuId, CpuMask, Csd};
+use standstill::hotplug::{Callbacks, IrqOffCallback};
+use standstill::{CallError, CpuId, CpuMask};
 
-use super::lie::{self, At, Lie};
+use super::lie::{self, At};
 use super::port::Sim;
 use super::world::CPUS;
-use crate::ground::Ground as _;
 use crate::invoke::Invoker;
 use crate::kit::{CsdSlot, Slot};
 use crate::record::{Record, Stream};
 use crate::rng::Rng;
 use crate::shared::Core;
-use crate::states::{self, Hooks};
-use crate::stops::{self, Log, Stops, value_of};
 use crate::torture::Torture;
 
 /// The torture of the machine.
 pub(super) type Small = Torture<Sim, CPUS, 1>;
-type Four = Core<Sim, CPUS, 1>;
+pub(super) type Four = Core<Sim, CPUS, 1>;
 type Handler = fn(&IrqOff<'_>);
 
-const ONE: CpuId = CpuId::new(1);
-const TWO: CpuId = CpuId::new(2);
-const THREE: CpuId = CpuId::new(3);
+pub(super) const ONE: CpuId = CpuId::new(1);
+pub(super) const TWO: CpuId = CpuId::new(2);
+pub(super) const THREE: CpuId = CpuId::new(3);
 
 fn of(form: Form) -> Record<1> {
     Record::new(form, Stream::Form(form))
 }
 
 /// A record for ever.
-fn leaked(form: Form) -> &'static Record<1> {
+pub(super) fn leaked(form: Form) -> &'static Record<1> {
     Box::leak(Box::new(of(form)))
 }
 
@@ -234,196 +229,4 @@ pub(super) fn takes_unasked(torture: &Small, task: &mut Task, broken: bool) {
         }
         Ok(taken)
     });
-}
-
-// ---- stops
-
-fn stops(core: &'static Four) -> Stops<Sim, CPUS, 1, fn(&mut Pinned<'_>) -> i32> {
-    Stops::new(core, Rng::new(1, 0), |_: &mut Pinned<'_>| 0)
-}
-
-pub(super) fn stop_twice(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let f = |_: &Stopped<'_>| {
-        let me = core.ground().this_cpu();
-        if broken {
-            stops.alone(&log, me);
-        }
-        stops.alone(&log, me)
-    };
-    stops.judge(&log, None, core.machine.stop_machine(task, None, &f));
-}
-
-pub(super) fn stop_elsewhere(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let f = |_: &Stopped<'_>| {
-        if broken {
-            log.enter(THREE);
-        }
-        stops.alone(&log, core.ground().this_cpu())
-    };
-    stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&CpuMask::of(ONE)), &f));
-}
-
-/// The stop was for CPU 1; CPU 2 gets it, with all that belongs to it.
-pub(super) fn stop_unasked(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let active = CpuMask::of(if broken { TWO } else { ONE });
-    let f = |_: &Stopped<'_>| stops.alone(&log, core.ground().this_cpu());
-    stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&active), &f));
-}
-
-pub(super) fn stop_value(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let asked: CpuMask<1> = [ONE, TWO].into_iter().collect();
-    let f = |_: &Stopped<'_>| {
-        let me = core.ground().this_cpu();
-        log.enter(me);
-        // CPU 2's receipt is CPU 1's.
-        value_of(if broken { ONE } else { me })
-    };
-    stops.judge(&log, Some(asked), core.machine.stop_machine(task, Some(&asked), &f));
-}
-
-pub(super) fn stop_failed(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let f = |_: &Stopped<'_>| stops.alone(&log, core.ground().this_cpu());
-    let result = core.machine.stop_machine(task, None, &f);
-    stops.judge(&log, None, if broken { Err(StopError::Offline(ONE)) } else { result });
-}
-
-/// The stop's function sends a call before it says that it is alone. It runs when the stop is over, unless the frozen CPU takes it.
-pub(super) fn taken_frozen(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    if broken {
-        lie::tell(Lie::OpenWhileFrozen);
-    }
-    let (stops, record) = (stops(core), leaked(Form::Async));
-    let csd: &'static Csd<Sim> = Box::leak(Box::new(Csd::new()));
-    let handler: &'static _ = Box::leak(Box::new(move |_: &IrqOff<'_>| core.serve(record)));
-    let f = |stopped: &Stopped<'_>| {
-        let me = core.ground().this_cpu();
-        core.post_one(record, TWO, |to| core.machine.call_single_async(stopped, to, csd, handler));
-        for _ in 0..20 {
-            stops.alone(&Log::new(), me);
-        }
-        value_of(me)
-    };
-    core.machine.stop_machine(task, Some(&CpuMask::of(ONE)), &f).map(drop).expect("it is online");
-    // Behind the other call.
-    core.machine.call_single(task, TWO, &|_: &IrqOff<'_>| ()).expect("it is online");
-    assert!(core.settled(record));
-}
-
-/// A work for one stopper, waited for.
-pub(super) fn work_elsewhere(torture: &Small, task: &mut Task, broken: bool) {
-    if broken {
-        lie::tell(Lie::WorkElsewhere);
-    }
-    stops(torture.core).stop_one(task);
-}
-
-/// A work for one stopper, whose value is looked at when it is queued again.
-pub(super) fn work_value(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    if broken {
-        lie::tell(Lie::WorkElsewhere);
-    }
-    let stops = Stops::new(core, Rng::new(1, 0), stops::nowait_work(core));
-    stops.stop_one_nowait(task);
-    core.ground().sleep_ns(task, 1_000_000);
-    stops.stop_one_nowait(task);
-}
-
-// ---- hotplug
-
-pub(super) fn comes_back(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    if broken {
-        // Between the end of the operation and the look at the masks: the torture asks for the time before and after.
-        lie::hook(At::Now, 1, move || {
-            // SAFETY: this thread has its interrupts on, and its other `Task` holds no lock.
-            let mut task = unsafe { Task::new() };
-            core.machine.cpu_up(&mut task, TWO).expect("it comes up");
-        });
-    }
-    assert!(core.take_down(task, TWO, None));
-}
-
-pub(super) fn called_twice(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let hooks = Hooks::new(core);
-    states::install(core, &hooks, task);
-    if broken {
-        states::install(core, &hooks, task);
-    }
-    states::remove(core, task);
-}
-
-pub(super) fn no_room(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let nothing = Callbacks::Online { up: None, down: None };
-    while broken && core.machine.add_state(task, "fills the table", nothing).is_ok() {}
-    states::install(core, &Hooks::new(core), task);
-    states::remove(core, task);
-}
-
-pub(super) fn removed_before(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    states::install(core, &Hooks::new(core), task);
-    if broken {
-        let [_, _, online] = *core.states.installed.get().expect("they are installed");
-        core.machine.remove_state(task, online).expect("it is installed");
-    }
-    states::remove(core, task);
-}
-
-pub(super) fn not_undone(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let hooks = Hooks::new(core);
-    states::install(core, &hooks, task);
-    if broken {
-        // In the last one's place there is another now, so it is not called when it is removed.
-        let [_, _, online] = *core.states.installed.get().expect("they are installed");
-        core.machine.remove_state_nocalls(task, online).expect("it is installed");
-        let nothing = Callbacks::Online { up: None, down: None };
-        assert_eq!(core.machine.add_state_nocalls(task, "another", nothing), Ok(online));
-    }
-    states::remove(core, task);
-}
-
-pub(super) fn fails_unasked(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    let refuses: &'static ThreadCallback = Box::leak(Box::new(|_: &mut Task, cpu| {
-        if cpu == TWO { Err(Reason { code: -5, text: "it does not want to" }) } else { Ok(()) }
-    }));
-    if broken {
-        let callbacks = Callbacks::Online { up: None, down: Some(refuses) };
-        core.machine.add_state(task, "refuses", callbacks).expect("there is room");
-    }
-    assert_eq!(core.take_down(task, TWO, None), !broken);
-}
-
-pub(super) fn injection_forgotten(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    states::install(core, &Hooks::new(core), task);
-    let [_, _, online] = *core.states.installed.get().expect("they are installed");
-    if !broken {
-        core.machine.fail_once(task, TWO, online).expect("it can fail");
-    }
-    core.was_vetoed(TWO, Some(online), core.machine.cpu_down(task, TWO));
-}
-
-pub(super) fn stays(torture: &Small, task: &mut Task, broken: bool) {
-    let core = torture.core;
-    if broken {
-        lie::tell(Lie::Stays);
-    }
-    let here = core.ground().this_cpu();
-    assert!(core.take_down(task, here, None));
 }

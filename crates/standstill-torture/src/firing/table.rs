@@ -10,6 +10,7 @@ use std::vec::Vec;
 use standstill::context::Task;
 
 use super::lie::{self, Lie};
+use super::operations;
 use super::scenes::{self, Small};
 use super::world::{self, CPUS, Four};
 use crate::rules::{Rule, Rules};
@@ -17,7 +18,7 @@ use crate::settings::Settings;
 use crate::torture::Torture;
 
 /// How often a run of the whole torture is looked at before it is over, if nothing fires.
-const LOOKS: usize = 60;
+const LOOKS: usize = 40;
 
 /// A thread's work on four CPUs, on the account of a torture that does not run; broken, if it is told so.
 type Scene = fn(torture: &Small, task: &mut Task, broken: bool);
@@ -65,23 +66,23 @@ const CASES: &[Case] = &[
     scene(Rule::RanSet, "a condition is asked twice for one CPU", scenes::asked_twice),
     scene(Rule::RanSet, "a call to many fails", scenes::many_fails),
     scene(Rule::Refused, "a call that was refused runs", scenes::refused_runs),
-    scene(Rule::Alone, "a frozen CPU takes an interrupt", scenes::taken_frozen),
-    scene(Rule::Receipts, "a stop's function runs twice", scenes::stop_twice),
-    scene(Rule::Receipts, "a stop's function runs on a CPU without receipt", scenes::stop_elsewhere),
-    scene(Rule::Receipts, "a stop's function returns another value than its receipt", scenes::stop_value),
-    scene(Rule::Receipts, "a stop's function runs where it was not asked to", scenes::stop_unasked),
-    scene(Rule::Receipts, "a stop that failed ran", scenes::stop_failed),
-    scene(Rule::Receipts, "a stopper's work runs on another CPU", scenes::work_elsewhere),
-    scene(Rule::Receipts, "a work that nobody waits for runs on another CPU", scenes::work_value),
-    scene(Rule::Masks, "a CPU that was taken down is online", scenes::comes_back),
+    scene(Rule::Alone, "a frozen CPU takes an interrupt", operations::taken_frozen),
+    scene(Rule::Receipts, "a stop's function runs twice", operations::stop_twice),
+    scene(Rule::Receipts, "a stop's function runs on a CPU without receipt", operations::stop_elsewhere),
+    scene(Rule::Receipts, "a stop's function returns another value than its receipt", operations::stop_value),
+    scene(Rule::Receipts, "a stop's function runs where it was not asked to", operations::stop_unasked),
+    scene(Rule::Receipts, "a stop that failed ran", operations::stop_failed),
+    scene(Rule::Receipts, "a stopper's work runs on another CPU", operations::work_elsewhere),
+    scene(Rule::Receipts, "a work that nobody waits for runs on another CPU", operations::work_value),
+    scene(Rule::Masks, "a CPU that was taken down is online", operations::comes_back),
     lies(Rule::Callbacks, "a callback of STARTING is called with interrupts on", Lie::OpenInStarting),
-    scene(Rule::Callbacks, "callbacks are called twice", scenes::called_twice),
-    scene(Rule::Callbacks, "callbacks can't be installed", scenes::no_room),
-    scene(Rule::Callbacks, "callbacks can't be removed", scenes::removed_before),
-    scene(Rule::Callbacks, "callbacks are never undone", scenes::not_undone),
-    scene(Rule::Veto, "an operation fails that was not made to", scenes::fails_unasked),
-    scene(Rule::Veto, "an operation succeeds that was made to fail", scenes::injection_forgotten),
-    scene(Rule::Moved, "the thread stays on the CPU that it takes down", scenes::stays),
+    scene(Rule::Callbacks, "callbacks are called twice", operations::called_twice),
+    scene(Rule::Callbacks, "callbacks can't be installed", operations::no_room),
+    scene(Rule::Callbacks, "callbacks can't be removed", operations::removed_before),
+    scene(Rule::Callbacks, "callbacks are never undone", operations::not_undone),
+    scene(Rule::Veto, "an operation fails that was not made to", operations::fails_unasked),
+    scene(Rule::Veto, "an operation succeeds that was made to fail", operations::injection_forgotten),
+    scene(Rule::Moved, "the thread stays on the CPU that it takes down", operations::stays),
     lies(Rule::ReadLock, "a writer and a reader hold the hotplug lock", Lie::LockForgotten),
     lies(Rule::Lines, "a device interrupt is lost", Lie::LineLost),
     lies(Rule::Lines, "a device interrupt is handled twice", Lie::LineTwice),
