@@ -131,7 +131,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         let gate = &self.hotplug.lock.gate;
-        self.platform.wait_until(gate, &wait, || self.count_reader().then_some(()))?;
+        while !self.count_reader() {
+            self.platform.wait_until(gate, &wait, || (gate.load(Relaxed) & CLOSED == 0).then_some(()))?;
+        }
         self.reader_is_in(task);
         Some(true)
     }

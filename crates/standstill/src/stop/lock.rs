@@ -65,7 +65,9 @@ impl<P: Platform> TicketLock<P> {
             // Acquire: the load above pairs with the release of the one before; the exchange only takes the ticket.
             self.next.compare_exchange(serving, serving.wrapping_add(1), Acquire, Relaxed).ok()
         });
-        self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+        if taken.is_some() {
+            self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+        }
         taken.is_some()
     }
 
