@@ -48,6 +48,11 @@ pub(crate) fn tell(lie: Lie) {
     world().told.set(false);
 }
 
+/// Has the lie been told, if it is one that is told once?
+pub(crate) fn was_told() -> bool {
+    world().told.get()
+}
+
 /// Does something else when the machine has been asked `at` for the `nth` time from now, counted from 0.
 pub(crate) fn hook(at: At, nth: usize, what: impl FnOnce() + 'static) {
     *world().hook.borrow_mut() = Some((at, nth, Box::new(what)));

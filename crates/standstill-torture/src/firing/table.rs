@@ -17,7 +17,7 @@ use crate::rules::{Rule, Rules};
 use crate::settings::Settings;
 use crate::torture::Torture;
 
-/// How often a run of the whole torture is looked at before it is over, if nothing fires.
+/// How often a run of the whole torture is looked at before it is over; ten times as often if something is to fire.
 const LOOKS: usize = 40;
 
 /// A thread's work on four CPUs, on the account of a torture that does not run; broken, if it is told so.
@@ -114,8 +114,13 @@ fn torture(lie: Lie, rule: Option<Rule>) -> Counts {
             let looks = Cell::new(0);
             torture.run(task, || {
                 looks.set(looks.get() + 1);
-                let some_offline = torture.progress().online < CPUS;
-                let enough = looks.get() > LOOKS && (some_offline || lie != Lie::NoStart);
+                // What can be told only at the end ends soon.
+                let enough = match lie {
+                    Lie::LineLost | Lie::LineTwice => lie::was_told(),
+                    Lie::NoStart => torture.progress().online < CPUS,
+                    _ if rule.is_some() => looks.get() > 10 * LOOKS,
+                    _ => looks.get() > LOOKS,
+                };
                 enough || rule.is_some_and(|rule| torture.core.rules.counts(rule).1 > 0)
             });
             counts(&torture.core.rules)

@@ -30,7 +30,7 @@ pub(crate) const CPUS: usize = 4;
 pub(crate) type Four = Machine<Sim, CPUS, 1>;
 
 /// A run that takes longer than this hangs.
-const MOST_STEPS: u64 = 2_000_000;
+const MOST_STEPS: u64 = 5_000_000;
 pub(super) const STEP_NS: u64 = 1_000;
 const STACK: usize = 256 * 1024;
 pub(super) const LINES: usize = 2;
