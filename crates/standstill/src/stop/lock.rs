@@ -60,15 +60,18 @@ impl<P: Platform> TicketLock<P> {
         let site = Site { what, at };
         let stalled = |waited_ns| machine.report_stall(site, waited_ns, self.holder());
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
-        let taken = machine.platform.wait_until(&self.serving, &wait, || {
+        loop {
+            // Acquire: pairs with the release of the one before. The exchange only takes the ticket.
             let serving = self.serving.load(Acquire);
-            // Acquire: the load above pairs with the release of the one before; the exchange only takes the ticket.
-            self.next.compare_exchange(serving, serving.wrapping_add(1), Acquire, Relaxed).ok()
-        });
-        if taken.is_some() {
-            self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+            if self.next.compare_exchange(serving, serving.wrapping_add(1), Relaxed, Relaxed).is_ok() {
+                self.holder.store(machine.platform.this_cpu().index(), Relaxed);
+                return true;
+            }
+            let free = || (self.serving.load(Relaxed) == self.next.load(Relaxed)).then_some(());
+            if machine.platform.wait_until(&self.serving, &wait, free).is_none() {
+                return false;
+            }
         }
-        taken.is_some()
     }
 
     /// The CPU on which it was taken last.
