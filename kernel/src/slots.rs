@@ -99,8 +99,9 @@ fn remove(task: &mut Task, cpu: CpuId) {
         Ok(()) => {
             // SAFETY: it was seen dead, and as it is not present nobody starts it.
             unsafe { state.slots.eject(cpu.index() as u32) };
-            EJECTED.fetch_add(1, Relaxed);
             say!("slot: {cpu} is ejected");
+            // After the word: the last one ends the machine.
+            EJECTED.fetch_add(1, Relaxed);
         }
         Err(error) => {
             state.slots.refuse(cpu.index() as u32);
