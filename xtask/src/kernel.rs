@@ -42,7 +42,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     }
     steps.run("kernel: each rollback is in reverse order", rollbacks);
     for round in 1..=if quick { 1 } else { 3 } {
-        // Not settled yet: now and then QEMU ends while a CPU is taken out. So it is a step of `cargo xtask kernel` alone.
+        // Not settled yet: now and then a run ends before an ejection was told. So it is a step of `cargo xtask kernel` alone.
         if !std::env::args().any(|argument| argument == "kernel") {
             break;
         }
