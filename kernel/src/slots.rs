@@ -7,7 +7,7 @@ use core::sync::atomic::AtomicUsize;
 use core::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::Task;
-use standstill::{CpuId, HotplugError};
+use standstill::{CpuId, CpuMask, HotplugError};
 use standstill_x86_64::present::Slots;
 use standstill_x86_64::time::now_ns;
 
@@ -81,7 +81,15 @@ pub(crate) fn look(task: &mut Task) {
 }
 
 fn take_out(task: &mut Task, cpu: CpuId) -> Result<(), HotplugError> {
-    machine().cpu_down(task, cpu)?;
+    match machine().cpu_down(task, cpu) {
+        // Somebody has to stay, and that one is asked for.
+        Err(last @ HotplugError::LastOnline(_)) => {
+            let others = machine().present().snapshot().without(&CpuMask::of(cpu));
+            machine().cpu_up(task, others.first().ok_or(last)?)?;
+            machine().cpu_down(task, cpu)?;
+        }
+        done => done?,
+    }
     machine().set_present(task, cpu, false)
 }
 

@@ -1,9 +1,12 @@
 //! CPUs that are plugged in and out of a machine under torture: QEMU is told so through its machine protocol, QMP.
 
+use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::{Child, ChildStdout, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -11,8 +14,8 @@ use crate::image;
 use crate::run::{Not, Outcome, command, fail, target_dir};
 use crate::tools::QEMU;
 
-/// How many CPUs come and go.
-const COUNT: usize = 20;
+/// How many CPUs come and go in the whole test.
+pub(crate) const COUNT: usize = 20;
 /// How many there are at first.
 const FIRST: usize = 2;
 /// Until when a wait for the machine is given up: no part of it takes so long.
@@ -35,9 +38,9 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    fn start(socket: &std::path::Path, round: usize) -> Result<Self, Not> {
-        let smp = format!("{FIRST},maxcpus={}", FIRST + COUNT + 2);
-        let line = format!("torture protocol=standstill ms=600000 seed={round} slots ejects={COUNT}");
+    fn start(socket: &Path, round: usize, count: usize) -> Result<Self, Not> {
+        let smp = format!("{FIRST},maxcpus={}", FIRST + count + 2);
+        let line = format!("torture protocol=standstill ms=600000 seed={round} slots ejects={count}");
         let qmp = format!("unix:{},server=on,wait=off", socket.display());
         let args = [
             "-machine",
@@ -80,17 +83,53 @@ impl Machine {
     /// Waits for a line with `wanted` in it.
     fn hear(&mut self, wanted: &str) -> Result<String, Not> {
         let until = Instant::now() + PATIENCE;
-        while let Ok(line) = self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
-            self.said.push(line.clone());
-            if line.contains(wanted) {
-                return Ok(line);
+        let why = loop {
+            match self.lines.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(line) => {
+                    self.said.push(line.clone());
+                    if line.contains(wanted) {
+                        return Ok(line);
+                    }
+                    if line.contains(" stays: ") {
+                        break "refused";
+                    }
+                }
+                Err(RecvTimeoutError::Timeout) => break "said nothing more",
+                Err(RecvTimeoutError::Disconnected) => break "ended",
             }
-            if line.contains(" stays: ") {
-                break;
-            }
+        };
+        fail(format!("before '{wanted}' the machine {why}"))
+    }
+
+    /// Ends it if it runs still; how it ended, what QEMU complained about, and all that the machine said: in a file, and the file's name.
+    fn autopsy(&mut self, socket: &Path) -> String {
+        let had_ended = self.child.try_wait().ok().flatten();
+        if had_ended.is_none() {
+            // It may end right now.
+            let _ = self.child.kill();
         }
-        let said: Vec<_> = self.said.iter().filter(|line| !line.starts_with('@')).cloned().collect();
-        fail(format!("the machine did not say '{wanted}', but this:\n{}", said.join("\n")))
+        let ended = match (had_ended, self.child.wait()) {
+            (Some(status), _) => match (status.code(), status.signal()) {
+                (Some(code), _) => format!("QEMU had ended with {code}"),
+                (_, signal) => format!("QEMU had died of signal {}", signal.unwrap_or(0)),
+            },
+            (None, _) => "QEMU still ran, and was killed".into(),
+        };
+        let mut errors = String::new();
+        if let Some(stderr) = &mut self.child.stderr {
+            // What can't be read is not shown.
+            let _ = stderr.read_to_string(&mut errors);
+        }
+        self.said.extend(self.lines.iter());
+        let log = socket.with_extension("log");
+        let text = format!(
+            "{ended}\n--- QEMU's complaints\n{errors}--- the serial port\n{}\n",
+            self.said.join("\n")
+        );
+        match fs::write(&log, text) {
+            Ok(()) => format!("{ended}: {}; see {}", errors.trim(), log.display()),
+            Err(error) => format!("{ended}: {}; {}: {error}", errors.trim(), log.display()),
+        }
     }
 }
 
@@ -110,11 +149,14 @@ fn listen(serial: ChildStdout) -> Receiver<String> {
 struct Qmp(BufReader<UnixStream>);
 
 impl Qmp {
-    fn connect(socket: &std::path::Path) -> Result<Self, Not> {
+    fn connect(socket: &Path) -> Result<Self, Not> {
         let until = Instant::now() + PATIENCE;
         loop {
             match UnixStream::connect(socket) {
                 Ok(stream) => {
+                    if let Err(error) = stream.set_read_timeout(Some(PATIENCE)) {
+                        return fail(format!("QEMU's socket: {error}"));
+                    }
                     let mut qmp = Qmp(BufReader::new(stream));
                     qmp.tell(r#"{"execute":"qmp_capabilities"}"#)?;
                     return Ok(qmp);
@@ -146,20 +188,24 @@ impl Qmp {
     }
 }
 
-/// One fresh machine: twenty CPUs come one by one, are cycled by the torture, and go one by one.
-pub(crate) fn round(round: usize) -> Outcome {
+/// One fresh machine: `count` CPUs come one by one, are cycled by the torture, and go one by one.
+pub(crate) fn round(round: usize, count: usize) -> Outcome {
     let socket = target_dir().join(format!("hotadd-{}-{round}.qmp", std::process::id()));
-    let outcome = play(&socket, round);
+    let mut machine = Machine::start(&socket, round, count)?;
+    let outcome = play(&mut machine, &socket, count);
     // It may never have been made.
-    let _ = std::fs::remove_file(&socket);
-    outcome
+    let _ = fs::remove_file(&socket);
+    match outcome {
+        Ok(what) => Ok(what),
+        Err(Not::Run(why)) => Err(Not::Run(why)),
+        Err(Not::Passed(why)) => fail(format!("{why}; {}", machine.autopsy(&socket))),
+    }
 }
 
-fn play(socket: &std::path::Path, round: usize) -> Outcome {
-    let mut machine = Machine::start(socket, round)?;
+fn play(machine: &mut Machine, socket: &Path, count: usize) -> Outcome {
     let mut qmp = Qmp::connect(socket)?;
     machine.hear("@progress")?;
-    for cpu in FIRST..FIRST + COUNT {
+    for cpu in FIRST..FIRST + count {
         let place = format!(r#""socket-id":0,"core-id":{cpu},"thread-id":0"#);
         let what = format!(
             r#"{{"execute":"device_add","arguments":{{"driver":"max-x86_64-cpu","id":"c{cpu}",{place}}}}}"#
@@ -169,25 +215,21 @@ fn play(socket: &std::path::Path, round: usize) -> Outcome {
     }
     let (before, mut after) = (downs(&machine.hear("@progress")?), 0);
     // Until each has been down once on average.
-    while after < before + COUNT {
+    while after < before + count {
         after = downs(&machine.hear("@progress")?);
     }
-    for cpu in FIRST..FIRST + COUNT {
+    for cpu in FIRST..FIRST + count {
         qmp.tell(&format!(r#"{{"execute":"device_del","arguments":{{"id":"c{cpu}"}}}}"#))?;
         machine.hear(&format!("CPU {cpu} is ejected"))?;
     }
     let report = machine.hear("@report")?;
     let code = machine.child.wait().ok().and_then(|status| status.code());
     if code != Some(33) {
-        let mut errors = String::new();
-        if let Some(stderr) = &mut machine.child.stderr {
-            let _ = stderr.read_to_string(&mut errors);
-        }
-        return fail(format!("QEMU ended with {code:?}: {errors}"));
+        return fail(format!("QEMU ended with {code:?}"));
     }
     match wrong(&report) {
-        None => Ok(format!("{COUNT} CPUs came and went, {} times down", after)),
-        Some(what) => fail(format!("{what}\n{report}")),
+        None => Ok(format!("{count} CPUs came and went, {after} times down")),
+        Some(what) => fail(what),
     }
 }
 

@@ -41,17 +41,19 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
         });
     }
     steps.run("kernel: each rollback is in reverse order", rollbacks);
-    for round in 1..=if quick { 1 } else { 3 } {
-        // Not settled yet: now and then a run ends before an ejection was told. So it is a step of `cargo xtask kernel` alone.
-        if !std::env::args().any(|argument| argument == "kernel") {
-            break;
-        }
-        steps.run(&format!("kernel: CPUs are plugged in and out under torture, machine {round}"), || {
-            hotadd::round(round)
-        });
-    }
+    hot_adds(steps, if quick { 1 } else { 3 }, hotadd::COUNT);
     steps.run("kernel: a panic stops all CPUs and fails", || crash("panic", "PANIC on"));
     steps.run("kernel: a CPU that hangs is found", || crash("hang 2", "CPU 2 does not answer"));
+}
+
+/// So many fresh machines, each of which gets `count` CPUs and gives them back.
+pub(crate) fn hot_adds(steps: &mut Steps, rounds: usize, count: usize) {
+    for round in 1..=rounds {
+        steps.run(
+            &format!("kernel: {count} CPUs are plugged in and out under torture, machine {round}"),
+            || hotadd::round(round, count),
+        );
+    }
 }
 
 fn in_kernel(mut cargo: std::process::Command) -> std::process::Command {

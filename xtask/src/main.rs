@@ -39,6 +39,15 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Plugs CPUs into the reference kernel in QEMU and out of it, under torture, in fresh machines
+    Hotadd {
+        /// How many machines
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+        /// How many CPUs come and go in each
+        #[arg(long, default_value_t = hotadd::COUNT)]
+        cpus: usize,
+    },
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -66,6 +75,10 @@ fn main() -> ExitCode {
         Command::Kernel { quick } => {
             steps::build_command(&mut steps);
             kernel::all(&mut steps, quick);
+        }
+        Command::Hotadd { rounds, cpus } => {
+            steps.run("kernel: image for the torture", || image::build(image::Presets::Study));
+            kernel::hot_adds(&mut steps, rounds, cpus);
         }
         Command::Test { quick } => {
             tools::setup(&mut steps, quick);
