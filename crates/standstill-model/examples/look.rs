@@ -20,6 +20,8 @@ fn main() {
         options.engine = standstill_model::Engine::Random { runs, seed: 1 };
     }
     options.audit = std::env::var_os("AUDIT").is_some();
+    options.sleepers = std::env::var_os("SLEEPERS").is_some();
+    options.mutant = std::env::var("MUTANT").ok().map(|text| text.parse().expect("a mutant"));
     if let Ok(letter) = std::env::var("FIND") {
         let property = standstill::Property::ALL.into_iter().find(|p| p.letter().to_string() == letter);
         match standstill_model::counterexample(&options, property.expect("W, L, S, O or F")) {

@@ -16,6 +16,7 @@
 //! | `random.rs` | random schedules |
 //! | `scenario.rs`, `setup.rs` | what is explored, from where |
 //! | `shrink.rs` | the cheapest run to a goal |
+//! | `mutate.rs` | the library with one thing left out |
 //! | `matrix.rs` | which property each preset breaks |
 //! | `file.rs` | schedules as text |
 //! | `check.rs` | the entries |
@@ -27,6 +28,7 @@ mod file;
 mod hash;
 mod matrix;
 mod memory;
+mod mutate;
 mod names;
 mod options;
 mod port;
@@ -45,6 +47,7 @@ pub use check::{check, replay};
 pub use file::{FileError, Saved, load, save};
 pub use matrix::{Cell, CellResult, expected, matrix};
 pub use memory::{ModelCell, ModelPtr, ModelWord};
+pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{ScenarioInfo, scenarios};

@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
 
 use crate::hash::Hash128;
+use crate::mutate::Change;
 use crate::port::Model;
 use crate::state::{Op, OpKind};
 use crate::verdict::{Access, StepWhat};
@@ -19,6 +20,13 @@ use crate::world::{World, point, with};
 
 /// A word of the model's memory.
 pub struct ModelWord(UnsafeCell<usize>);
+
+impl ModelWord {
+    /// What it is known by.
+    pub(crate) fn place(&self) -> usize {
+        self.0.get().addr()
+    }
+}
 
 /// A pointer of the model's memory.
 pub struct ModelPtr<T>(UnsafeCell<*mut T>);
@@ -149,11 +157,14 @@ fn access(
         return old;
     }
     with(|w| {
+        let old = if !writes && w.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
         if w.inside && w.watch(place, old) {
             return old;
         }
+        let order = w.effective_order(order, at);
         let new = f(old);
-        if let Some(new) = new {
+        let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
+        if let Some(new) = new.filter(|_| !drops) {
             // SAFETY: as above.
             unsafe { w.undo.memory(place, size_of::<usize>()) };
             w.wrote(place, old as u64, new as u64);
@@ -391,13 +402,14 @@ unsafe impl Memory for Model {
         }
         with(|w| {
             if w.inside && w.peeking.is_none() {
+                let order = w.fence_order(at);
                 w.note(
                     || StepWhat::Access {
                         op: Access::Fence,
                         cell: String::new(),
                         value: 0,
                         written: None,
-                        order: "seq_cst",
+                        order: order_name(order),
                     },
                     at,
                 );

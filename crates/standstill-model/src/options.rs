@@ -4,6 +4,8 @@ use std::fmt;
 
 use standstill::Protocol;
 
+use crate::mutate::{Mutant, Sites};
+
 /// How long an IPI may take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
 pub enum Ipi {
@@ -156,6 +158,13 @@ pub struct Options {
     pub keep_going: bool,
     /// Shrink a violation to the fewest interrupts, preemptions and steps.
     pub shrink: bool,
+    /// Whoever waits sleeps until the word that it waits on is notified, and looks again only then. Without it a wait ends as soon as its
+    /// condition holds, as on a port that polls.
+    pub sleepers: bool,
+    /// The library with one thing left out or made weaker: something has to be found.
+    pub mutant: Option<Mutant>,
+    /// Where to note the mutants that the check could have been.
+    pub sites: Option<Sites>,
 }
 
 impl Default for Options {
@@ -173,6 +182,9 @@ impl Default for Options {
             audit: false,
             keep_going: false,
             shrink: true,
+            sleepers: false,
+            mutant: None,
+            sites: None,
         }
     }
 }

@@ -13,17 +13,18 @@
 
 use std::panic::Location;
 
-use standstill::CpuId;
 use standstill::context::Task;
 use standstill::event::{Event, What};
 use standstill::hotplug::Reason;
 use standstill::platform::{
     Cpus, Deadline, Entry, Ipi, Irq, Runs, Sched, StartError, Vacate, Wait, WaitContext, WaitFor, Word,
 };
+use standstill::{CpuId, CpuMask};
 
 use crate::fibre::Command;
 use crate::hash::Hash128;
 use crate::memory::ModelWord;
+use crate::mutate::{Change, skipped};
 use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
     SOME_DEADLINE, Watch,
@@ -86,7 +87,7 @@ fn run_idle(cpu: usize) {
     }
 }
 
-fn rest_for_ever() -> ! {
+pub(crate) fn rest_for_ever() -> ! {
     with(|w| w.thread_mut().life = Life::Done);
     loop {
         announce(Op::here(OpKind::Idle, 0));
@@ -162,6 +163,9 @@ unsafe impl Irq for Model {
             point(Op::here(OpKind::CloseIrqs, 0), true);
             let at = Location::caller();
             with(|w| {
+                if w.mutates(Change::KeepIrqsOn, at) {
+                    return;
+                }
                 w.cpu_mut().irqs_on = false;
                 w.note(|| StepWhat::CloseIrqs, at);
             });
@@ -169,10 +173,14 @@ unsafe impl Irq for Model {
         were_on
     }
 
+    #[track_caller]
     unsafe fn irq_restore(&self, were_on: bool) {
         if were_on {
             let at = Location::caller();
             with(|w| {
+                if w.mutates(Change::KeepIrqsOff, at) {
+                    return;
+                }
                 w.cpu_mut().irqs_on = true;
                 w.note(|| StepWhat::OpenIrqs, at);
             });
@@ -184,10 +192,13 @@ unsafe impl Irq for Model {
     }
 
     fn hard_irq_disable(&self) {
-        assert!(!self.irqs_on(), "the local mask comes first");
+        let mutated = with(|w| w.options.mutant.is_some());
+        assert!(mutated || !self.irqs_on(), "the local mask comes first");
     }
 
+    #[track_caller]
     fn preempt_disable(&self) {
+        let at = Location::caller();
         // A stopper that is due can come until here. Where it can't come anyway this is no event.
         if with(|w| {
             let cpu = w.cpu_ref();
@@ -195,11 +206,21 @@ unsafe impl Irq for Model {
         }) {
             point(Op::here(OpKind::Pin, 0), true);
         }
-        with(|w| w.cpu_mut().preempt += 1);
+        with(|w| {
+            let skips = w.mutates(Change::SkipPin, at);
+            let level = w.thread_mut().level_mut();
+            level.pins = level.pins << 1 | u32::from(skips);
+            w.cpu_mut().preempt += u8::from(!skips);
+        });
     }
 
     unsafe fn preempt_enable(&self) {
-        with(|w| w.cpu_mut().preempt -= 1);
+        with(|w| {
+            let level = w.thread_mut().level_mut();
+            let skipped = level.pins & 1 != 0;
+            level.pins >>= 1;
+            w.cpu_mut().preempt -= u8::from(!skipped);
+        });
     }
 
     #[track_caller]
@@ -207,6 +228,9 @@ unsafe impl Irq for Model {
         let at = Location::caller();
         point(Op { kind: OpKind::Send, place: to.index(), at }, true);
         with(|w| {
+            if w.mutates(Change::DropIpi, at) {
+                return;
+            }
             let bit = match why {
                 Ipi::Call => PENDING_CALL,
                 Ipi::Stop => PENDING_STOP,
@@ -218,6 +242,13 @@ unsafe impl Irq for Model {
             }
             w.note(|| StepWhat::SendIpi { to: to.index(), why }, at);
         });
+    }
+
+    #[track_caller]
+    fn send_ipi_mask<const W: usize>(&self, to: &CpuMask<W>, why: Ipi) {
+        for cpu in to {
+            self.send_ipi(cpu, why);
+        }
     }
 }
 
@@ -254,14 +285,19 @@ unsafe impl Wait for Model {
         false
     }
 
+    #[track_caller]
     fn wait_until<R>(
         &self,
-        _: &ModelWord,
+        on: &ModelWord,
         wait: &WaitFor<'_>,
         mut poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
         if std::thread::panicking() || with(|w| !w.inside) {
             return poll();
+        }
+        let at = Location::caller();
+        if with(|w| w.mutates(Change::SkipWait, at)) {
+            return poll().or_else(skipped);
         }
         let before = with(|w| w.thread_ref().level().history);
         let mut failed = false;
@@ -269,7 +305,7 @@ unsafe impl Wait for Model {
         let mut only_looks = false;
         loop {
             let holds = peek(&mut poll);
-            if with(|w| w.begin_wait(wait, holds, failed, only_looks)) {
+            if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
                 only_looks = false;
                 match announce(Op { kind: OpKind::Wait, place: 0, at: wait.site.at }) {
                     // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
@@ -307,6 +343,19 @@ unsafe impl Wait for Model {
             with(|w| w.thread_mut().level_mut().history = before);
             failed = true;
         }
+    }
+
+    #[track_caller]
+    fn notify(&self, on: *const ModelWord) {
+        if std::thread::panicking() {
+            return;
+        }
+        let at = Location::caller();
+        with(|w| {
+            if !w.mutates(Change::DropNotify, at) {
+                w.notified.push(on.addr());
+            }
+        });
     }
 
     fn loop_begins(&self) {
@@ -359,17 +408,25 @@ impl World {
     }
 
     /// Fills in the flags of a wait that is about to be announced; false if there is nothing to announce.
-    fn begin_wait(&mut self, wait: &WaitFor<'_>, holds: bool, failed: bool, only_looks: bool) -> bool {
+    fn begin_wait(
+        &mut self,
+        on: usize,
+        wait: &WaitFor<'_>,
+        holds: bool,
+        failed: bool,
+        only_looks: bool,
+    ) -> bool {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
         let time = wait.deadline != Deadline::NEVER && self.expirations > 0;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
         let blocks = self.budget.map(|_| self.blocks);
         let t = self.thread_mut();
+        t.on = on;
         let several = t.watch.open > 1;
         // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
         // it failed: a reading that is half old and half new may hold where none at one instant does.
-        t.blocked = if several { failed } else { !holds };
+        t.blocked = if several { failed && !holds } else { !holds };
         if let (Some(blocks), false) = (blocks, only_looks) {
             t.blocked = blocks;
         }
@@ -423,6 +480,8 @@ unsafe impl Cpus for Model {
         dead.store(value, std::sync::atomic::Ordering::Release);
         with(|w| {
             w.note(|| StepWhat::Die, at);
+            // The port wakes whoever sleeps on it.
+            w.notified.push(dead.place());
             let cpu = w.cpu_mut();
             cpu.power = Power::Off;
             cpu.pending = 0;

@@ -181,6 +181,7 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         }
         w.choices.push(bare(choice));
         w.passed = 0;
+        w.notified.clear();
         w.broken = 0;
         w.steps += 1;
         if matches!(what, Choice::Thread(_) | Choice::Expire(_)) {
@@ -211,7 +212,10 @@ fn settle(world: *mut World) {
             if t.life != Life::Live || t.op.kind != OpKind::Wait {
                 return None;
             }
-            let changed = t.watch.iter().any(|(place, value)| w.value_of(place) != value);
+            // What is no memory, nobody notifies: the port knows.
+            let told = !w.options.sleepers || w.notified.contains(&t.on);
+            let changed =
+                t.watch.iter().any(|(place, value)| (told || place < 128) && w.value_of(place) != value);
             let (several, cpu) = (t.watch.open > 1, usize::from(t.cpu));
             if !changed {
                 return None;

@@ -114,11 +114,13 @@ pub(crate) struct Level {
     /// The history at the begin of each loop that is open.
     loops: [Hash128; LOOPS],
     open_loops: u8,
+    /// The pinned sections that are open, the last one in bit 0: was it left out, by a mutant?
+    pub(crate) pins: u32,
 }
 
 impl Level {
     pub(crate) const fn new(kind: LevelKind) -> Level {
-        Level { kind, history: Hash128::ZERO, loops: [Hash128::ZERO; LOOPS], open_loops: 0 }
+        Level { kind, history: Hash128::ZERO, loops: [Hash128::ZERO; LOOPS], open_loops: 0, pins: 0 }
     }
 
     pub(crate) fn loop_begins(&mut self) {
@@ -257,6 +259,8 @@ pub(crate) struct Thread {
     levels: [Level; LEVELS],
     pub(crate) op: Op,
     pub(crate) watch: Watch,
+    /// The word that it sleeps on.
+    pub(crate) on: usize,
     pub(crate) name: &'static str,
 }
 
@@ -274,6 +278,7 @@ impl Thread {
             levels: [const { Level::new(LevelKind::Thread) }; LEVELS],
             op: Op::here(OpKind::Begin, 0),
             watch: Watch::NONE,
+            on: 0,
             name,
         }
     }

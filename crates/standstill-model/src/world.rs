@@ -15,6 +15,7 @@ use standstill::{CpuId, Property};
 use crate::class::{Classes, Who};
 use crate::fibre::{Command, Slot};
 use crate::hash::Hash128;
+use crate::mutate::Mutation;
 use crate::options::{MemoryModel, Options};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
 use crate::undo::Undo;
@@ -88,8 +89,14 @@ pub(crate) struct World {
     pub(crate) expirations: u8,
     pub(crate) steps: u64,
     pub(crate) record: Option<Vec<Step>>,
+    /// The words that were notified in this step.
+    pub(crate) notified: Vec<usize>,
+    pub(crate) mutation: Option<Box<Mutation>>,
     leaving: bool,
 }
+
+/// A step that passes so many places goes round for ever; a schedule can't count more.
+const MOST_PASSED: u32 = (1 << 15) - 1;
 
 thread_local! {
     static WORLD: Cell<*mut World> = const { Cell::new(ptr::null_mut()) };
@@ -125,7 +132,11 @@ pub(crate) fn point(op: Op, noticed: bool) {
     if std::thread::panicking() || with(|w| !w.inside) {
         return;
     }
-    if !with(|w| w.passes(noticed)) {
+    let passes = with(|w| w.passes(noticed));
+    if passes && with(|w| w.goes_round()) {
+        crate::port::rest_for_ever();
+    }
+    if !passes {
         loop {
             match announce(op) {
                 Command::Interrupt(kind) => crate::port::take_interrupt(kind),
@@ -212,6 +223,8 @@ impl World {
             expirations: 0,
             steps: 0,
             record: None,
+            notified: Vec::new(),
+            mutation: Mutation::of(&options),
             leaving: false,
             options,
         })
@@ -294,6 +307,21 @@ impl World {
         }
         self.passed += u32::from(passes);
         passes
+    }
+
+    /// Has this step no end? Nothing in it can be noticed by anybody else, so nobody ends it.
+    fn goes_round(&mut self) -> bool {
+        if self.passed < MOST_PASSED {
+            return false;
+        }
+        let at = self.thread_ref().op.at;
+        let (file, line) = (at.file(), at.line());
+        self.fail(
+            "livelock",
+            format!("CPU {} goes round for ever in one step", self.cpu),
+            format!("{file}:{line}"),
+        );
+        true
     }
 
     /// The branching begins, at the next place where others could come in.

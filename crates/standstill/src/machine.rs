@@ -187,6 +187,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     #[inline]
+    #[track_caller]
     pub(crate) fn pinned(&self) -> PinGuard<'_, P, N, W> {
         self.platform.preempt_disable();
         PinGuard { machine: self, cpu: self.platform.this_cpu() }
