@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use crate::bounded;
 use crate::options::{Engine, Ipi, MemoryModel, Options};
 use crate::random;
 use crate::sched::{bare, cpu_of, is_device, take};
@@ -24,25 +25,19 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         }
     };
     let end = match options.engine {
-        Engine::Stateful => loop {
-            match search(&ready, options, began, &mut found, progress) {
-                End::Again => {
-                    with_ptr(ready.world, |w| {
-                        w.undo_to(0);
-                        w.classes.changed = false;
-                    });
-                    found = Found::new();
-                }
-                end => break end,
-            }
-        },
+        Engine::Stateful => {
+            until_settled(&ready, &mut found, &mut |found| search(&ready, options, began, found, progress))
+        }
+        Engine::Bounded { preemptions } => until_settled(&ready, &mut found, &mut |found| {
+            bounded::search(&ready, options, preemptions, began, found, progress)
+        }),
         Engine::Random { runs, seed } => {
             random::search(&ready, options, (runs, seed, None), began, &mut found, progress)
         }
         Engine::Pct { runs, seed, depth } => {
             random::search(&ready, options, (runs, seed, Some(depth)), began, &mut found, progress)
         }
-        Engine::Dpor | Engine::Bounded { .. } => {
+        Engine::Dpor => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
             let error = format!("the engine `{}` is not there yet", options.engine.name());
             return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
@@ -51,7 +46,9 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let states = found.states;
     let runs = found.runs;
     let coverage = match end {
-        End::Exhausted if options.engine != Engine::Stateful => Coverage::Random { runs },
+        End::Exhausted if matches!(options.engine, Engine::Random { .. } | Engine::Pct { .. }) => {
+            Coverage::Random { runs }
+        }
         End::Exhausted => Coverage::Exhausted { states },
         End::Bounded(by) => Coverage::Bounded { states, by },
         End::Again => Coverage::Bounded { states, by: Bound::Stopped },
@@ -64,6 +61,22 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         shrunk.unwrap_or_else(|| describe(options, fault, choices))
     });
     verdict
+}
+
+/// Searches again until nothing that was taken to be quiet turns out to be shared.
+fn until_settled(ready: &Ready, found: &mut Found, search: &mut dyn FnMut(&mut Found) -> End) -> End {
+    loop {
+        match search(found) {
+            End::Again => {
+                with_ptr(ready.world, |w| {
+                    w.undo_to(0);
+                    w.classes.changed = false;
+                });
+                *found = Found::new();
+            }
+            end => return end,
+        }
+    }
 }
 
 /// Tells the whole story of a fault.

@@ -13,6 +13,7 @@
 //! | `class.rs` | which accesses are scheduling points |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
+//! | `bounded.rs` | every state within a bound on preemptions |
 //! | `random.rs` | random schedules |
 //! | `scenario.rs`, `setup.rs` | what is explored, from where |
 //! | `shrink.rs` | the cheapest run to a goal |
@@ -21,6 +22,7 @@
 //! | `file.rs` | schedules as text |
 //! | `check.rs` | the entries |
 
+mod bounded;
 mod check;
 mod class;
 mod fibre;

@@ -80,6 +80,15 @@ impl Found {
         }
     }
 
+    /// Everything was searched: somebody has come to an end.
+    pub(crate) fn expect_an_end(&mut self) {
+        if self.ends.is_empty() && self.fault.is_none() {
+            let text = "no run comes to an end: somebody goes round for ever".to_string();
+            let fault = Fault { rule: "livelock".to_string(), cpu: 0, text, location: String::new() };
+            self.fault = Some((fault, Vec::new()));
+        }
+    }
+
     pub(crate) fn verdict(self, options: &Options, coverage: Coverage, began: Instant) -> Verdict {
         let mut ends: Vec<_> = self.ends.into_iter().collect();
         ends.sort_unstable();
@@ -176,11 +185,7 @@ pub(crate) fn search(
                 let (undo, steps) = with_ptr(ready.world, |w| (w.undo.peak(), w.steps));
                 found.bytes = (seen.capacity() * 17 + undo) as u64;
                 found.steps = steps;
-                if found.ends.is_empty() && found.fault.is_none() {
-                    let text = "no run comes to an end: somebody goes round for ever".to_string();
-                    let fault = Fault { rule: "livelock".to_string(), cpu: 0, text, location: String::new() };
-                    found.fault = Some((fault, Vec::new()));
-                }
+                found.expect_an_end();
                 return End::Exhausted;
             };
             if node.next < choices.len() {

@@ -8,6 +8,7 @@ use std::collections::{BinaryHeap, HashSet};
 
 use standstill::Property;
 
+use crate::bounded::preempts;
 use crate::check::describe;
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
@@ -28,10 +29,7 @@ pub(crate) struct Cost {
 impl Cost {
     /// With one choice more. It is a preemption to leave a CPU whose code could have gone on.
     pub(crate) fn after(self, possible: &[u32], choice: u32, last: Option<usize>) -> Cost {
-        let left = last.is_some_and(|last| {
-            last != cpu_of(choice)
-                && possible.iter().any(|other| cpu_of(*other) == last && !is_interrupt(*other))
-        });
+        let left = preempts(possible, choice, last);
         Cost {
             interrupts: self.interrupts + u32::from(is_interrupt(choice)),
             preemptions: self.preemptions + u32::from(left),
