@@ -5,7 +5,7 @@ use alloc::string::String;
 
 use standstill::context::{IrqOff, Stopped, Task};
 use standstill::event::What;
-use standstill::hotplug::{Callbacks, StateId};
+use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, StateId, ThreadCallback};
 use standstill::{CpuId, Protocol};
 use standstill_torture::Histogram;
 use standstill_x86_64::cpu;
@@ -25,6 +25,7 @@ cpus                the CPUs, and what each does
 up N | down N       takes a CPU online or offline
 cycle N TIMES       takes it offline and online so many times
 states              the callbacks that are installed, and their states
+fill                installs a callback in each state that has none
 fail N STATE        the next walk of CPU N fails once in that state (prepare/0, online/1, ...)
 log N               the last events of CPU N
 torture S [PRESET]  the torture for S seconds
@@ -99,6 +100,7 @@ fn command(task: &mut Task, options: &Options, line: &str) {
             }
         }
         "states" => states(task),
+        "fill" => fill(task),
         "fail" => {
             if let Some(cpu) = cpu() {
                 fail(task, cpu, second);
@@ -125,12 +127,7 @@ fn command(task: &mut Task, options: &Options, line: &str) {
 fn cpus() {
     let machine = machine();
     for id in &machine.possible().snapshot() {
-        let masks = [
-            ("present", machine.present().contains(id)),
-            ("online", machine.online().contains(id)),
-            ("active", machine.active().contains(id)),
-        ];
-        let of = masks.iter().rev().find(|(_, is)| *is).map_or("not there", |(name, _)| name);
+        let of = masks(id);
         let block = cpu::block(id);
         let runs = sched::local(id).current().map_or("idle", |thread| thread.name);
         say!(
@@ -149,9 +146,21 @@ fn walk(task: &mut Task, cpu: CpuId, up: bool) {
     let result = if up { machine().cpu_up(task, cpu) } else { machine().cpu_down(task, cpu) };
     watch::log_walks(false);
     let us = (now_ns() - began) / 1_000;
+    let (state, masks) = (machine().state(cpu), masks(cpu));
     match result {
-        Ok(()) => say!("{cpu} is {} after {us} us", machine().state(cpu)),
-        Err(error) => say!("{error}; {cpu} is {}", machine().state(cpu)),
+        Ok(()) => say!("{cpu} is {state} ({masks}) after {us} us"),
+        Err(error) => say!("{error}; {cpu} is {state} ({masks})"),
+    }
+}
+
+/// The innermost of the masks that `cpu` is in, if it is in those around it, too.
+fn masks(cpu: CpuId) -> &'static str {
+    match [machine().present(), machine().online(), machine().active()].map(|mask| mask.contains(cpu)) {
+        [true, true, true] => "active",
+        [true, true, false] => "online",
+        [true, false, false] => "present",
+        [false, false, false] => "not there",
+        _ => "THE MASKS DISAGREE",
     }
 }
 
@@ -167,25 +176,37 @@ fn cycle(task: &mut Task, cpu: CpuId, times: usize) {
     say!("{times} cycles of {cpu}");
 }
 
+const THREAD: &ThreadCallback = &|_, _| Ok(());
+const DEAD: &DeadCallback = &|_, _| ();
+const OFF: &IrqOffCallback = &|_, _| ();
+const PREPARE: Callbacks = Callbacks::Prepare { up: Some(THREAD), dead: Some(DEAD) };
+const STARTING: Callbacks = Callbacks::Starting { starting: Some(OFF), dying: Some(OFF) };
+const ONLINE: Callbacks = Callbacks::Online { up: Some(THREAD), down: Some(THREAD) };
+
 /// Some callbacks, so that a walk has something to call.
 fn install_states(task: &mut Task) {
-    let thread: &'static standstill::hotplug::ThreadCallback = &|_, _| Ok(());
-    let dead: &'static standstill::hotplug::DeadCallback = &|_, _| ();
-    let off: &'static standstill::hotplug::IrqOffCallback = &|_, _| ();
-    let prepare = Callbacks::Prepare { up: Some(thread), dead: Some(dead) };
-    let starting = Callbacks::Starting { starting: Some(off), dying: Some(off) };
-    let online = Callbacks::Online { up: Some(thread), down: Some(thread) };
     let all = [
-        ("memory", prepare),
-        ("buffers", prepare),
-        ("clock", starting),
-        ("caches", online),
-        ("workers", online),
-        ("statistics", online),
+        ("memory", PREPARE),
+        ("buffers", PREPARE),
+        ("clock", STARTING),
+        ("caches", ONLINE),
+        ("workers", ONLINE),
+        ("statistics", ONLINE),
     ];
     for (name, callbacks) in all {
         machine().add_state(task, name, callbacks).expect("the table is empty");
     }
+}
+
+/// A callback in each state that has none.
+fn fill(task: &mut Task) {
+    let mut count = 0;
+    for callbacks in [PREPARE, STARTING, ONLINE] {
+        while machine().add_state(task, "filler", callbacks).is_ok() {
+            count += 1;
+        }
+    }
+    say!("{count} callbacks more");
 }
 
 fn states(task: &mut Task) {

@@ -7,6 +7,8 @@ pub(crate) struct Options {
     /// Run the torture and end, in place of the console.
     pub(crate) torture: bool,
     pub(crate) seconds_ms: u64,
+    /// The torture goes on until each CPU but the first had so many cycles.
+    pub(crate) cycles: u64,
     pub(crate) seed: u64,
     pub(crate) protocol: Protocol,
     /// The mean pause of an invoker between two operations.
@@ -25,6 +27,7 @@ impl Options {
         let mut options = Options {
             torture: false,
             seconds_ms: 10_000,
+            cycles: 0,
             seed: 1,
             protocol: Protocol::STANDSTILL,
             rest_ns: 0,
@@ -40,6 +43,7 @@ impl Options {
             match name {
                 "torture" => options.torture = true,
                 "ms" => options.seconds_ms = number(),
+                "cycles" => options.cycles = number(),
                 "seed" => options.seed = number(),
                 "rest_ns" => options.rest_ns = number(),
                 "watchdog_ms" => options.watchdog_ns = Some(number() * 1_000_000),

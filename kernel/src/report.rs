@@ -136,10 +136,10 @@ impl Display for Properties<'_> {
 
 /// One line of progress.
 pub(crate) fn progress(elapsed_ns: u64, counts: &Progress) {
-    let Progress { sent, ran, refused, down, up, online } = counts;
+    let Progress { sent, ran, refused, down, up, online, cycles } = counts;
     let properties = Properties(&watch::tally());
     say!(
-        r#"@progress {{"t_ns":{elapsed_ns},"sent":{sent},"ran":{ran},"refused":{refused},"down":{down},"up":{up},"online":{online},{properties}}}"#
+        r#"@progress {{"t_ns":{elapsed_ns},"sent":{sent},"ran":{ran},"refused":{refused},"down":{down},"up":{up},"online":{online},"cycles":{cycles},{properties}}}"#
     );
 }
 
@@ -222,16 +222,17 @@ fn first_failure(report: &Report) -> Option<Failure> {
     })
 }
 
-/// Everything, in one line.
-pub(crate) fn report(took_ns: u64, report: &Report) {
+/// Everything, in one line; `cycles` says how often a CPU was down and up again.
+pub(crate) fn report(took_ns: u64, report: &Report, cycles: impl Fn(CpuId) -> u64) {
     let tally = watch::tally();
     let properties = Properties(&tally);
     say!(
-        r#"@report {{"ran_ns":{took_ns},"calls":{},{properties},"hotplug":{{"down":{},"up":{},"first_veto":{}}},"stop":{{"count":{},"aborted":{},"frozen":{}}},"rules":{},"first_stall":{},"first_failure":{},"first_late":{},"first_lost":{}}}"#,
+        r#"@report {{"ran_ns":{took_ns},"calls":{},{properties},"hotplug":{{"down":{},"up":{},"first_veto":{},"cycles":{}}},"stop":{{"count":{},"aborted":{},"frozen":{}}},"rules":{},"first_stall":{},"first_failure":{},"first_late":{},"first_lost":{}}}"#,
         List(|| calls(report, &tally)),
         Direction(&report.down),
         Direction(&report.up),
         Maybe(report.veto.map(Text)),
+        List(|| (0..report.cpus).map(|cpu| cycles(CpuId::new(cpu)))),
         report.stops,
         report.aborted,
         Distribution(&report.frozen),

@@ -63,27 +63,33 @@ pub(crate) fn listen() {
     Serial::set(1, 1);
 }
 
-/// The port interrupted: takes all that was typed, as it interrupts anew only when it had nothing in between.
+/// The port interrupted: takes all that was typed, as it interrupts anew only when it had nothing in between. What there is no room for
+/// stays in the port, which then takes no more from the other side.
 pub(crate) fn take() {
-    let mut typed = TYPED.lock();
-    while Serial::get(5) & DATA != 0 {
-        let byte = Serial::get(0);
-        if typed.len() < KEPT {
-            typed.push_back(byte);
-        }
-    }
-    drop(typed);
+    fetch(&mut TYPED.lock());
     sleep::wake((&raw const TYPED).addr());
+}
+
+fn fetch(typed: &mut VecDeque<u8>) {
+    while typed.len() < KEPT && Serial::get(5) & DATA != 0 {
+        typed.push_back(Serial::get(0));
+    }
 }
 
 /// The next byte that was typed; sleeps until there is one, for `ns` nanoseconds at most.
 pub(crate) fn typed(ns: u64) -> Option<u8> {
+    let next = || {
+        let mut typed = TYPED.lock();
+        // It was full, maybe.
+        fetch(&mut typed);
+        typed.pop_front()
+    };
     let mut byte = None;
     sleep::on((&raw const TYPED).addr(), now_ns() + ns, &mut || {
-        byte = TYPED.lock().pop_front();
+        byte = next();
         byte.is_some()
     });
-    byte.or_else(|| TYPED.lock().pop_front())
+    byte.or_else(next)
 }
 
 pub(crate) fn print(text: fmt::Arguments<'_>) {

@@ -32,9 +32,10 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
             next.store(now + SHOW_NS, Relaxed);
             report::progress(now - began, &torture.progress());
         }
-        now - began >= length || ejects.is_some_and(|n| slots::ejected() >= n)
+        (now - began >= length && torture.least_cycles() >= options.cycles)
+            || ejects.is_some_and(|n| slots::ejected() >= n)
     });
     let took = now_ns() - began;
     watch::finish();
-    report::report(took, &torture.report());
+    report::report(took, &torture.report(), |cpu| torture.cycles(cpu));
 }

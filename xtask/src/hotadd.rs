@@ -213,11 +213,13 @@ fn play(machine: &mut Machine, socket: &Path, count: usize) -> Outcome {
         qmp.tell(&what)?;
         machine.hear(&format!("CPU {cpu} is present"))?;
     }
-    let (before, mut after) = (downs(&machine.hear("@progress")?), 0);
-    // Until each has been down once on average.
-    while after < before + count {
-        after = downs(&machine.hear("@progress")?);
-    }
+    // Until each has been down and up again.
+    let downs = loop {
+        let line = machine.hear("@progress")?;
+        if number(&line, "\"cycles\":").is_some_and(|cycles| cycles > 0) {
+            break number(&line, "\"down\":").unwrap_or(0);
+        }
+    };
     for cpu in FIRST..FIRST + count {
         qmp.tell(&format!(r#"{{"execute":"device_del","arguments":{{"id":"c{cpu}"}}}}"#))?;
         machine.hear(&format!("CPU {cpu} is ejected"))?;
@@ -228,16 +230,12 @@ fn play(machine: &mut Machine, socket: &Path, count: usize) -> Outcome {
         return fail(format!("QEMU ended with {code:?}"));
     }
     match wrong(&report) {
-        None => Ok(format!("{count} CPUs came and went, {after} times down")),
+        None => Ok(format!("{count} CPUs came, were cycled, and went; {downs} times down meanwhile")),
         Some(what) => fail(what),
     }
 }
 
-/// How many times CPUs were taken down, in a line of progress.
-fn downs(line: &str) -> usize {
-    number(line, "\"down\":").unwrap_or(0)
-}
-
+/// The number after `name`.
 fn number(line: &str, name: &str) -> Option<usize> {
     let rest = &line[line.find(name)? + name.len()..];
     rest[..rest.find(|c: char| !c.is_ascii_digit())?].parse().ok()
@@ -274,7 +272,11 @@ mod tests {
     }
 
     #[test]
-    fn downs_are_read() {
-        assert_eq!(downs(r#"@progress {"t_ns":1,"down":42,"up":7}"#), 42);
+    fn numbers_are_read() {
+        let line = r#"@progress {"t_ns":1,"down":42,"up":7}"#;
+        assert_eq!(
+            ["\"down\":", "\"up\":", "\"cycles\":"].map(|name| number(line, name)),
+            [Some(42), Some(7), None]
+        );
     }
 }

@@ -3,13 +3,14 @@
 //! | file | what |
 //! |---|---|
 //! | `run.rs` | commands, and steps with their outcome |
-//! | `image.rs`, `kernel.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
+//! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
 mod hotadd;
 mod image;
 mod kernel;
+mod rollback;
 mod run;
 mod steps;
 mod tools;

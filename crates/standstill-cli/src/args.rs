@@ -48,6 +48,10 @@ pub struct TortureArgs {
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_hyphen_values = true)]
     pub seconds: Duration,
 
+    /// Goes on after that time until each CPU but the first was taken offline and brought back so often
+    #[arg(long, value_name = "N", default_value = "0", value_parser = cycles, allow_hyphen_values = true)]
+    pub cycles: u64,
+
     /// How a CPU leaves; `standstill presets` lists the presets
     #[arg(long, value_name = "PRESET", default_value = "standstill", value_parser = preset)]
     pub protocol: Protocol,
@@ -130,6 +134,10 @@ fn cpus(text: &str) -> Result<usize, String> {
         Ok(n) if (1..=MAX_CPUS).contains(&n) => Ok(n),
         _ => Err(format!("a machine has 1 to {MAX_CPUS} CPUs")),
     }
+}
+
+fn cycles(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "a number of cycles is a whole number, e.g. 100".into())
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

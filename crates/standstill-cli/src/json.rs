@@ -154,6 +154,8 @@ pub struct HotplugJson {
     pub up: OpsJson,
     /// Why the first operation failed that did and was not made to.
     pub first_veto: Option<String>,
+    /// How often each CPU, by its number, was taken down and brought back.
+    pub cycles: Vec<u64>,
 }
 
 /// Stops of the machine, hotplug aside, and for how long all stops kept CPUs frozen.
@@ -283,6 +285,7 @@ pub(crate) mod tests {
                 down: OpsJson { tried: 4, ok: 3, vetoed: 1, latency: dist },
                 up: OpsJson { tried: 3, ok: 0, vetoed: 0, latency: none },
                 first_veto: Some("CPU 1 was busy".into()),
+                cycles: vec![0, 2, 1, 5],
             },
             stop: StopJson { count: 9, aborted: 1, frozen: dist },
             rules: vec![RuleJson {

@@ -84,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_line_has_all_the_counts() {
-        let counts = Counts { sent: 123, ran: 120, refused: 3, down: 7, up: 6, online: 3 };
+        let counts = Counts { sent: 123, ran: 120, refused: 3, down: 7, up: 6, online: 3, cycles: 1 };
         let mut tally = Tally::new();
         tally.late = 1;
         tally.drained = 9;

@@ -57,6 +57,7 @@ trait Watched: Sync {
     fn progress(&self) -> Counts;
     fn hold(&self, held: bool);
     fn report(&self) -> Report;
+    fn cycles(&self) -> Vec<u64>;
 }
 
 impl<const N: usize, const W: usize> Watched for Torture<Hosted, N, W> {
@@ -70,6 +71,10 @@ impl<const N: usize, const W: usize> Watched for Torture<Hosted, N, W> {
 
     fn report(&self) -> Report {
         Torture::report(self)
+    }
+
+    fn cycles(&self) -> Vec<u64> {
+        (0..Torture::report(self).cpus).map(|cpu| Torture::cycles(self, CpuId::new(cpu))).collect()
     }
 }
 
@@ -100,7 +105,7 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
     };
     let config =
         Config { stall_after: args.stall_after, seed, observer: Some(&run.watch), ..Config::new(args.cpus) };
-    let length = args.seconds;
+    let (length, cycles) = (args.seconds, args.cycles);
     let settings = settings(args.cpus, seed);
     standstill_hosted::run::<N, W, ()>(
         config,
@@ -111,7 +116,10 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
             run.watch.set_hooks(|event| torture.observe(event), || torture.hold(true));
             let _ = run.torture.set(torture);
             let began = Instant::now();
-            torture.run(task, || began.elapsed() >= length || INTERRUPTED.load(Relaxed));
+            torture.run(task, || {
+                let done = began.elapsed() >= length && torture.least_cycles() >= cycles;
+                done || INTERRUPTED.load(Relaxed)
+            });
             run.ran_ns.store(began.elapsed().as_nanos() as u64, Relaxed);
         },
     );
@@ -233,6 +241,7 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
             down: ops(&report.down),
             up: ops(&report.up),
             first_veto: report.veto.map(|veto| veto.to_string()),
+            cycles: run.torture.get().map_or_else(Vec::new, |torture| torture.cycles()),
         },
         stop: StopJson { count: report.stops, aborted: report.aborted, frozen: report.frozen.into() },
         rules: rules.clone(),

@@ -62,6 +62,7 @@ pub fn render(result: &TortureJson, wrong: &[String]) -> String {
         result.seed,
     );
     let _ = writeln!(out, "{}\n{}\n{}", calls(result), times(result), properties(result));
+    let _ = writeln!(out, "{}", cycles(result));
     let _ = writeln!(out, "{}", rules(result));
     if let Some(veto) = &result.hotplug.first_veto {
         let _ = writeln!(out, "first hotplug operation that failed: {veto}");
@@ -127,6 +128,20 @@ fn properties(result: &TortureJson) -> Table {
         .map(|letter| if result.protocol.promises.contains(letter) { "promised: 0" } else { "" }.to_string());
     table.add_row([vec![result.protocol.preset.clone()], promised.to_vec(), vec![String::new()]].concat());
     table
+}
+
+/// One line: how evenly the CPUs had their turn.
+fn cycles(result: &TortureJson) -> String {
+    let all = || result.hotplug.cycles.iter().copied().enumerate();
+    let sum: u64 = all().map(|(_, n)| n).sum();
+    let (Some((least, few)), Some((most, many))) =
+        (all().min_by_key(|(_, n)| *n), all().max_by_key(|(_, n)| *n))
+    else {
+        return "no CPU went offline and online again".into();
+    };
+    format!(
+        "{sum} times offline and online again, from {few} times (CPU {least}) to {many} times (CPU {most})"
+    )
 }
 
 /// One line; those that were broken are listed with what is wrong.

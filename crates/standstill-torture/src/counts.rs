@@ -132,9 +132,50 @@ impl OpCounts {
     }
 }
 
+/// How often one CPU was offline and online again.
+pub(crate) struct Cycles {
+    /// Even: it is up, or was not taken down yet. One step for each way.
+    steps: AtomicU64,
+}
+
+impl Cycles {
+    pub(crate) const fn new() -> Self {
+        Cycles { steps: AtomicU64::new(0) }
+    }
+
+    /// It went up, or down. Called by one thread at a time. The first way up of a CPU that was offline from the start is no part of a cycle.
+    pub(crate) fn went(&self, up: bool) {
+        let steps = self.steps.load(Relaxed);
+        if (steps % 2 == 1) == up {
+            self.steps.store(steps + 1, Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.steps.load(Relaxed) / 2
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_cycle_is_down_and_up_again() {
+        let cycles = Cycles::new();
+        cycles.went(true);
+        assert_eq!(cycles.get(), 0, "up from the start");
+        cycles.went(false);
+        assert_eq!(cycles.get(), 0, "half of one");
+        cycles.went(true);
+        assert_eq!(cycles.get(), 1);
+        cycles.went(true);
+        cycles.went(false);
+        cycles.went(false);
+        assert_eq!(cycles.get(), 1);
+        cycles.went(true);
+        assert_eq!(cycles.get(), 2);
+    }
 
     #[test]
     fn books_balance_only_if_every_call_has_a_fate() {

@@ -88,6 +88,9 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         {
             self.veto.set(error);
         }
+        if result.is_ok() {
+            self.cycles[cpu.index()].went(op == Op::Up);
+        }
         if op == Op::Up && result.is_ok() {
             self.came_up(cpu);
         }

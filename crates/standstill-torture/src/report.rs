@@ -22,6 +22,8 @@ pub struct Progress {
     pub up: u64,
     /// CPUs online now.
     pub online: usize,
+    /// How often each CPU that is present, the first one aside, was offline and online again, at least.
+    pub cycles: u64,
 }
 
 /// How often one of the torture's own rules was checked and broken.

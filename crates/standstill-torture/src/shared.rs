@@ -12,7 +12,7 @@ use standstill::event::Form;
 use standstill::hotplug::HotplugError;
 use standstill::{CpuId, Machine, Property};
 
-use crate::counts::{FormCounts, OpCounts};
+use crate::counts::{Cycles, FormCounts, OpCounts};
 use crate::frozen::Frozen;
 use crate::ground::Ground;
 use crate::once::Once;
@@ -39,6 +39,8 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     pub(crate) forms: [FormCounts; Form::ALL.len()],
     pub(crate) down: OpCounts,
     pub(crate) up: OpCounts,
+    /// For each CPU: how often it was offline and online again.
+    pub(crate) cycles: Vec<Cycles>,
     pub(crate) frozen: Frozen,
     /// Why the first hotplug operation failed that did and was not made to.
     pub(crate) veto: Once<HotplugError>,
@@ -82,6 +84,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             forms: [const { FormCounts::new() }; Form::ALL.len()],
             down: OpCounts::new(),
             up: OpCounts::new(),
+            cycles: (0..cpus).map(|_| Cycles::new()).collect(),
             frozen: Frozen::new(cpus),
             veto: Once::new(),
             states: States::new(cpus),

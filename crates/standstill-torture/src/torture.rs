@@ -8,6 +8,7 @@ use standstill::event::{CallInfo, Event, Form, What};
 use standstill::hotplug::HotplugError;
 use standstill::{CpuId, Machine};
 
+use crate::counts::Cycles;
 use crate::device::{self, Device};
 use crate::ground::{Body, Ground, LineHandler};
 use crate::invoke::{self, Invoker};
@@ -189,7 +190,22 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
             down: self.core.down.ok(),
             up: self.core.up.ok(),
             online: self.core.machine.online().snapshot().len(),
+            cycles: self.least_cycles(),
         }
+    }
+
+    /// How often `cpu` was taken down and brought back.
+    #[must_use]
+    pub fn cycles(&self, cpu: CpuId) -> u64 {
+        self.core.cycles.get(cpu.index()).map_or(0, Cycles::get)
+    }
+
+    /// How often each CPU that is present was taken down and brought back, at least. The boot CPU is not asked: a kernel may need it for longer.
+    #[must_use]
+    pub fn least_cycles(&self) -> u64 {
+        let mut others = self.core.machine.present().snapshot();
+        others.remove(CpuId::BOOT);
+        others.iter().map(|cpu| self.cycles(cpu)).min().unwrap_or(u64::MAX)
     }
 
     /// Everything, when [`run`](Self::run) has returned.

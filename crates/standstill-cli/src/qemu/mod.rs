@@ -34,8 +34,12 @@ pub fn torture(args: &TortureArgs) -> u8 {
     let seed = args.seed.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64)
     });
-    let mut line =
-        format!("torture protocol={} ms={} seed={seed}", args.protocol.name(), args.seconds.as_millis());
+    let mut line = format!(
+        "torture protocol={} ms={} cycles={} seed={seed}",
+        args.protocol.name(),
+        args.seconds.as_millis(),
+        args.cycles
+    );
     if args.cpus > 16 {
         // As on threads: each operation keeps up to all CPUs busy, and each CPU operates.
         line += &format!(" rest_ns={}", args.cpus * args.cpus * 4_000);

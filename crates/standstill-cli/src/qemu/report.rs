@@ -73,6 +73,7 @@ struct ProgressLine {
     down: u64,
     up: u64,
     online: usize,
+    cycles: u64,
     #[serde(flatten)]
     properties: Properties,
 }
@@ -108,8 +109,8 @@ impl Heard {
     pub(super) fn line(&mut self, line: &str, progress: &mut Progress) {
         if let Some(json) = line.strip_prefix("@progress ") {
             match serde_json::from_str::<ProgressLine>(json) {
-                Ok(ProgressLine { sent, ran, refused, down, up, online, properties }) => {
-                    let counts = Counts { sent, ran, refused, down, up, online };
+                Ok(ProgressLine { sent, ran, refused, down, up, online, cycles, properties }) => {
+                    let counts = Counts { sent, ran, refused, down, up, online, cycles };
                     progress.show(&counts, &properties.tally());
                 }
                 Err(_) => self.garbled += 1,
@@ -230,7 +231,7 @@ mod tests {
     #[test]
     fn progress_is_understood() {
         let line = format!(
-            r#"@progress {{"t_ns":1,"sent":9,"ran":8,"refused":1,"down":2,"up":3,"online":4,{PROPERTIES}}}"#
+            r#"@progress {{"t_ns":1,"sent":9,"ran":8,"refused":1,"down":2,"up":3,"online":4,"cycles":1,{PROPERTIES}}}"#
         );
         assert_eq!(heard(&[line]).garbled, 0);
     }
