@@ -19,6 +19,10 @@ fn main() {
     if let Ok(runs) = arg(7, "").parse() {
         options.engine = standstill_model::Engine::Random { runs, seed: 1 };
     }
+    if let Ok(memory) = std::env::var("MEMORY") {
+        options.memory =
+            standstill_model::MemoryModel::by_name(&memory).expect("sc, tso, tso-unfenced or ra");
+    }
     options.audit = std::env::var_os("AUDIT").is_some();
     options.sleepers = std::env::var_os("SLEEPERS").is_some();
     options.mutant = std::env::var("MUTANT").ok().map(|text| text.parse().expect("a mutant"));

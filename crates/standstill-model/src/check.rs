@@ -10,6 +10,7 @@ use crate::sched::{bare, cpu_of, is_device, take};
 use crate::search::{End, Found, search};
 use crate::setup::Ready;
 use crate::shrink::{Cost, Goal, cheapest};
+use crate::tso::drain_all;
 use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Verdict, Violation};
 use crate::world::{Fault, with_ptr};
 
@@ -121,9 +122,11 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)
         take(ready.world, *choice, true);
         found.look(&ready);
     }
+    let steps = ready.recorded();
+    // What is left in the buffers is nobody's business.
+    drain_all(ready.world);
     with_ptr(ready.world, |w| w.enabled(&mut possible));
     let complete = possible.iter().all(|choice| is_device(*choice));
-    let steps = ready.recorded();
     if complete {
         found.look_at_end(&ready);
     }

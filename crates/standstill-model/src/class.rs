@@ -15,6 +15,7 @@
 use std::collections::HashMap;
 
 use crate::hash::BuildHashed;
+use crate::state::MAX_CPUS;
 
 /// A context, and whether its interrupts are on: a number below 36.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,6 +47,11 @@ impl Who {
     }
 }
 
+/// The contexts of a CPU.
+const fn of_cpu(cpu: usize) -> u64 {
+    ((1 << PER_CPU) - 1) << (cpu as u32 * PER_CPU)
+}
+
 /// Who reads and who writes a place.
 #[derive(Clone, Copy, Default)]
 struct Users {
@@ -54,6 +60,11 @@ struct Users {
 }
 
 impl Users {
+    /// Does another CPU than this use it?
+    const fn foreign(self, cpu: usize) -> bool {
+        (self.readers | self.writers) & !of_cpu(cpu) != 0
+    }
+
     const fn conflicts(self, who: Who, writes: bool) -> bool {
         let with = if writes { self.readers | self.writers } else { self.writers };
         with & who.intruders() != 0
@@ -74,11 +85,18 @@ impl Users {
 #[derive(Default)]
 pub(crate) struct Classes {
     users: HashMap<usize, Users, BuildHashed>,
+    /// CPUs have store buffers.
+    buffers: bool,
     /// An access that was taken to be quiet conflicts with another one: what was searched so far does not count.
     pub(crate) changed: bool,
 }
 
 impl Classes {
+    /// Nobody uses anything yet. `buffers`: CPUs have store buffers.
+    pub(crate) fn new(buffers: bool) -> Classes {
+        Classes { buffers, ..Classes::default() }
+    }
+
     /// Notes an access and says whether it is a scheduling point.
     #[inline]
     pub(crate) fn note(&mut self, place: usize, who: Who, writes: bool) -> bool {
@@ -87,6 +105,12 @@ impl Classes {
         if known & who.bit() == 0 {
             let (readers, writers) = users.points();
             let (old_readers, old_writers) = (users.readers, users.writers);
+            // Stores went to memory at once, as nobody else was there to see them come late.
+            self.changed |= self.buffers
+                && users.writers != 0
+                && (0..MAX_CPUS).any(|cpu| {
+                    users.writers & of_cpu(cpu) != 0 && !users.foreign(cpu) && who.bit() & of_cpu(cpu) == 0
+                });
             if writes {
                 users.writers |= who.bit();
             } else {
@@ -98,6 +122,11 @@ impl Classes {
                 now_readers & old_readers & !readers != 0 || now_writers & old_writers & !writers != 0;
         }
         users.conflicts(who, writes)
+    }
+
+    /// Does another CPU than this use the place, as far as is known?
+    pub(crate) fn is_foreign(&self, place: usize, cpu: usize) -> bool {
+        self.users.get(&place).is_some_and(|users| users.foreign(cpu))
     }
 
     /// Can anybody change what is read at this place, as far as is known?

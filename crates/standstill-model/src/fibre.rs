@@ -100,6 +100,11 @@ impl Slot {
         unsafe { (*(*this).yielder).suspend(()) }
     }
 
+    /// Does this place lie on the fibre's stack?
+    pub(crate) fn holds(&self, place: usize) -> bool {
+        (self.stack.limit().get()..self.stack.base().get()).contains(&place)
+    }
+
     /// The live part of the stack of a suspended fibre.
     fn live(&self) -> (usize, usize) {
         let (base, limit) = (self.stack.base().get(), self.stack.limit().get());

@@ -11,6 +11,7 @@
 //! | `port.rs`, `memory.rs` | the platform |
 //! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
 //! | `class.rs` | which accesses are scheduling points |
+//! | `tso.rs` | store buffers |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
 //! | `bounded.rs` | every state within a bound on preemptions |
@@ -28,6 +29,8 @@ mod class;
 mod fibre;
 mod file;
 mod hash;
+#[cfg(test)]
+mod litmus;
 mod matrix;
 mod memory;
 mod mutate;
@@ -41,6 +44,7 @@ mod search;
 mod setup;
 mod shrink;
 mod state;
+mod tso;
 mod undo;
 mod verdict;
 mod world;

@@ -112,7 +112,7 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
 
 impl World {
     /// The value at `place` changes from `old` to `new`.
-    fn wrote(&mut self, place: usize, old: u64, new: u64) {
+    pub(crate) fn wrote(&mut self, place: usize, old: u64, new: u64) {
         self.memory.sub(Hash128::of_cell(place, old));
         self.memory.add(Hash128::of_cell(place, new));
     }
@@ -147,9 +147,9 @@ fn access(
 ) -> usize {
     let place = word.addr();
     before(place, access, writes, at);
-    // SAFETY: the word is alive, as its method was called, and one OS thread runs all.
-    let old = unsafe { *word };
     if std::thread::panicking() {
+        // SAFETY: the word is alive, as its method was called, and one OS thread runs all.
+        let old = unsafe { *word };
         if let Some(new) = f(old) {
             // SAFETY: as above.
             unsafe { *word = new };
@@ -157,6 +157,11 @@ fn access(
         return old;
     }
     with(|w| {
+        if writes && access != Access::Store && w.inside && w.peeking.is_none() {
+            w.drain(w.cpu);
+        }
+        // SAFETY: as above.
+        let old = w.buffered(w.cpu, place).unwrap_or(unsafe { *word });
         let old = if !writes && w.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
         if w.inside && w.watch(place, old) {
             return old;
@@ -164,7 +169,9 @@ fn access(
         let order = w.effective_order(order, at);
         let new = f(old);
         let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
-        if let Some(new) = new.filter(|_| !drops) {
+        let new = new.filter(|_| !drops);
+        let late = access == Access::Store && new.is_some_and(|new| w.buffer(place, new, at));
+        if let (Some(new), false) = (new, late) {
             // SAFETY: as above.
             unsafe { w.undo.memory(place, size_of::<usize>()) };
             w.wrote(place, old as u64, new as u64);
@@ -172,7 +179,10 @@ fn access(
             unsafe { *word = new };
         }
         if w.inside {
-            w.learn(old as u64);
+            // A store tells nothing of what was there.
+            if access != Access::Store {
+                w.learn(old as u64);
+            }
             w.note(
                 || StepWhat::Access {
                     op: access,
@@ -403,6 +413,9 @@ unsafe impl Memory for Model {
         with(|w| {
             if w.inside && w.peeking.is_none() {
                 let order = w.fence_order(at);
+                if order == Ordering::SeqCst {
+                    w.drain(w.cpu);
+                }
                 w.note(
                     || StepWhat::Access {
                         op: Access::Fence,

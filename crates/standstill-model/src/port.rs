@@ -25,6 +25,7 @@ use crate::fibre::Command;
 use crate::hash::Hash128;
 use crate::memory::ModelWord;
 use crate::mutate::{Change, skipped};
+use crate::options::MemoryModel;
 use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
     SOME_DEADLINE, Watch,
@@ -148,7 +149,8 @@ pub(crate) fn take_stopper() {
 }
 
 // SAFETY: 1., 2., 5. the scheduler takes interrupts and stoppers only where the flags kept here allow it, and pending bits stay until
-// then. 3. threads move only where they wait. 4. memory models other than SC drain or carry views with an IPI.
+// then. 3. threads move only where they wait. 4. an IPI comes after all that its sender
+// wrote, or, as an experiment, with `Tso { fenced: false }`, may overtake it.
 unsafe impl Irq for Model {
     type Flags = bool;
 
@@ -239,6 +241,9 @@ unsafe impl Irq for Model {
             let target = &mut w.cpus[to.index()];
             if target.power == Power::On {
                 target.pending |= bit;
+            }
+            if w.options.memory == (MemoryModel::Tso { fenced: true }) {
+                w.drain(w.cpu);
             }
             w.note(|| StepWhat::SendIpi { to: to.index(), why }, at);
         });
@@ -353,6 +358,10 @@ unsafe impl Wait for Model {
         let at = Location::caller();
         with(|w| {
             if !w.mutates(Change::DropNotify, at) {
+                // A port whose waiters sleep makes the change visible before it looks for them.
+                if w.options.sleepers {
+                    w.drain(w.cpu);
+                }
                 w.notified.push(on.addr());
             }
         });
@@ -454,12 +463,15 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
     holds
 }
 
-// SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt.
+// SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt. 4. `start` drains
+// the caller's store buffer.
 unsafe impl Cpus for Model {
     fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError> {
         point(Op::here(OpKind::Start, cpu.index()), true);
         with(|w| {
             let index = cpu.index();
+            w.drain(w.cpu);
+            w.drain(index);
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::state::Cpu {
                 power: Power::On,

@@ -502,8 +502,11 @@ pub(crate) fn refuse(options: &Options) -> Result<&'static ScenarioInfo, String>
             scenario.name, scenario.min_cpus, options.cpus
         ));
     }
-    if options.memory != MemoryModel::Sc {
-        return Err(format!("the memory model `{}` can't be explored yet: only `sc`", options.memory.name()));
+    if options.memory == MemoryModel::Ra {
+        return Err(format!(
+            "the memory model `{}` can't be explored yet: `sc` and `tso` can",
+            options.memory.name()
+        ));
     }
     if options.irqs > 8 {
         return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));

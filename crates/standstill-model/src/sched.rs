@@ -1,12 +1,14 @@
 //! The scheduler: what can happen next, and letting it happen.
 //!
 //! A choice is one number: what (bits 12 to 15), the CPU (bits 8 to 11), and which (bits 0 to 7). In a schedule the bits from 16 on say how
-//! many places were passed in its step where others could have come in, and nobody could have noticed;
+//! many places were passed in its step where others could have come in, and nobody could have noticed (of a flush: how many stores it
+//! stands for);
 //! bit 31, whether it ended in a wait that blocks.
 
 use crate::fibre::Command;
 use crate::options::Ipi;
 use crate::state::{Kind, Life, MAX_CPUS, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::tso::drains;
 use crate::verdict::Interrupt;
 use crate::world::{World, interrupt_code, run, with_ptr};
 
@@ -19,6 +21,8 @@ pub(crate) enum Choice {
     Stopper,
     /// The deadline of this thread's wait is over.
     Expire(usize),
+    /// The oldest store in the buffer of the CPU reaches memory.
+    Flush,
 }
 
 impl Choice {
@@ -28,6 +32,7 @@ impl Choice {
             Choice::Interrupt(kind) => (2, interrupt_code(kind)),
             Choice::Stopper => (3, 0),
             Choice::Expire(thread) => (4, thread as u32),
+            Choice::Flush => (5, 0),
         };
         kind << 12 | (cpu as u32) << 8 | arg
     }
@@ -44,6 +49,7 @@ impl Choice {
             }),
             3 => Choice::Stopper,
             4 => Choice::Expire(arg as usize),
+            5 => Choice::Flush,
             _ => return None,
         };
         Some((cpu, what))
@@ -81,6 +87,12 @@ impl World {
 
     fn enabled_on(&self, cpu: usize, to: &mut Vec<u32>) {
         let c = &self.cpus[cpu];
+        let stores = !self.buffers.is_empty(cpu);
+        if stores {
+            to.push(Choice::Flush.encode(cpu));
+        }
+        // A replay does not know which of its stores wait for nothing: the schedule says what comes first.
+        let drained = !stores || self.budget.is_some();
         if c.power != Power::On {
             return;
         }
@@ -90,22 +102,28 @@ impl World {
         let mut add = |choice: Choice| to.push(choice.encode(cpu));
         let instant = self.options.ipi == Ipi::Instant;
         if c.pending & PENDING_HALT != 0 && interruptible {
-            add(Choice::Interrupt(Interrupt::Halt));
+            if drained {
+                add(Choice::Interrupt(Interrupt::Halt));
+            }
             if instant {
                 return;
             }
         }
         if c.pending & PENDING_CALL != 0 && interruptible {
-            add(Choice::Interrupt(Interrupt::Call));
+            if drained {
+                add(Choice::Interrupt(Interrupt::Call));
+            }
             if instant {
                 return;
             }
         }
-        if c.devices > 0 && c.lines && interruptible && self.branching {
+        if c.devices > 0 && c.lines && interruptible && self.branching && drained {
             add(Choice::Interrupt(Interrupt::Device));
         }
         if c.pending & PENDING_STOP != 0 && stoppable {
-            add(Choice::Stopper);
+            if drained {
+                add(Choice::Stopper);
+            }
             if instant {
                 return;
             }
@@ -125,7 +143,9 @@ impl World {
                 let held = !self.branching && t.op.kind == OpKind::Begin && index > 2 * MAX_CPUS;
                 if !t.blocked && !held {
                     others = true;
-                    add(Choice::Thread(index));
+                    if drained || !drains(&t.op, self.options.memory) {
+                        add(Choice::Thread(index));
+                    }
                 }
             }
         }
@@ -138,7 +158,8 @@ impl World {
             OpKind::Wait => !current.blocked,
             _ => true,
         };
-        if ready && current.life == Life::Live {
+        let may = drained || !drains(&current.op, self.options.memory);
+        if ready && may && current.life == Life::Live {
             add(Choice::Thread(usize::from(c.current)));
         }
     }
@@ -173,11 +194,12 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         Choice::Interrupt(kind) => Command::Interrupt(kind),
         Choice::Stopper => Command::Stopper,
         Choice::Expire(_) => Command::Expire,
+        Choice::Flush => Command::Peek,
     };
     let thread = with_ptr(world, |w| {
         let thread = w.thread_of(choice).unwrap_or(0);
         if undoable {
-            w.mark(thread);
+            w.mark((what != Choice::Flush).then_some(thread));
         }
         w.choices.push(bare(choice));
         w.passed = 0;
@@ -192,11 +214,19 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         }
         thread
     });
-    run(world, cpu, thread, command);
+    if what == Choice::Flush {
+        with_ptr(world, |w| w.flush_by_choice(cpu));
+    } else {
+        if matches!(what, Choice::Interrupt(_) | Choice::Stopper) {
+            with_ptr(world, |w| w.drain(cpu));
+        }
+        run(world, cpu, thread, command);
+    }
     with_ptr(world, |w| {
         let passed = w.passed;
         assert!(passed < 1 << 15, "a step passes more places than a schedule can count");
-        let blocks = w.threads[thread].as_ref().is_some_and(|t| t.op.kind == OpKind::Wait && t.blocked);
+        let blocks = what != Choice::Flush
+            && w.threads[thread].as_ref().is_some_and(|t| t.op.kind == OpKind::Wait && t.blocked);
         if let Some(last) = w.choices.last_mut() {
             *last |= passed << 16 | u32::from(blocks) << 31;
         }
@@ -205,7 +235,7 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
 }
 
 /// Looks again at each condition that depends on something that has changed.
-fn settle(world: *mut World) {
+pub(crate) fn settle(world: *mut World) {
     for thread in 0..crate::state::THREADS {
         let peek = with_ptr(world, |w| {
             let t = w.threads[thread].as_ref()?;
@@ -214,8 +244,9 @@ fn settle(world: *mut World) {
             }
             // What is no memory, nobody notifies: the port knows.
             let told = !w.options.sleepers || w.notified.contains(&t.on);
-            let changed =
-                t.watch.iter().any(|(place, value)| (told || place < 128) && w.value_of(place) != value);
+            let changed = t.watch.iter().any(|(place, value)| {
+                (told || place < 128) && w.value_seen(usize::from(t.cpu), place) != value
+            });
             let (several, cpu) = (t.watch.open > 1, usize::from(t.cpu));
             if !changed {
                 return None;

@@ -85,19 +85,19 @@ impl Undo {
 }
 
 impl World {
-    /// A step begins that runs the fibre of `thread`.
-    pub(crate) fn mark(&mut self, thread: usize) {
+    /// A step begins that runs the fibre of `thread`, if any.
+    pub(crate) fn mark(&mut self, thread: Option<usize>) {
         let undo = &mut self.undo;
         let (bytes, olds, threads, rules) =
             (undo.bytes.len(), undo.olds.len(), undo.threads.len(), undo.rules.len());
         // SAFETY: a live thread's fibre is suspended between steps.
-        let len = unsafe { self.slots[thread].save(&mut undo.bytes) };
+        let len = thread.map_or(0, |thread| unsafe { self.slots[thread].save(&mut undo.bytes) });
         undo.marks.push(Mark {
             cpus: self.cpus,
             memory: self.memory,
             rules_hash: self.rules_hash,
             expirations: self.expirations,
-            fibre: Some(thread),
+            fibre: thread,
             fibre_bytes: (bytes, len),
             bytes,
             olds,
@@ -106,7 +106,9 @@ impl World {
         });
         undo.touched = 0;
         undo.rules_touched = false;
-        undo.touch(thread, &self.threads[thread]);
+        if let Some(thread) = thread {
+            undo.touch(thread, &self.threads[thread]);
+        }
         undo.peak = undo.peak.max(
             undo.bytes.capacity()
                 + undo.olds.capacity() * size_of::<Old>()

@@ -18,6 +18,7 @@ use crate::hash::Hash128;
 use crate::mutate::Mutation;
 use crate::options::{MemoryModel, Options};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
+use crate::tso::Buffers;
 use crate::undo::Undo;
 use crate::verdict::{Context, Interrupt, Step, StepWhat};
 
@@ -51,6 +52,7 @@ pub(crate) struct World {
     /// The hash of all memory.
     pub(crate) memory: Hash128,
     pub(crate) classes: Classes,
+    pub(crate) buffers: Buffers,
     pub(crate) rules: Rules,
     pub(crate) rules_hash: Hash128,
     /// The bits of `Property` that did not hold in this step.
@@ -200,7 +202,8 @@ impl World {
             cpu: 0,
             thread: 0,
             memory: Hash128::ZERO,
-            classes: Classes::default(),
+            classes: Classes::new(options.memory != MemoryModel::Sc),
+            buffers: Buffers::new(),
             rules_hash: Hash128::of(&rules),
             rules,
             broken: 0,
@@ -259,6 +262,9 @@ impl World {
             return false;
         };
         self.undo.touch(thread, &self.threads[thread]);
+        if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
+            self.drain(from);
+        }
         if let Some(thread) = &mut self.threads[thread] {
             thread.cpu = to as u8;
         }
@@ -477,6 +483,9 @@ impl World {
             thread.hash_into(&mut hash);
         }
         hash.mix(u64::from(self.expirations));
+        if self.is_tso() {
+            self.buffers.hash_into(&mut hash);
+        }
         hash
     }
 

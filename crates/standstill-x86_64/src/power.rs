@@ -114,6 +114,7 @@ unsafe extern "C" fn return_into(cpu: &'static Cpu, stack: usize, to: extern "C"
 }
 
 // SAFETY: 1. see `entry`. 2. See `park`. 3. A halted CPU has its interrupts off and halts again after an NMI.
+// 4. The start signals go through the APIC as IPIs do: uncached, or behind a fence.
 unsafe impl<K: Kernel> Cpus for X86<K> {
     fn start(&self, id: CpuId, incarnation: usize) -> Result<(), StartError> {
         let Some(page) = trampoline::page() else {

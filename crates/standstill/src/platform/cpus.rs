@@ -23,6 +23,7 @@ impl fmt::Display for StartError {
 /// 2. `die` runs nothing else on that CPU, ever, but the store it is told to make; that store is the CPU's last access
 ///    to memory that others use, its own stack included.
 /// 3. `halt` and `halt_hard` leave the CPU unable to run anything of the kernel.
+/// 4. `start` makes everything that its caller wrote before visible to the started CPU, as `send_ipi` does to a handler.
 pub unsafe trait Cpus: Memory {
     /// How long the control CPU waits for a started CPU to answer, for threads to leave a CPU, and for a dying one to be dead, in
     /// nanoseconds. Generous: a virtual CPU may not run for seconds.
