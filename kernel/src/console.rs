@@ -3,22 +3,20 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use standstill::context::{IrqOff, Stopped, Task};
+use standstill::context::Task;
 use standstill::event::What;
 use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, StateId, ThreadCallback};
 use standstill::{CpuId, Protocol};
-use standstill_torture::Histogram;
 use standstill_x86_64::cpu;
 use standstill_x86_64::time::{delay_ns, now_ns};
 
+use crate::bench::{self, Counts};
 use crate::options::Options;
 use crate::thread::{Code, Thread};
 use crate::{crash, machine, say, sched, serial, slots, torture, watch};
 
 /// Between two looks at the slots, while nothing is typed.
 const LOOK_NS: u64 = 50_000_000;
-/// How many times each thing is measured.
-const ROUNDS: usize = 2_000;
 
 const HELP: &str = "\
 cpus                the CPUs, and what each does
@@ -112,7 +110,7 @@ fn command(task: &mut Task, options: &Options, line: &str) {
             }
         }
         "torture" => torture_for(task, options, first, second),
-        "bench" => bench(task),
+        "bench" => bench::run(task, &Counts::SHORT),
         "panic" => panic!("somebody typed `panic`"),
         "hang" => {
             if let Some(cpu) = cpu() {
@@ -244,37 +242,6 @@ fn torture_for(task: &mut Task, options: &Options, seconds: Option<&str>, preset
         );
     }
     torture::run(task, &Options { seconds_ms: seconds * 1_000, ..*options });
-}
-
-fn bench(task: &mut Task) {
-    let online = machine().online().snapshot();
-    let Some(other) = online.iter().find(|id| *id != CpuId::BOOT) else {
-        return say!("there is only one CPU online: `up 1` first");
-    };
-    let measure = |name: &str, rounds: usize, f: &mut dyn FnMut(&mut Task), task: &mut Task| {
-        let times = Box::new(Histogram::new());
-        for _ in 0..rounds {
-            let began = now_ns();
-            f(task);
-            times.record(now_ns() - began);
-        }
-        let d = times.dist();
-        say!("{name:<28} {:>6} times: min {} p50 {} p99 {} max {} ns", d.n, d.min, d.p50, d.p99, d.max);
-    };
-    let m = machine();
-    measure("call_single", ROUNDS, &mut |task| _ = m.call_single(task, other, &|_: &IrqOff<'_>| ()), task);
-    measure("call_all", ROUNDS, &mut |task| _ = m.call_all(task, &|_: &IrqOff<'_>| ()), task);
-    measure(
-        "stop_machine",
-        ROUNDS / 4,
-        &mut |task| drop(m.stop_machine(task, None, &|_: &Stopped<'_>| 0)),
-        task,
-    );
-    let mut both = |task: &mut Task| {
-        let result = m.cpu_down(task, other).and_then(|()| m.cpu_up(task, other));
-        assert!(result.is_ok(), "{result:?}");
-    };
-    measure("cpu_down and cpu_up", ROUNDS / 20, &mut both, task);
 }
 
 /// Lets `cpu` hang with interrupts off: the watchdog's turn.

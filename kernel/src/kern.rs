@@ -61,6 +61,10 @@ unsafe impl Kernel for Kern {
         sched::idle_loop()
     }
 
+    fn listens() -> bool {
+        watch::listens()
+    }
+
     fn event(event: &Event) {
         watch::event(event);
     }

@@ -9,13 +9,14 @@
 //! | `devices.rs`, `pci.rs`, `serial.rs` | what interrupts, and what prints |
 //! | `slots.rs` | CPUs that are plugged in and out |
 //! | `watch.rs`, `watchdog.rs`, `crash.rs` | events and rules; silent CPUs; the end |
-//! | `torture.rs`, `report.rs`, `console.rs` | what it is for |
+//! | `torture.rs`, `report.rs`, `bench/`, `console.rs` | what it is for |
 
 #![no_std]
 #![no_main]
 
 extern crate alloc;
 
+mod bench;
 mod boot;
 mod console;
 mod crash;
@@ -121,7 +122,9 @@ pub(crate) extern "C" fn kernel_main(start_info: usize) -> ! {
     devices_of(madt);
 
     kern::DOZES.store(options.dozes, Release);
-    watch::init(processors.len(), options.protocol);
+    if options.bench.is_none_or(|counts| counts.rules) {
+        watch::init(processors.len(), options.protocol);
+    }
     let machine: &'static TheMachine = Box::leak(Box::new(Machine::new(X86::new(), options.protocol)));
     MACHINE.store(core::ptr::from_ref(machine).cast_mut(), Release);
     let mask = |wanted: fn(&Processor) -> bool| -> CpuMask<1> {
@@ -184,6 +187,9 @@ fn first_thread(task: &mut Task, options: &Options) {
     watchdog::start(options.watchdog_ns);
     if options.slots {
         slots::init();
+    }
+    if let Some(counts) = &options.bench {
+        bench::run_and_exit(task, counts);
     }
     if options.torture {
         torture::run(task, options);

@@ -2,10 +2,14 @@
 
 use standstill::Protocol;
 
+use crate::bench::Counts;
+
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Options {
     /// Run the torture and end, in place of the console.
     pub(crate) torture: bool,
+    /// Measure so often and end, in place of the console.
+    pub(crate) bench: Option<Counts>,
     pub(crate) seconds_ms: u64,
     /// The torture goes on until each CPU but the first had so many cycles.
     pub(crate) cycles: u64,
@@ -26,6 +30,7 @@ impl Options {
     pub(crate) fn parse(line: &str) -> Self {
         let mut options = Options {
             torture: false,
+            bench: None,
             seconds_ms: 10_000,
             cycles: 0,
             seed: 1,
@@ -42,6 +47,12 @@ impl Options {
                 || value.parse::<u64>().unwrap_or_else(|_| panic!("{name} needs a number, not '{value}'"));
             match name {
                 "torture" => options.torture = true,
+                "bench" => options.bench = Some(Counts::SHORT),
+                "bench.rules" => counts(&mut options).rules = true,
+                "bench.calls" => counts(&mut options).calls = number() as usize,
+                "bench.stops" => counts(&mut options).stops = number() as usize,
+                "bench.updown" => counts(&mut options).updown = number() as usize,
+                "bench.slices" => counts(&mut options).slices = number() as usize,
                 "ms" => options.seconds_ms = number(),
                 "cycles" => options.cycles = number(),
                 "seed" => options.seed = number(),
@@ -61,4 +72,8 @@ impl Options {
         }
         options
     }
+}
+
+fn counts(options: &mut Options) -> &mut Counts {
+    options.bench.get_or_insert(Counts::SHORT)
 }

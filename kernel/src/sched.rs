@@ -40,6 +40,9 @@ pub(crate) struct Local {
     /// Beats of the next CPU when this one last looked, and when it had changed.
     pub(crate) watched: AtomicU64,
     pub(crate) watched_at: AtomicU64,
+    /// When its timer is to interrupt, and the longest time that one came late since somebody looked.
+    due: AtomicU64,
+    pub(crate) latest: AtomicU64,
     pub(crate) queue: SpinLock<Queue>,
     parked: AtomicU32,
 }
@@ -53,6 +56,8 @@ impl Local {
             beats: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             watched_at: AtomicU64::new(0),
+            due: AtomicU64::new(u64::MAX),
+            latest: AtomicU64::new(0),
             queue: SpinLock::new(Queue::new()),
             parked: AtomicU32::new(1),
         }
@@ -109,13 +114,30 @@ pub(crate) fn idle_loop() -> ! {
 
 /// Sets this CPU's timer to `at`, but to no longer than `most` from now.
 fn arm(at: u64, most: u64) {
-    apic::arm_timer(TIMER, timer_ticks(at.saturating_sub(now_ns()).min(most)));
+    let now = now_ns();
+    let ns = at.saturating_sub(now).min(most).min(PROBE_NS.load(Relaxed));
+    here().due.store(now + ns, Relaxed);
+    apic::arm_timer(TIMER, timer_ticks(ns));
+}
+
+/// The longest time that a timer is set to.
+static PROBE_NS: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// From now on each CPU that arms its timer sets it to at most `ns`, so that the lateness of its interrupts shows for how long they were off.
+pub(crate) fn probe_timers(ns: Option<u64>) {
+    PROBE_NS.store(ns.unwrap_or(u64::MAX), Relaxed);
+}
+
+/// Arms this CPU's timer anew, in a handler.
+pub(crate) fn arm_probe() {
+    arm(u64::MAX, HEARTBEAT_NS);
 }
 
 /// A timer interrupt: what has come due can run, and the thread that runs had its time.
 pub(crate) fn tick() {
     let me = here();
     me.beats.fetch_add(1, Relaxed);
+    me.latest.fetch_max(now_ns().saturating_sub(me.due.load(Relaxed)), Relaxed);
     let timer = me.queue.lock().timers();
     if me.current().is_some() {
         me.wants_switch.store(true, Relaxed);

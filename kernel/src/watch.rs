@@ -48,6 +48,15 @@ static HOOK: AtomicPtr<&'static Hook> = AtomicPtr::new(core::ptr::null_mut());
 
 static LOG_WALKS: AtomicBool = AtomicBool::new(false);
 
+/// Somebody listens: only then are events built.
+static LISTENS: AtomicBool = AtomicBool::new(false);
+
+/// Does anybody want events?
+#[inline]
+pub(crate) fn listens() -> bool {
+    LISTENS.load(Relaxed)
+}
+
 /// From now on each step of a walk is a line on the console, or not.
 pub(crate) fn log_walks(on: bool) {
     LOG_WALKS.store(on, Relaxed);
@@ -76,20 +85,28 @@ pub(crate) fn init(cpus: usize, protocol: Protocol) {
         })),
         Release,
     );
+    LISTENS.store(true, Relaxed);
 }
 
 pub(crate) fn set_hook(hook: &'static Hook) {
     HOOK.store(Box::into_raw(Box::new(hook)), Release);
+    LISTENS.store(true, Relaxed);
+}
+
+/// Nobody calls it from now on but who is about to.
+pub(crate) fn clear_hook() {
+    HOOK.store(core::ptr::null_mut(), Release);
+    LISTENS.store(watch().is_some(), Relaxed);
 }
 
 /// Takes an event, in every context but NMI.
 pub(crate) fn event(event: &Event) {
-    let Some(watch) = watch() else { return };
-    let Some(seat) = watch.seats.get(event.cpu.index()) else { return };
     // SAFETY: null, or leaked.
     if let Some(hook) = unsafe { HOOK.load(Acquire).as_ref() } {
         hook(event);
     }
+    let Some(watch) = watch() else { return };
+    let Some(seat) = watch.seats.get(event.cpu.index()) else { return };
     let verdict = {
         let mut seat = seat.lock();
         let next = seat.next;

@@ -32,6 +32,11 @@ pub unsafe trait Kernel: Sized + Send + Sync + 'static {
     /// This CPU is online: open its interrupts and idle for ever. The preempt count is 0.
     fn run() -> !;
 
+    /// Does it want them now? An event is only built if so.
+    fn listens() -> bool {
+        true
+    }
+
     /// Something happened. In every context, interrupts off and NMI included.
     fn event(event: &Event);
 

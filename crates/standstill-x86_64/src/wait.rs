@@ -126,7 +126,7 @@ unsafe impl<K: Kernel> Wait for X86<K> {
 
     #[inline(always)]
     fn event(&self, event: impl FnOnce() -> Event) {
-        if K::LISTENS {
+        if K::LISTENS && K::listens() {
             K::event(&event());
         }
     }

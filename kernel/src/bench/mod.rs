@@ -1,0 +1,120 @@
+//! How long calls, stops and hotplug take, with results as lines for `cargo xtask bench-linux`. The operations and their counts are those of the
+//! Linux module in bench/linux; keep the two alike.
+//!
+//! The events' listeners are off while something is timed, but for the breakdowns, which are made from events in turns of their own;
+//! `rules` leaves them on, for a run that shows that nothing is lost.
+//!
+//! | file | what |
+//! |---|---|
+//! | `timed.rs` | stops, calls, down and up, timed by who asks for them |
+//! | `threads.rs` | what needs threads on other CPUs: throughput, gaps, load |
+//! | `breakdown.rs` | where the time of a stop, of down and of up goes, from the events |
+
+mod breakdown;
+mod threads;
+mod timed;
+
+use alloc::vec::Vec;
+
+use standstill::CpuId;
+use standstill::context::Task;
+use standstill::event::Form;
+
+use crate::{crash, machine, say, sched, watch};
+
+/// How often each thing is measured.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Counts {
+    pub(crate) calls: usize,
+    pub(crate) stops: usize,
+    pub(crate) updown: usize,
+    /// Turns of the throughput measurements.
+    pub(crate) slices: usize,
+    /// The rules look at each event.
+    pub(crate) rules: bool,
+}
+
+impl Counts {
+    pub(crate) const SHORT: Counts = Counts { calls: 1_000, stops: 500, updown: 20, slices: 5, rules: false };
+}
+
+/// The CPU that comes and goes.
+const VICTIM: CpuId = CpuId::new(1);
+
+/// Times, in nanoseconds.
+struct Samples(Vec<u64>);
+
+impl Samples {
+    fn new(room: usize) -> Self {
+        Samples(Vec::with_capacity(room))
+    }
+
+    fn say(mut self, op: &str) {
+        self.0.sort_unstable();
+        let v = &self.0;
+        let (Some(min), Some(max)) = (v.first(), v.last()) else { return };
+        let (n, p50, p99) = (v.len(), v[v.len() / 2], v[v.len() * 99 / 100]);
+        say!(r#"@dist {{"op":"{op}","n":{n},"min_ns":{min},"p50_ns":{p50},"p99_ns":{p99},"max_ns":{max}}}"#);
+    }
+
+    fn say_stage(mut self, op: &str, stage: &str) {
+        self.0.sort_unstable();
+        let Some(p50) = self.0.get(self.0.len() / 2) else { return };
+        say!(r#"@stage {{"op":"{op}","stage":"{stage}","n":{},"p50_ns":{p50}}}"#, self.0.len());
+    }
+}
+
+/// Brings all CPUs up and measures everything.
+pub(crate) fn run(task: &mut Task, counts: &Counts) {
+    for cpu in &machine().present().snapshot() {
+        if let Err(error) = machine().cpu_up(task, cpu) {
+            panic!("{error}");
+        }
+    }
+    say!(r#"@begin {{"cpus":{}}}"#, machine().online().snapshot().len());
+    if !machine().online().contains(VICTIM) {
+        say!(r#"@error "there is only one CPU""#);
+        return;
+    }
+    timed::calls(task, counts);
+    timed::stops(task, counts);
+    threads::throughputs(task, counts);
+    threads::gaps(task, counts);
+    threads::latenesses(task);
+    timed::updown(task, counts, "cpu_down", "cpu_up");
+    if !counts.rules {
+        breakdown::all(task, counts);
+    }
+    threads::load(task, counts);
+    if counts.rules {
+        say_rules();
+    }
+    say!("@end {{}}");
+}
+
+/// As the whole life of a machine.
+pub(crate) fn run_and_exit(task: &mut Task, counts: &Counts) -> ! {
+    // As on Linux, which has its boot to settle.
+    sched::sleep(50_000_000);
+    run(task, counts);
+    crash::exit(crash::DONE);
+}
+
+/// What the rules and the books say about everything since the boot.
+fn say_rules() {
+    watch::finish();
+    let (tally, checks) = (watch::tally(), watch::checks());
+    let asked: u64 = checks.iter().map(|(_, asked, _)| asked).sum();
+    let ran: u64 = Form::ALL.iter().map(|form| tally.of(*form).ran).sum();
+    say!(
+        r#"@rules {{"asked":{asked},"broken":{},"ran":{ran},"lost":{},"late":{},"spurious":{},"outside":{},"stops":{},"downs":{},"ups":{}}}"#,
+        checks.broken_total(),
+        tally.lost,
+        tally.late,
+        tally.spurious,
+        tally.outside,
+        tally.stops,
+        tally.downs.1,
+        tally.ups.1,
+    );
+}
