@@ -29,9 +29,19 @@ module_param(updown, int, 0);
 static int slices = 20;
 module_param(slices, int, 0);
 
+/* How many stops are watched for gaps, how many looks are taken at timers, which fire so often, and how many turns there are under load. */
+static int watched = 1000;
+module_param(watched, int, 0);
+static int looks = 50;
+module_param(looks, int, 0);
+static int probe_us = 250;
+module_param(probe_us, int, 0);
+static int loaded = 50;
+module_param(loaded, int, 0);
+
 #define SLICE_NS (10 * NSEC_PER_MSEC)
-/* How often a probing timer fires, and the one that stands for a device. */
-#define PROBE_NS (250 * NSEC_PER_USEC)
+#define PROBE_NS (probe_us * NSEC_PER_USEC)
+/* How often the timer fires that stands for a device. */
 #define DEVICE_NS (500 * NSEC_PER_USEC)
 /* How many calls one sender may have on the way. */
 #define CSDS 32
@@ -278,7 +288,7 @@ static int watch_clock(void *arg)
 static void measure_gaps(void)
 {
 	static struct cpumask others;
-	int cpu, i, n = min(stops, 1000);
+	int cpu, i;
 
 	gaps = vzalloc(sizeof(*gaps) * nr_cpu_ids);
 	if (!gaps)
@@ -287,7 +297,7 @@ static void measure_gaps(void)
 	cpumask_clear_cpu(0, &others);
 	spawn(watch_clock, &others);
 	msleep(20);
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < watched; i++) {
 		u64 longest = 0;
 
 		for_each_cpu(cpu, &others)
@@ -298,7 +308,7 @@ static void measure_gaps(void)
 		samples[i] = longest;
 	}
 	end_threads();
-	say("stop_gap", samples, n);
+	say("stop_gap", samples, watched);
 }
 
 /* ---- how late timer interrupts are: the longest time with interrupts off, and the way of an interrupt */
@@ -332,7 +342,7 @@ static void measure_lateness(const char *op, int with_stops)
 
 	for_each_online_cpu(cpu)
 		late[cpu] = 0;
-	for (i = 0; i < 50; i++) {
+	for (i = 0; i < looks; i++) {
 		if (with_stops)
 			stop_machine(nothing, NULL, NULL);
 		else
@@ -457,7 +467,7 @@ static void say_states(const char *op, int up, u64 *totals)
 	say_stage(op, "total", totals, updown);
 }
 
-static void measure_updown(const char *down, const char *up, int by_state)
+static void measure_updown(const char *down, const char *up, int turns, int by_state)
 {
 	u64 *ups = samples + room;
 	u64 began;
@@ -465,7 +475,7 @@ static void measure_updown(const char *down, const char *up, int by_state)
 
 	if (by_state)
 		trace(1);
-	for (i = 0; i < updown && !error; i++) {
+	for (i = 0; i < turns && !error; i++) {
 		going_up = 0;
 		began = ktime_get_ns();
 		error = remove_cpu(VICTIM);
@@ -489,8 +499,8 @@ static void measure_updown(const char *down, const char *up, int by_state)
 		say_states(down, 0, samples);
 		say_states(up, 1, ups);
 	} else {
-		say(down, samples, updown);
-		say(up, ups, updown);
+		say(down, samples, turns);
+		say(up, ups, turns);
 	}
 }
 
@@ -534,7 +544,7 @@ static void measure_load(void)
 	hrtimer_init(&device, CLOCK_MONOTONIC, HRTIMER_MODE_REL_HARD);
 	device.function = device_interrupt;
 	hrtimer_start(&device, DEVICE_NS, HRTIMER_MODE_REL_HARD);
-	measure_updown("cpu_down_load", "cpu_up_load", 0);
+	measure_updown("cpu_down_load", "cpu_up_load", loaded, 0);
 	hrtimer_cancel(&device);
 	end_threads();
 	/* The last call is still on its way. */
@@ -543,8 +553,7 @@ static void measure_load(void)
 
 static int __init smbench_init(void)
 {
-	room = max(max(calls, stops), max(updown, slices));
-	room = max(room, 50 * (int)nr_cpu_ids);
+	room = max(max(max(calls, stops), max(updown, slices)), max(max(watched, loaded), looks * (int)nr_cpu_ids));
 	samples = vmalloc(3 * sizeof(*samples) * room);
 	per_state[0] = vzalloc(sizeof(u64) * (CPUHP_ONLINE + 1) * updown);
 	per_state[1] = vzalloc(sizeof(u64) * (CPUHP_ONLINE + 1) * updown);
@@ -562,8 +571,8 @@ static int __init smbench_init(void)
 	measure_throughputs();
 	measure_gaps();
 	measure_latenesses();
-	measure_updown("cpu_down", "cpu_up", 0);
-	measure_updown("cpu_down", "cpu_up", 1);
+	measure_updown("cpu_down", "cpu_up", updown, 0);
+	measure_updown("cpu_down", "cpu_up", updown, 1);
 	measure_load();
 	pr_alert("@end {}\n");
 	return 0;

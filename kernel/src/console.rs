@@ -182,7 +182,7 @@ const STARTING: Callbacks = Callbacks::Starting { starting: Some(OFF), dying: So
 const ONLINE: Callbacks = Callbacks::Online { up: Some(THREAD), down: Some(THREAD) };
 
 /// Some callbacks, so that a walk has something to call.
-fn install_states(task: &mut Task) {
+pub(crate) fn install_states(task: &mut Task) {
     let all = [
         ("memory", PREPARE),
         ("buffers", PREPARE),

@@ -49,10 +49,6 @@ impl Options {
                 "torture" => options.torture = true,
                 "bench" => options.bench = Some(Counts::SHORT),
                 "bench.rules" => counts(&mut options).rules = true,
-                "bench.calls" => counts(&mut options).calls = number() as usize,
-                "bench.stops" => counts(&mut options).stops = number() as usize,
-                "bench.updown" => counts(&mut options).updown = number() as usize,
-                "bench.slices" => counts(&mut options).slices = number() as usize,
                 "ms" => options.seconds_ms = number(),
                 "cycles" => options.cycles = number(),
                 "seed" => options.seed = number(),
@@ -65,6 +61,10 @@ impl Options {
                     options.protocol = Protocol::by_name(value).unwrap_or_else(|| {
                         panic!("there is no protocol '{value}' in this image (built without `study`?)")
                     });
+                }
+                _ if name.starts_with("bench.") => {
+                    let known = counts(&mut options).set(&name["bench.".len()..], number() as usize);
+                    assert!(known, "there is no option '{name}'");
                 }
                 // The loader puts the image's name first.
                 _ => {}

@@ -115,8 +115,14 @@ pub(crate) fn idle_loop() -> ! {
 /// Sets this CPU's timer to `at`, but to no longer than `most` from now.
 fn arm(at: u64, most: u64) {
     let now = now_ns();
-    let ns = at.saturating_sub(now).min(most).min(PROBE_NS.load(Relaxed));
-    here().due.store(now + ns, Relaxed);
+    let mut ns = at.saturating_sub(now).min(most);
+    let probe = PROBE_NS.load(Relaxed);
+    let due = &here().due;
+    if probe != u64::MAX {
+        // What is armed anew before it was due stays due, or a busy CPU would never see it.
+        ns = ns.min(probe).min(due.load(Relaxed).saturating_sub(now));
+    }
+    due.store(now + ns, Relaxed);
     apic::arm_timer(TIMER, timer_ticks(ns));
 }
 
@@ -130,6 +136,7 @@ pub(crate) fn probe_timers(ns: Option<u64>) {
 
 /// Arms this CPU's timer anew, in a handler.
 pub(crate) fn arm_probe() {
+    here().due.store(u64::MAX, Relaxed);
     arm(u64::MAX, HEARTBEAT_NS);
 }
 
@@ -137,7 +144,7 @@ pub(crate) fn arm_probe() {
 pub(crate) fn tick() {
     let me = here();
     me.beats.fetch_add(1, Relaxed);
-    me.latest.fetch_max(now_ns().saturating_sub(me.due.load(Relaxed)), Relaxed);
+    me.latest.fetch_max(now_ns().saturating_sub(me.due.swap(u64::MAX, Relaxed)), Relaxed);
     let timer = me.queue.lock().timers();
     if me.current().is_some() {
         me.wants_switch.store(true, Relaxed);

@@ -4,6 +4,7 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
+use crate::bench;
 use crate::hotadd;
 use crate::image::{self, Presets};
 use crate::rollback;
@@ -48,6 +49,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     }
     steps.run("kernel: a failure in each state that can fail is undone in reverse order", rollback::all);
     hot_adds(steps, if quick { 1 } else { 3 }, hotadd::COUNT);
+    steps.run("kernel: the bench, for a moment", bench::smoke);
     steps.run("kernel: a panic stops all CPUs and fails", || crash("panic", "PANIC on"));
     steps.run("kernel: a CPU that hangs is found", || crash("hang 2", "CPU 2 does not answer"));
 }

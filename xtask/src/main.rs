@@ -4,9 +4,11 @@
 //! |---|---|
 //! | `run.rs` | commands, and steps with their outcome |
 //! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
+//! | `bench/` | Linux and the reference kernel, side by side |
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
+mod bench;
 mod hotadd;
 mod image;
 mod kernel;
@@ -49,6 +51,8 @@ enum Command {
         #[arg(long, default_value_t = hotadd::COUNT)]
         cpus: usize,
     },
+    /// Measures Linux and the reference kernel in the same machine, in turn, and writes docs/benchmarks.md
+    BenchLinux(bench::Args),
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -73,6 +77,7 @@ fn main() -> ExitCode {
                 }
             };
         }
+        Command::BenchLinux(args) => return bench::main(&args),
         Command::Kernel { quick } => {
             steps::build_command(&mut steps);
             kernel::all(&mut steps, quick);

@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::bench;
 use crate::run::{Not, Outcome, Steps, command, fail, nightly, output, root, skip, succeed, works};
 
 /// The target of the build without std.
@@ -40,6 +41,16 @@ pub(crate) fn setup(steps: &mut Steps, quick: bool) {
     if quick {
         return;
     }
+    steps.run("set-up: what builds the bench's module for Linux", || {
+        let mut news = Vec::new();
+        for (program, package) in [(bench::COMPILER, "gcc-12"), ("make", "make")] {
+            if !works(program, &["--version"]) {
+                apt(&[package])?;
+                news.push(package);
+            }
+        }
+        Ok(if news.is_empty() { "there".into() } else { format!("installed: {}", news.join(", ")) })
+    });
     steps.run("set-up: Miri", || {
         if has_miri() {
             return Ok("there".into());

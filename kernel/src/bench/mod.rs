@@ -20,7 +20,7 @@ use standstill::CpuId;
 use standstill::context::Task;
 use standstill::event::Form;
 
-use crate::{crash, machine, say, sched, watch};
+use crate::{console, crash, machine, say, sched, watch};
 
 /// How often each thing is measured.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +30,46 @@ pub(crate) struct Counts {
     pub(crate) updown: usize,
     /// Turns of the throughput measurements.
     pub(crate) slices: usize,
+    /// How many stops are watched for gaps.
+    pub(crate) watched: usize,
+    /// How many looks are taken at timers, which fire so often.
+    pub(crate) looks: usize,
+    pub(crate) probe_us: usize,
+    /// Turns of down and up under load.
+    pub(crate) loaded: usize,
     /// The rules look at each event.
     pub(crate) rules: bool,
 }
 
 impl Counts {
-    pub(crate) const SHORT: Counts = Counts { calls: 1_000, stops: 500, updown: 20, slices: 5, rules: false };
+    pub(crate) const SHORT: Counts = Counts {
+        calls: 1_000,
+        stops: 500,
+        updown: 20,
+        slices: 5,
+        watched: 20,
+        looks: 10,
+        probe_us: 5_000,
+        loaded: 5,
+        rules: false,
+    };
+
+    /// Sets the count of this name; false if there is none.
+    pub(crate) fn set(&mut self, name: &str, value: usize) -> bool {
+        let count = match name {
+            "calls" => &mut self.calls,
+            "stops" => &mut self.stops,
+            "updown" => &mut self.updown,
+            "slices" => &mut self.slices,
+            "watched" => &mut self.watched,
+            "looks" => &mut self.looks,
+            "probe_us" => &mut self.probe_us,
+            "loaded" => &mut self.loaded,
+            _ => return false,
+        };
+        *count = value;
+        true
+    }
 }
 
 /// The CPU that comes and goes.
@@ -80,8 +114,8 @@ pub(crate) fn run(task: &mut Task, counts: &Counts) {
     timed::stops(task, counts);
     threads::throughputs(task, counts);
     threads::gaps(task, counts);
-    threads::latenesses(task);
-    timed::updown(task, counts, "cpu_down", "cpu_up");
+    threads::latenesses(task, counts);
+    timed::updown(task, counts.updown, "cpu_down", "cpu_up");
     if !counts.rules {
         breakdown::all(task, counts);
     }
@@ -96,6 +130,7 @@ pub(crate) fn run(task: &mut Task, counts: &Counts) {
 pub(crate) fn run_and_exit(task: &mut Task, counts: &Counts) -> ! {
     // As on Linux, which has its boot to settle.
     sched::sleep(50_000_000);
+    console::install_states(task);
     run(task, counts);
     crash::exit(crash::DONE);
 }

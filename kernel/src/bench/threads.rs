@@ -20,11 +20,6 @@ const SLICE_NS: u64 = 10_000_000;
 const CSDS: usize = 32;
 /// How long a workload computes between two points where it may be switched.
 const WORK_NS: u64 = 50_000;
-/// How often a probing timer fires.
-const PROBE_NS: u64 = 250_000;
-/// At most so many stops are watched for gaps, and so many looks taken at timers.
-const WATCHED: usize = 1_000;
-const LOOKS: usize = 50;
 
 type Mask = CpuMask<1>;
 
@@ -156,9 +151,8 @@ pub(super) fn gaps(task: &mut Task, counts: &Counts) {
         }
     });
     sched::sleep(2 * SLICE_NS);
-    let watched = counts.stops.min(WATCHED);
-    let mut samples = Samples::new(watched);
-    for _ in 0..watched {
+    let mut samples = Samples::new(counts.watched);
+    for _ in 0..counts.watched {
         others.iter().for_each(|cpu| longest[cpu.index()].store(0, Relaxed));
         stop(task);
         samples.0.push(others.iter().map(|cpu| longest[cpu.index()].load(Relaxed)).max().unwrap_or(0));
@@ -172,16 +166,16 @@ fn stop(task: &mut Task) {
 }
 
 /// How late timer interrupts are on each CPU: the longest time with interrupts off, and the way of an interrupt.
-pub(super) fn latenesses(task: &mut Task) {
+pub(super) fn latenesses(task: &mut Task, counts: &Counts) {
     let online = machine().online().snapshot();
-    sched::probe_timers(Some(PROBE_NS));
+    sched::probe_timers(Some(counts.probe_us as u64 * 1_000));
     // A CPU that is idle looks at it at its next interrupt.
-    drop(machine().on_each_cpu(task, &|_: &IrqOff<'_>| sched::arm_probe()));
+    machine().on_each_cpu(task, &|_: &IrqOff<'_>| sched::arm_probe()).expect("interrupts are on");
     sched::sleep(2 * SLICE_NS);
     for (op, with_stops) in [("irq_late_quiet", false), ("irq_late_stops", true)] {
         online.iter().for_each(|cpu| _ = sched::local(cpu).latest.swap(0, Relaxed));
-        let mut samples = Samples::new(LOOKS * online.len());
-        for _ in 0..LOOKS {
+        let mut samples = Samples::new(counts.looks * online.len());
+        for _ in 0..counts.looks {
             if with_stops {
                 stop(task);
             } else {
@@ -222,7 +216,7 @@ pub(super) fn load(task: &mut Task, counts: &Counts) {
         // Busy, or offline by now: then there is none this time.
         let _ = machine().call_single_async(off, to, &csds[to.index()], empty);
     })));
-    timed::updown(task, counts, "cpu_down_load", "cpu_up_load");
+    timed::updown(task, counts.loaded, "cpu_down_load", "cpu_up_load");
     devices::stop(task);
     crew.end();
 }

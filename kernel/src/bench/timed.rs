@@ -25,7 +25,8 @@ fn empty(_: &IrqOff<'_>) {}
 pub(super) fn calls(task: &mut Task, counts: &Counts) {
     let m = machine();
     time(counts.calls, || m.call_single(task, VICTIM, &empty).expect("it is online")).say("call_single");
-    time(counts.calls, || drop(m.on_each_cpu(task, &empty).expect("interrupts are on"))).say("on_each_cpu");
+    let everywhere = || _ = m.on_each_cpu(task, &empty).expect("interrupts are on");
+    time(counts.calls, everywhere).say("on_each_cpu");
 }
 
 pub(super) fn stops(task: &mut Task, counts: &Counts) {
@@ -52,9 +53,9 @@ pub(super) fn stops(task: &mut Task, counts: &Counts) {
     time(counts.stops, stop).say("stop_machine_all");
 }
 
-pub(super) fn updown(task: &mut Task, counts: &Counts, down: &str, up: &str) {
-    let [mut downs, mut ups] = [(); 2].map(|()| Samples::new(counts.updown));
-    for _ in 0..counts.updown {
+pub(super) fn updown(task: &mut Task, turns: usize, down: &str, up: &str) {
+    let [mut downs, mut ups] = [(); 2].map(|()| Samples::new(turns));
+    for _ in 0..turns {
         let began = now_ns();
         machine().cpu_down(task, VICTIM).expect("nothing is in its way");
         downs.0.push(now_ns() - began);

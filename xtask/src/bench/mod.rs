@@ -1,0 +1,199 @@
+//! `cargo xtask bench-linux`: Linux and the reference kernel do the same operations in the same machine, in turn.
+//!
+//! | file | what |
+//! |---|---|
+//! | `plan.rs` | which machines, and how often each thing is measured |
+//! | `linux.rs`, `cpio.rs` | Debian's kernel, our module in it, and what it boots |
+//! | `boot.rs` | one machine: booted, heard, and ended whatever happens |
+//! | `results.rs` | what the machines said, medians and ratios, JSON |
+//! | `table.rs`, `page.rs` | the table, and the part of docs/benchmarks.md that is made from the results |
+//! | `plot.rs`, `bars.rs` | the drawings |
+
+mod bars;
+mod boot;
+mod cpio;
+mod linux;
+mod page;
+mod plan;
+mod plot;
+mod results;
+mod table;
+
+use std::fs;
+use std::io::{IsTerminal, stderr};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::image::{self, Presets};
+use crate::run::{Not, Outcome, fail, skip, works};
+use crate::tools::QEMU;
+use boot::System;
+pub(crate) use linux::COMPILER;
+use plan::{Counts, Turn};
+use results::{Results, Run};
+
+/// Options of `cargo xtask bench-linux`.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// How many CPUs the machines have
+    #[arg(long, value_name = "N,N", default_value = "2,4,8,16", value_delimiter = ',', value_parser = cpus)]
+    cpus: Vec<usize>,
+
+    /// How many times each machine runs; with 32 CPUs and more it runs once
+    #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: u32,
+
+    /// Writes the results as one JSON object to this file
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+
+    /// Measures for a moment only, and leaves docs/benchmarks.md alone
+    #[arg(long)]
+    quick: bool,
+
+    /// Measures the reference kernel alone, and leaves docs/benchmarks.md alone
+    #[arg(long)]
+    only_standstill: bool,
+}
+
+fn cpus(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (2..=64).contains(&n) => Ok(n),
+        _ => Err("a machine of the bench has 2 to 64 CPUs".into()),
+    }
+}
+
+/// Somebody pressed Ctrl-C.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// As a test: the reference kernel alone, for a moment, without rules and with all of them. Says what the rules did.
+pub(crate) fn smoke() -> Outcome {
+    let args = Args { cpus: vec![2], rounds: 1, json: None, quick: true, only_standstill: true };
+    let results = Results { cores: cores(), runs: measure(&args, None)? };
+    if let Some(broken) = results.broken_rules() {
+        return fail(broken);
+    }
+    let missing = results::OPS.iter().find(|(op, _)| results.middle(System::Standstill, 2, op).is_none());
+    match (missing, results.rules().next()) {
+        (Some((op, _)), _) => fail(format!("{op} was not measured")),
+        (None, None) => fail("there was no run with rules"),
+        (None, Some((_, rules))) => Ok(format!("{} checks of rules, {} calls", rules.asked, rules.ran)),
+    }
+}
+
+/// Runs the bench; the exit code is that of the command.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    if let Err(error) = ctrlc::set_handler(|| STOP.store(true, Relaxed)) {
+        eprintln!("Ctrl-C will not stop QEMU: {error}");
+    }
+    match run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Not::Passed(why)) => {
+            eprintln!("bench-linux: {why}");
+            ExitCode::FAILURE
+        }
+        Err(Not::Run(why)) => {
+            eprintln!("bench-linux: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<(), Not> {
+    if !works(QEMU, &["--version"]) {
+        return skip(format!("{QEMU} is not installed: `cargo xtask setup` installs it"));
+    }
+    eprintln!("building the reference kernel");
+    image::build(Presets::Safe)?;
+    let linux = if args.only_standstill {
+        None
+    } else {
+        eprintln!("getting Debian's kernel, and building the module for it");
+        Some(linux::prepare()?)
+    };
+    let results = Results { cores: cores(), runs: measure(args, linux.as_ref())? };
+    println!("{}", table::render(&results));
+    if let Some(broken) = results.broken_rules() {
+        return fail(broken);
+    }
+    if let Some(file) = &args.json {
+        write(file, &results.json()?)?;
+    }
+    if !args.quick && !args.only_standstill {
+        page::write(&results)?;
+    }
+    Ok(())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// All machines, one after the other: of each number of CPUs Linux and Standstill in turn, and at last Standstill with every rule on.
+fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
+    let turns = plan::turns(&args.cpus, args.rounds as usize, linux.is_some());
+    let bar = Progress::new(turns.len());
+    let mut runs = Vec::new();
+    for Turn { cpus, round, rules, system } in turns {
+        let with = if rules { ", every rule on" } else { "" };
+        let name = format!("{}, {cpus} CPUs, round {round}{with}", system.name());
+        let counts = Counts::of(cpus, cores(), args.quick);
+        let machine = match (system, linux) {
+            (System::Linux, Some(linux)) => linux.machine(cpus, &counts),
+            _ => boot::standstill(cpus, &counts, rules),
+        };
+        let heard = boot::run(machine, &STOP, |op| bar.show(&format!("{name}: {op}")))
+            .or_else(|why| fail(format!("{name}: {why}")))?;
+        let version = match (system, linux) {
+            (System::Linux, Some(linux)) => linux.version.clone(),
+            _ => env!("CARGO_PKG_VERSION").into(),
+        };
+        runs.push(Run { system, version, cpus, round, heard });
+        bar.step();
+    }
+    bar.clear();
+    Ok(runs)
+}
+
+pub(crate) fn write(file: &std::path::Path, text: &str) -> Result<(), Not> {
+    fs::write(file, text).or_else(|error| fail(format!("{}: {error}", file.display())))
+}
+
+/// The bar, or plain lines where there is no terminal.
+struct Progress(Option<ProgressBar>);
+
+impl Progress {
+    fn new(turns: usize) -> Self {
+        if !stderr().is_terminal() {
+            return Progress(None);
+        }
+        let bar = ProgressBar::with_draw_target(Some(turns as u64), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {msg}") {
+            bar.set_style(style);
+        }
+        Progress(Some(bar))
+    }
+
+    fn show(&self, what: &str) {
+        match &self.0 {
+            Some(bar) => bar.set_message(what.to_string()),
+            None => eprintln!("{what}"),
+        }
+    }
+
+    fn step(&self) {
+        if let Some(bar) = &self.0 {
+            bar.inc(1);
+        }
+    }
+
+    fn clear(&self) {
+        if let Some(bar) = &self.0 {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Which machines run in which order, and how often each thing is measured.
+
+use super::boot::System;
+
+/// From so many CPUs on there is one round: Linux takes minutes.
+const MANY: usize = 32;
+
+/// One machine.
+pub(super) struct Turn {
+    pub(super) cpus: usize,
+    pub(super) round: usize,
+    pub(super) system: System,
+    /// With every rule on; not timed against Linux.
+    pub(super) rules: bool,
+}
+
+/// A B A B, so that a change of the host's mood hits both; the rules come last.
+pub(super) fn turns(cpus: &[usize], rounds: usize, with_linux: bool) -> Vec<Turn> {
+    let mut turns = Vec::new();
+    for &cpus in cpus {
+        for round in 1..=if cpus < MANY { rounds } else { 1 } {
+            for system in [System::Linux, System::Standstill] {
+                if with_linux || system == System::Standstill {
+                    turns.push(Turn { cpus, round, system, rules: false });
+                }
+            }
+        }
+        turns.push(Turn { cpus, round: 1, system: System::Standstill, rules: true });
+    }
+    turns
+}
+
+/// How often each thing is measured, the same in both systems.
+pub(super) struct Counts(Vec<(&'static str, usize)>);
+
+impl Counts {
+    /// For a machine of `cpus` on a host of `cores`.
+    pub(super) fn of(cpus: usize, cores: usize, quick: bool) -> Self {
+        let (fits, many) = (cpus <= cores, cpus >= MANY);
+        let pick = |quickly, fitting, crowded| match (quick, fits) {
+            (true, _) => quickly,
+            (false, true) => fitting,
+            (false, false) => crowded,
+        };
+        Counts(vec![
+            ("calls", pick(200, 10_000, 2_000)),
+            ("stops", pick(50, 10_000, (1_600 / cpus).max(30))),
+            ("updown", pick(5, 50, (160 / cpus).max(8))),
+            ("slices", pick(3, 20, 10)),
+            // A thread that runs on every CPU of a crowded machine makes each stop last for rounds of the host's scheduler.
+            ("watched", pick(10, 1_000, if many { 3 } else { 20 })),
+            ("looks", pick(3, 50, if many { 3 } else { 10 })),
+            ("probe_us", pick(5_000, 250, 5_000)),
+            ("loaded", pick(2, 50, if many { 3 } else { 10 })),
+        ])
+    }
+
+    /// As words of a kernel's command line.
+    pub(super) fn words(&self, prefix: &str) -> String {
+        self.0.iter().map(|(name, count)| format!(" {prefix}.{name}={count}")).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn systems_take_turns_and_the_rules_come_last() {
+        let turns = turns(&[2, 64], 3, true);
+        let of_two: Vec<_> = turns.iter().filter(|t| t.cpus == 2).map(|t| (t.system, t.rules)).collect();
+        let pair = [(System::Linux, false), (System::Standstill, false)];
+        assert_eq!(of_two, [&pair[..], &pair, &pair, &[(System::Standstill, true)]].concat());
+        assert_eq!(turns.iter().filter(|t| t.cpus == 64 && t.system == System::Linux).count(), 1);
+    }
+
+    #[test]
+    fn a_machine_that_fits_gets_ten_thousand_samples() {
+        assert!(Counts::of(2, 2, false).words("bench").contains(" bench.stops=10000 "));
+        assert!(Counts::of(8, 2, false).words("x").contains(" x.stops=200 "));
+    }
+}
