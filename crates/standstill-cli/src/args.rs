@@ -8,6 +8,8 @@ use clap::error::{ContextKind, ErrorKind};
 use clap::{Parser, Subcommand};
 use standstill::Protocol;
 
+use crate::check_args::{CheckArgs, ReplayArgs};
+
 /// The largest machine that the command is built for.
 pub const MAX_CPUS: usize = 1024;
 /// The longest run: a week.
@@ -29,6 +31,12 @@ pub enum Command {
     Torture(TortureArgs),
     /// Boots the reference kernel in QEMU and opens its serial console
     Console(ConsoleArgs),
+    /// Runs the library's own code over all interleavings, and shows how it breaks
+    Check(Box<CheckArgs>),
+    /// Runs a schedule that a check saved again
+    Replay(ReplayArgs),
+    /// Lists what `check` can run
+    Scenarios,
     /// Lists the protocols by which a CPU can leave, and what each promises
     Presets,
 }
@@ -147,14 +155,14 @@ fn seconds(text: &str) -> Result<Duration, String> {
     }
 }
 
-fn preset(text: &str) -> Result<Protocol, String> {
+pub(crate) fn preset(text: &str) -> Result<Protocol, String> {
     Protocol::by_name(text).ok_or_else(|| {
         let names: Vec<_> = Protocol::ALL.iter().map(Protocol::name).collect();
         format!("there is no such preset; the presets are: {}", names.join(", "))
     })
 }
 
-fn seed(text: &str) -> Result<u64, String> {
+pub(crate) fn seed(text: &str) -> Result<u64, String> {
     let number = match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16),
         None => text.parse(),
@@ -189,11 +197,11 @@ fn one_line(error: &clap::Error) -> String {
     let context = |kind| error.get(kind).map(ToString::to_string);
     match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            "standstill: say what to do: torture, console, presets (see `standstill --help`)".into()
+            "standstill: say what to do: torture, console, check, replay, scenarios, presets (see `standstill --help`)".into()
         }
         ErrorKind::InvalidSubcommand => {
             let what = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("standstill: there is no command '{what}'; the commands are: torture, console, presets")
+            format!("standstill: there is no command '{what}'; the commands are: torture, console, check, replay, scenarios, presets")
         }
         ErrorKind::UnknownArgument => {
             let what = context(ContextKind::InvalidArg).unwrap_or_default();
@@ -277,8 +285,8 @@ mod tests {
             (&["torture", "--seed", "-1"], "0 to 2^64"),
             (&["torture", "--frobnicate"], "no option '--frobnicate'"),
             (&["torture", "extra"], "extra"),
-            (&["dance"], "torture, console, presets"),
-            (&[], "torture, console, presets"),
+            (&["dance"], "torture, console, check, replay, scenarios, presets"),
+            (&[], "torture, console, check, replay, scenarios, presets"),
         ];
         for (args, allowed) in cases {
             let line = refusal(args);

@@ -2,6 +2,14 @@
 //! [`json::TortureJson`].
 
 pub mod args;
+pub mod check;
+pub mod check_answer;
+pub mod check_args;
+pub mod check_json;
+mod check_matrix;
+mod check_progress;
+pub mod check_trace;
+pub mod check_words;
 pub mod json;
 pub mod judge;
 pub mod progress;

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use standstill::Protocol;
 use standstill_cli::args::{self, Command, Parsed, Port};
-use standstill_cli::{json, qemu, run};
+use standstill_cli::{check, json, qemu, run};
 
 /// The command line was wrong.
 const USAGE: u8 = 2;
@@ -23,6 +23,12 @@ fn main() -> ExitCode {
             Command::Torture(args) if args.on == Port::Qemu => ExitCode::from(qemu::torture(&args)),
             Command::Torture(args) => ExitCode::from(run::torture(&args)),
             Command::Console(args) => ExitCode::from(qemu::console(&args)),
+            Command::Check(args) => ExitCode::from(check::check(&args)),
+            Command::Replay(args) => ExitCode::from(check::replay_file(&args)),
+            Command::Scenarios => {
+                check::list();
+                ExitCode::SUCCESS
+            }
             Command::Presets => {
                 presets();
                 ExitCode::SUCCESS

@@ -341,7 +341,7 @@ fn failure_of(failure: &Failure) -> FailureJson {
     }
 }
 
-fn host() -> Host {
+pub(crate) fn host() -> Host {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));
     Host {

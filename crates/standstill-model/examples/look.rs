@@ -28,7 +28,9 @@ fn main() {
     options.mutant = std::env::var("MUTANT").ok().map(|text| text.parse().expect("a mutant"));
     if let Ok(letter) = std::env::var("FIND") {
         let property = standstill::Property::ALL.into_iter().find(|p| p.letter().to_string() == letter);
-        match standstill_model::counterexample(&options, property.expect("W, L, S, O or F")) {
+        match standstill_model::counterexample(&options, property.expect("W, L, S, O or F"), &mut |_| {
+            ControlFlow::Continue(())
+        }) {
             Some(found) => {
                 println!(
                     "{} interrupts, {} preemptions, {:?}",

@@ -11,7 +11,7 @@ use crate::search::{End, Found, search};
 use crate::setup::Ready;
 use crate::shrink::{Cost, Goal, cheapest};
 use crate::tso::drain_all;
-use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Verdict, Violation};
+use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
 use crate::world::{Fault, with_ptr};
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
@@ -58,7 +58,8 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     drop(ready);
     let mut verdict = found.verdict(options, coverage, began);
     verdict.violation = fault.map(|(fault, choices)| {
-        let shrunk = options.shrink.then(|| cheapest(options, &Goal::Rule(fault.rule.clone()))).flatten();
+        let goal = Goal::Rule(fault.rule.clone());
+        let shrunk = options.shrink.then(|| cheapest(options, &goal, progress)).flatten();
         shrunk.unwrap_or_else(|| describe(options, fault, choices))
     });
     verdict
@@ -82,7 +83,7 @@ fn until_settled(ready: &Ready, found: &mut Found, search: &mut dyn FnMut(&mut F
 
 /// Tells the whole story of a fault.
 pub(crate) fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
-    let (steps, (interrupts, preemptions)) =
+    let (steps, cost) =
         replay_counted(options, &choices).map(|(run, cost)| (run.steps, cost)).unwrap_or_default();
     Violation {
         rule: fault.rule,
@@ -90,8 +91,8 @@ pub(crate) fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Vi
         text: fault.text,
         location: fault.location,
         steps,
-        interrupts,
-        preemptions,
+        interrupts: cost.interrupts,
+        preemptions: cost.preemptions,
         critical_pair: None,
         choices,
     }
@@ -105,7 +106,7 @@ pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
     replay_counted(options, choices).map(|(run, _)| run)
 }
 
-fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)), ReplayError> {
+fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
     let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
     ready.record();
     let mut found = Found::new();
@@ -118,7 +119,9 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)
         }
         cost = cost.after(&possible, *choice, last);
         last = Some(cpu_of(*choice));
-        with_ptr(ready.world, |w| (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), *choice >> 31 != 0));
+        with_ptr(ready.world, |w| {
+            (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
+        });
         take(ready.world, *choice, true);
         found.look(&ready);
     }
@@ -127,8 +130,13 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)
     drain_all(ready.world);
     with_ptr(ready.world, |w| w.enabled(&mut possible));
     let complete = possible.iter().all(|choice| is_device(*choice));
+    Ok((told(&ready, found, steps, cost, complete), cost))
+}
+
+/// The story of a run. `complete`: nothing has to happen any more.
+pub(crate) fn told(ready: &Ready, mut found: Found, steps: Vec<Step>, cost: Cost, complete: bool) -> Run {
     if complete {
-        found.look_at_end(&ready);
+        found.look_at_end(ready);
     }
     let (interrupts, preemptions) = (cost.interrupts, cost.preemptions);
     let violation = found.fault.map(|(fault, choices)| Violation {
@@ -142,7 +150,7 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, (u32, u32)
         critical_pair: None,
         choices,
     });
-    Ok((Run { steps, violation, properties: found.counts, complete }, (interrupts, preemptions)))
+    Run { steps, violation, properties: found.counts, complete, interrupts, preemptions }
 }
 
 pub(crate) fn assumptions(options: &Options) -> Vec<String> {

@@ -21,6 +21,7 @@
 //! | `mutate.rs` | the library with one thing left out |
 //! | `matrix.rs` | which property each preset breaks |
 //! | `file.rs` | schedules as text |
+//! | `follow.rs` | a schedule under other options |
 //! | `check.rs` | the entries |
 
 mod bounded;
@@ -28,6 +29,7 @@ mod check;
 mod class;
 mod fibre;
 mod file;
+mod follow;
 mod hash;
 #[cfg(test)]
 mod litmus;
@@ -51,13 +53,14 @@ mod world;
 
 pub use check::{check, replay};
 pub use file::{FileError, Saved, load, save};
+pub use follow::follow;
 pub use matrix::{Cell, CellResult, expected, matrix};
 pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{ScenarioInfo, scenarios};
-pub use shrink::counterexample;
+pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;
 pub use verdict::{
     Access, Bound, Context, Coverage, Interrupt, Progress, PropertyResult, ReplayError, Run, Step, StepWhat,

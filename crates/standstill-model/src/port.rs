@@ -429,7 +429,7 @@ impl World {
         self.undo.touch(thread, &self.threads[thread]);
         let time = wait.deadline != Deadline::NEVER && self.expirations > 0;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
-        let blocks = self.budget.map(|_| self.blocks);
+        let blocks = self.budget.and(self.blocks);
         let t = self.thread_mut();
         t.on = on;
         let several = t.watch.open > 1;

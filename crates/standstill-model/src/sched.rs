@@ -71,6 +71,11 @@ pub(crate) const fn is_interrupt(choice: u32) -> bool {
     choice >> 12 & 0xf == 2
 }
 
+/// Does the choice let a store reach memory?
+pub(crate) const fn is_flush(choice: u32) -> bool {
+    choice >> 12 & 0xf == 5
+}
+
 /// A choice without what its step passed.
 pub(crate) const fn bare(choice: u32) -> u32 {
     choice & 0xffff

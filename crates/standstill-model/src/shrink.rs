@@ -1,21 +1,25 @@
 //! The cheapest run: fewest interrupts, then fewest preemptions, then fewest steps.
 //!
-//! A search by cost (Dijkstra's, over states and the CPU that moved last). A fibre can't be copied, so each state is reached by
-//! carrying out its schedule again from the last state that the two have in common.
+//! Rounds of a search depth first that does not go where a bound is exceeded. First it looks at everything without interrupts, then
+//! at everything with one, and so on, until a run reaches the goal. With so many interrupts it does the same for preemptions, and at last looks for the fewest
+//! steps among what is left. A state is not looked at again if it was reached before at no higher cost. A preemption depends on who
+//! moved last: where those count, that is part of the state.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::time::Instant;
 
 use standstill::Property;
 
 use crate::bounded::preempts;
 use crate::check::describe;
+use crate::follow::along;
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
-use crate::sched::{bare, cpu_of, is_device, is_interrupt, take};
+use crate::sched::{cpu_of, is_device, is_interrupt, take};
 use crate::search::Found;
 use crate::setup::Ready;
-use crate::verdict::Violation;
+use crate::verdict::{Progress, Step, Violation};
 use crate::world::{Fault, with_ptr};
 
 /// What a schedule costs, in the order of importance.
@@ -27,6 +31,9 @@ pub(crate) struct Cost {
 }
 
 impl Cost {
+    /// More than any run costs.
+    const MOST: Cost = Cost { interrupts: u32::MAX, preemptions: u32::MAX, steps: u32::MAX };
+
     /// With one choice more. It is a preemption to leave a CPU whose code could have gone on.
     pub(crate) fn after(self, possible: &[u32], choice: u32, last: Option<usize>) -> Cost {
         let left = preempts(possible, choice, last);
@@ -35,6 +42,13 @@ impl Cost {
             preemptions: self.preemptions + u32::from(left),
             steps: self.steps + 1,
         }
+    }
+
+    /// No part of it is more than this part of the other.
+    const fn is_within(self, other: Cost) -> bool {
+        self.interrupts <= other.interrupts
+            && self.preemptions <= other.preemptions
+            && self.steps <= other.steps
     }
 }
 
@@ -46,98 +60,201 @@ pub(crate) enum Goal {
     Rule(String),
 }
 
-/// More states than this are not looked at: then the run stays as it was found.
-const PATIENCE: usize = 400_000;
+/// More states than this are not looked at, in all rounds together.
+const PATIENCE: u64 = 3_000_000;
+/// How often somebody is asked whether to go on.
+const REPORT: u64 = 0xfff;
 
-struct Entry {
-    parent: usize,
-    choice: u32,
-    depth: usize,
+/// A run that reaches the goal.
+struct Reached {
+    cost: Cost,
+    fault: Fault,
+    choices: Vec<u32>,
 }
 
+/// A place that was taken to be quiet is shared: what was looked at does not count.
+struct Again;
+
+type Report<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
 /// The cheapest run that reaches the goal, or none, if there is none or it is too far away.
-pub(crate) fn cheapest(options: &Options, goal: &Goal) -> Option<Violation> {
+pub(crate) fn cheapest(options: &Options, goal: &Goal, progress: Report<'_>) -> Option<Violation> {
     let mut walk = Walk {
         ready: Ready::new(options).ok()?,
-        entries: vec![Entry { parent: 0, choice: 0, depth: 0 }],
-        at: Vec::new(),
+        goal,
+        began: Instant::now(),
+        nodes: Vec::new(),
+        choices: Vec::new(),
+        seen: HashMap::default(),
+        states: 0,
+        last_counts: false,
+        refused: false,
+        tired: false,
     };
-    'again: loop {
+    let reached = loop {
+        if let Ok(reached) = walk.rounds(progress) {
+            break reached?;
+        }
         with_ptr(walk.ready.world, |w| {
             w.undo_to(0);
             w.classes.changed = false;
         });
-        walk.entries.truncate(1);
-        walk.at.clear();
-        let mut seen: HashSet<u128, BuildHashed> = HashSet::default();
-        let mut queue = BinaryHeap::from([Reverse((Cost::default(), 0_usize))]);
-        let mut possible = Vec::new();
-        while let Some(Reverse((cost, entry))) = queue.pop() {
-            walk.go_to(entry);
-            if let Some(fault) = walk.reached(goal) {
-                let choices = with_ptr(walk.ready.world, |w| w.choices.clone());
-                drop(walk);
-                let mut violation = describe(options, fault, choices);
-                violation.critical_pair = critical_pair(options, goal, &violation);
-                return Some(violation);
-            }
-            let last = walk.at.last().map(|entry| cpu_of(walk.entries[*entry].choice));
-            let (hash, changed, dead) = with_ptr(walk.ready.world, |w| {
-                let mut hash: Hash128 = w.fingerprint();
-                hash.mix(last.map_or(99, |cpu| cpu as u64));
-                w.enabled(&mut possible);
-                (hash.to_u128(), w.classes.changed, w.fault.is_some())
-            });
-            if changed {
-                continue 'again;
-            }
-            if dead || !seen.insert(hash) {
-                continue;
-            }
-            if seen.len() > PATIENCE {
-                return None;
-            }
-            for choice in &possible {
-                let depth = walk.entries[entry].depth + 1;
-                walk.entries.push(Entry { parent: entry, choice: *choice, depth });
-                queue.push(Reverse((cost.after(&possible, *choice, last), walk.entries.len() - 1)));
-            }
-        }
-        return None;
-    }
+    };
+    drop(walk);
+    let mut violation = describe(options, reached.fault, reached.choices);
+    violation.critical_pair = pair(options, goal, &violation.choices, &violation.steps, progress);
+    Some(violation)
 }
 
-/// Where the search by cost is.
-struct Walk {
+/// One state on the way from the set-up to where the search is.
+struct Node {
+    /// Where its choices begin in the list of all.
+    first: usize,
+    /// The one to try next.
+    next: usize,
+    cost: Cost,
+    last: Option<usize>,
+}
+
+/// The search.
+struct Walk<'a> {
     ready: Ready,
-    entries: Vec<Entry>,
-    /// The entries on the way from the start.
-    at: Vec<usize>,
+    goal: &'a Goal,
+    began: Instant,
+    nodes: Vec<Node>,
+    choices: Vec<u32>,
+    /// At what cost each state was reached.
+    seen: HashMap<u128, Cost, BuildHashed>,
+    states: u64,
+    /// Who moved last is part of the state.
+    last_counts: bool,
+    /// A bound kept the round from going on somewhere.
+    refused: bool,
+    /// Out of patience, or somebody wants an end.
+    tired: bool,
 }
 
-impl Walk {
-    fn go_to(&mut self, entry: usize) {
-        let mut path = vec![0; self.entries[entry].depth];
-        let mut next = entry;
-        for place in path.iter_mut().rev() {
-            *place = next;
-            next = self.entries[next].parent;
+impl Walk<'_> {
+    fn rounds(&mut self, progress: Report<'_>) -> Result<Option<Reached>, Again> {
+        self.last_counts = false;
+        let mut bounds = Cost { interrupts: 0, ..Cost::MOST };
+        let mut best = loop {
+            match self.round(bounds, false, progress)? {
+                Some(reached) => break reached,
+                None if self.tired || !self.refused => return Ok(None),
+                None => bounds.interrupts += 1,
+            }
+        };
+        self.last_counts = true;
+        bounds.preemptions = 0;
+        while bounds.preemptions < best.cost.preemptions && !self.tired {
+            match self.round(bounds, false, progress)? {
+                Some(reached) => best = reached,
+                None => bounds.preemptions += 1,
+            }
         }
-        let common = path.iter().zip(&self.at).take_while(|(a, b)| a == b).count();
-        with_ptr(self.ready.world, |w| w.undo_to(common));
-        for entry in &path[common..] {
-            take(self.ready.world, self.entries[*entry].choice, true);
+        if !self.tired {
+            bounds.steps = best.cost.steps - 1;
+            best = self.round(bounds, true, progress)?.unwrap_or(best);
         }
-        self.at = path;
+        Ok(Some(best))
     }
 
-    /// Does the last step reach the goal?
-    fn reached(&self, goal: &Goal) -> Option<Fault> {
-        let mut possible = Vec::new();
+    /// Looks for a run within the bounds: any, or the one with the fewest steps.
+    fn round(
+        &mut self,
+        mut bounds: Cost,
+        fewest: bool,
+        progress: Report<'_>,
+    ) -> Result<Option<Reached>, Again> {
+        with_ptr(self.ready.world, |w| w.undo_to(0));
+        self.seen.clear();
+        self.nodes.clear();
+        self.choices.clear();
+        self.refused = false;
+        let mut best = None;
+        let (mut cost, mut last, mut possible) = (Cost::default(), None, Vec::new());
+        loop {
+            if let Some(fault) = self.reached(&mut possible) {
+                let choices = with_ptr(self.ready.world, |w| w.choices.clone());
+                best = Some(Reached { cost, fault, choices });
+                bounds.steps = cost.steps.saturating_sub(1);
+                if !fewest {
+                    return Ok(best);
+                }
+            } else if self.is_new(cost, last)? {
+                self.states += 1;
+                if self.states & REPORT == 0 && self.should_stop(progress) {
+                    self.tired = true;
+                    return Ok(best);
+                }
+                let first = self.choices.len();
+                self.choices.extend_from_slice(&possible);
+                self.nodes.push(Node { first, next: first, cost, last });
+            }
+            // The next choice within the bounds.
+            loop {
+                let Some(node) = self.nodes.last_mut() else { return Ok(best) };
+                let Some(choice) = self.choices.get(node.next).copied() else {
+                    self.choices.truncate(node.first);
+                    self.nodes.pop();
+                    continue;
+                };
+                node.next += 1;
+                cost = node.cost.after(&self.choices[node.first..], choice, node.last);
+                if !cost.is_within(bounds) {
+                    self.refused = true;
+                    continue;
+                }
+                last = Some(cpu_of(choice));
+                let depth = self.nodes.len() - 1;
+                with_ptr(self.ready.world, |w| w.undo_to(depth));
+                take(self.ready.world, choice, true);
+                break;
+            }
+        }
+    }
+
+    /// Was this state not reached before at no higher cost, and does it go on?
+    fn is_new(&mut self, cost: Cost, last: Option<usize>) -> Result<bool, Again> {
+        let (hash, changed, dead) = with_ptr(self.ready.world, |w| {
+            let mut hash: Hash128 = w.fingerprint();
+            if self.last_counts {
+                hash.mix(last.map_or(99, |cpu| cpu as u64));
+            }
+            (hash.to_u128(), w.classes.changed, w.fault.is_some())
+        });
+        if changed {
+            return Err(Again);
+        }
+        // What does not count is no reason to look again.
+        let cost =
+            if self.last_counts { cost } else { Cost { interrupts: cost.interrupts, ..Cost::default() } };
+        let known = self.seen.get(&hash).is_some_and(|seen| seen.is_within(cost));
+        if dead || known {
+            return Ok(false);
+        }
+        self.seen.insert(hash, cost);
+        Ok(true)
+    }
+
+    fn should_stop(&self, progress: Report<'_>) -> bool {
+        let now = Progress {
+            states: self.states,
+            steps: with_ptr(self.ready.world, |w| w.steps),
+            runs: 0,
+            depth: self.nodes.len(),
+            time_ns: self.began.elapsed().as_nanos() as u64,
+        };
+        self.states > PATIENCE || progress(&now).is_break()
+    }
+
+    /// Does the last step reach the goal? Also tells what is possible after it.
+    fn reached(&self, possible: &mut Vec<u32>) -> Option<Fault> {
         with_ptr(self.ready.world, |w| {
             w.find_race();
-            w.enabled(&mut possible);
-            match goal {
+            w.enabled(possible);
+            match self.goal {
                 Goal::Property(property) => {
                     (w.broken & 1 << *property as u8 != 0).then(|| property_fault(*property, w.cpu))
                 }
@@ -170,74 +287,74 @@ fn property_fault(property: Property, cpu: usize) -> Fault {
     }
 }
 
-/// The cheapest run in which `property` does not hold, whether the protocol promises it or not. The location is that of the last step.
+/// The cheapest run in which `property` does not hold, whether the protocol promises it or not. The location is that of the last step. `progress`
+/// is called now and then and may stop the search: then there is none, or one that is not the cheapest.
 #[must_use]
-pub fn counterexample(options: &Options, property: Property) -> Option<Violation> {
-    let mut violation = cheapest(options, &Goal::Property(property))?;
+pub fn counterexample(options: &Options, property: Property, progress: Report<'_>) -> Option<Violation> {
+    let mut violation = cheapest(options, &Goal::Property(property), progress)?;
     if let Some(step) = violation.steps.last() {
         violation.location.clone_from(&step.location);
     }
     Some(violation)
 }
 
-/// Two neighbours of the schedule, on different CPUs, whose reversal makes the run pass: the last such pair, as indices of steps.
-fn critical_pair(options: &Options, goal: &Goal, violation: &Violation) -> Option<(usize, usize)> {
-    let choices: Vec<u32> = violation.choices.iter().map(|choice| bare(*choice)).collect();
-    let step_of = |choice: usize| violation.steps.iter().position(|step| step.choice == choice);
-    let ready = Ready::new(options).ok()?;
-    let mut pair = None;
-    // Fewer states are seen here than in a search, so what is shared is learnt first.
-    for _ in 0..2 {
-        for first in (0..choices.len().saturating_sub(1)).rev() {
-            if cpu_of(choices[first]) == cpu_of(choices[first + 1]) {
-                continue;
-            }
-            // The whole block of the first CPU that ends here goes behind the block of the other one that begins here.
-            let begin = choices[..first]
-                .iter()
-                .rposition(|c| cpu_of(*c) != cpu_of(choices[first]))
-                .map_or(0, |c| c + 1);
-            let end = choices[first + 1..]
-                .iter()
-                .position(|c| cpu_of(*c) != cpu_of(choices[first + 1]))
-                .map_or(choices.len(), |c| first + 1 + c);
-            let mut reversed = choices.clone();
-            reversed[begin..end].rotate_left(first + 1 - begin);
-            if !reaches(&ready, goal, &reversed) {
-                pair = step_of(first).zip(step_of(first + 1));
-                break;
-            }
-        }
-    }
-    pair
+/// Two neighbours of the schedule, on different CPUs, whose reversal makes the run pass: the last such pair, as indices of `steps`. `rule` is what
+/// the schedule breaks: a property's letter, or as in [`Violation::rule`].
+#[must_use]
+pub fn critical_pair(
+    options: &Options,
+    rule: &str,
+    choices: &[u32],
+    steps: &[Step],
+    progress: Report<'_>,
+) -> Option<(usize, usize)> {
+    let property = Property::ALL.into_iter().find(|property| property.letter().to_string() == rule);
+    let goal = property.map_or_else(|| Goal::Rule(rule.to_string()), Goal::Property);
+    pair(options, &goal, choices, steps, progress)
 }
 
-/// Does a run reach the goal that makes these choices where they are possible, and then goes on by a fixed schedule?
-fn reaches(ready: &Ready, goal: &Goal, choices: &[u32]) -> bool {
-    with_ptr(ready.world, |w| w.undo_to(0));
-    let mut found = Found::new();
-    let mut possible = Vec::new();
-    let mut wanted = choices.iter();
-    for _ in 0..100_000 {
-        with_ptr(ready.world, |w| w.enabled(&mut possible));
-        let next = wanted.find(|choice| possible.contains(choice)).copied();
-        let Some(choice) = next.or_else(|| possible.iter().copied().find(|choice| !is_device(*choice)))
-        else {
-            break;
-        };
-        take(ready.world, choice, true);
-        let stop = found.look(ready);
-        let hit = match goal {
-            Goal::Property(property) => found.counts[*property as usize] > 0,
-            Goal::Rule(rule) => found.fault.as_ref().is_some_and(|(fault, _)| fault.rule == *rule),
-        };
-        if hit {
-            return true;
+fn pair(
+    options: &Options,
+    goal: &Goal,
+    choices: &[u32],
+    steps: &[Step],
+    progress: Report<'_>,
+) -> Option<(usize, usize)> {
+    let step_of = |choice: usize| steps.iter().position(|step| step.choice == choice);
+    let ready = Ready::new(options).ok()?;
+    for first in (0..choices.len().saturating_sub(1)).rev() {
+        if cpu_of(choices[first]) == cpu_of(choices[first + 1]) {
+            continue;
         }
-        if stop {
-            return false;
+        if progress(&Progress::default()).is_break() {
+            return None;
+        }
+        // The whole block of the first CPU that ends here goes behind the block of the other one that begins here.
+        let begin =
+            choices[..first].iter().rposition(|c| cpu_of(*c) != cpu_of(choices[first])).map_or(0, |c| c + 1);
+        let end = choices[first + 1..]
+            .iter()
+            .position(|c| cpu_of(*c) != cpu_of(choices[first + 1]))
+            .map_or(choices.len(), |c| first + 1 + c);
+        let mut reversed = choices.to_vec();
+        reversed[begin..end].rotate_left(first + 1 - begin);
+        if !reaches(&ready, goal, &reversed) {
+            return step_of(first).zip(step_of(first + 1));
         }
     }
-    found.look_at_end(ready);
-    matches!(goal, Goal::Rule(rule) if found.fault.is_some_and(|(fault, _)| fault.rule == *rule))
+    None
+}
+
+/// Does a run reach the goal that goes along this schedule?
+fn reaches(ready: &Ready, goal: &Goal, choices: &[u32]) -> bool {
+    let hit = |found: &Found| match goal {
+        Goal::Property(property) => found.counts[*property as usize] > 0,
+        Goal::Rule(rule) => found.fault.as_ref().is_some_and(|(fault, _)| fault.rule == *rule),
+    };
+    let mut found = Found::new();
+    let (_, complete) = along(ready, choices, &mut found, hit);
+    if complete {
+        found.look_at_end(ready);
+    }
+    hit(&found)
 }

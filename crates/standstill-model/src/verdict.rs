@@ -275,6 +275,10 @@ pub struct Run {
     pub properties: [u64; 5],
     /// Nothing more could happen at its end.
     pub complete: bool,
+    /// How many interrupts were taken in it.
+    pub interrupts: u32,
+    /// How often a CPU that could go on was left for another one.
+    pub preemptions: u32,
 }
 
 /// Why a schedule can't be replayed.

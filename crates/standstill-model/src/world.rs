@@ -69,8 +69,8 @@ pub(crate) struct World {
     pub(crate) passed: u32,
     /// In a replay: how many are to be passed.
     pub(crate) budget: Option<u32>,
-    /// In a replay: this step ends in a wait whose condition does not hold.
-    pub(crate) blocks: bool,
+    /// In a replay: does this step end in a wait whose condition does not hold? `None`: look.
+    pub(crate) blocks: Option<bool>,
     /// A wait on this place alone has just ended.
     pub(crate) waited: usize,
     /// The next load of this place belongs to the wait that ended: see [`cut`](standstill::platform::Wait::cut) in `port`.
@@ -214,7 +214,7 @@ impl World {
             fused: false,
             passed: 0,
             budget: None,
-            blocks: false,
+            blocks: None,
             waited: 0,
             reload: 0,
             until: 0,

@@ -57,7 +57,8 @@ fn the_mails_race_needs_one_device_interrupt_and_no_preemption() {
         options.ipi = Ipi::Instant;
         options
     };
-    let race = counterexample(&options, Property::Late).expect("the mail's race");
+    let race = counterexample(&options, Property::Late, &mut |_| ControlFlow::Continue(()))
+        .expect("the mail's race");
     assert_eq!((race.interrupts, race.preemptions), (2, 0), "the device's, and the IPI");
     let devices = race
         .steps
@@ -76,7 +77,10 @@ fn the_patch_alone_cures_instant_ipis_only() {
         let mut options = two();
         options.protocol = Protocol::SEED_V6;
         options.ipi = ipi;
-        assert_eq!(counterexample(&options, Property::Late).is_some(), broken);
+        assert_eq!(
+            counterexample(&options, Property::Late, &mut |_| ControlFlow::Continue(())).is_some(),
+            broken
+        );
     }
 }
 

@@ -1,12 +1,15 @@
 //! Schedules as files: the same run again, and a clear word about each damage.
 
+use std::ops::ControlFlow;
+
 use standstill::{Property, Protocol};
 use standstill_model::{Options, counterexample, load, save};
 
 fn saved() -> String {
     let mut options = Options::default();
     options.protocol = Protocol::LINUX_3_14;
-    let lost = counterexample(&options, Property::Lost).expect("a call is lost");
+    let lost =
+        counterexample(&options, Property::Lost, &mut |_| ControlFlow::Continue(())).expect("a call is lost");
     save(&options, &lost.rule, &lost.choices).expect("it was found a moment ago")
 }
 

@@ -1,0 +1,392 @@
+//! `standstill check`: runs the model, and says what was covered and what was found.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+use std::time::Instant;
+
+use standstill::{Property, Protocol};
+use standstill_model::{
+    Bound, Coverage, Options, Step, Verdict as Found, Violation, counterexample, critical_pair, follow, load,
+    replay, save,
+};
+use standstill_report::html::{Case, Page};
+use standstill_report::{Trace, chrome, html, svg};
+
+use crate::check_args::{CheckArgs, ReplayArgs};
+use crate::check_json::{CHECK, CheckJson, CoverageJson, ViolationJson};
+use crate::check_progress::CheckProgress;
+use crate::check_trace::{Broken, fate, title, trace};
+use crate::check_words as words;
+use crate::json::{Host, ProtocolJson, Verdict};
+use crate::{check_matrix, run};
+
+/// The command line, or a file, can't be used.
+pub(crate) const USAGE: u8 = 2;
+
+/// Ctrl-C was pressed.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C ends a search with what it has seen so far; the second time ends the command.
+pub(crate) fn listen() {
+    // Without the handler, Ctrl-C ends the command without a verdict: no reason not to run.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, SeqCst) {
+            std::process::exit(130);
+        }
+    });
+}
+
+/// Should a search go on?
+pub(crate) fn go_on() -> ControlFlow<()> {
+    if STOP.load(SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+}
+
+/// Something that a search found, and the run that shows it.
+#[derive(Clone, Debug)]
+pub(crate) struct Failure {
+    pub(crate) rule: String,
+    pub(crate) cpu: usize,
+    pub(crate) text: String,
+    pub(crate) location: String,
+    pub(crate) interrupts: u32,
+    pub(crate) preemptions: u32,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) pair: Option<(usize, usize)>,
+    pub(crate) choices: Vec<u32>,
+}
+
+impl Failure {
+    /// What decides: the first broken promise or rule; else a late or lost call, which counts for every protocol, as in the torture.
+    pub(crate) fn of(options: &Options, found: &Found) -> Option<Failure> {
+        if let Some(violation) = &found.violation {
+            return Some(Failure::told(violation, violation.steps.clone()));
+        }
+        [Property::Late, Property::Lost]
+            .into_iter()
+            .find_map(|property| Failure::shown(options, property, found.of(property).first.as_ref()?))
+    }
+
+    /// What the model says of a broken promise or rule.
+    fn told(violation: &Violation, steps: Vec<Step>) -> Failure {
+        Failure {
+            rule: violation.rule.clone(),
+            cpu: violation.cpu,
+            text: violation.text.clone(),
+            location: violation.location.clone(),
+            interrupts: words::interrupts(&steps),
+            preemptions: violation.preemptions,
+            steps,
+            pair: violation.critical_pair,
+            choices: violation.choices.clone(),
+        }
+    }
+
+    /// That `property` does not hold: by the cheapest run that shows it, else by the schedule `choices`.
+    pub(crate) fn shown(options: &Options, property: Property, choices: &[u32]) -> Option<Failure> {
+        let shrunk = counterexample(options, property, &mut |_| go_on());
+        match shrunk {
+            Some(v) => Failure::at(options, property, &v.choices, v.critical_pair),
+            None => Failure::at(options, property, choices, None),
+        }
+    }
+
+    /// That `property` does not hold, by this schedule.
+    fn at(
+        options: &Options,
+        property: Property,
+        choices: &[u32],
+        pair: Option<(usize, usize)>,
+    ) -> Option<Failure> {
+        let run = replay(options, choices).ok()?;
+        let broken = Broken { rule: property.letter().to_string(), pair };
+        let picture = trace(options, &run.steps, Some(&broken));
+        let at = picture.broken_at?;
+        let cpu = run.steps[at].cpu;
+        Some(Failure {
+            rule: property.letter().to_string(),
+            cpu,
+            text: format!("CPU {cpu} {}", picture.steps[at].text),
+            location: picture.steps[at].location.clone(),
+            interrupts: words::interrupts(&run.steps),
+            preemptions: run.preemptions,
+            steps: run.steps,
+            pair,
+            choices: choices.to_vec(),
+        })
+    }
+
+    /// The picture.
+    pub(crate) fn trace(&self, options: &Options) -> Trace {
+        let broken = Broken { rule: self.rule.clone(), pair: self.pair };
+        let mut trace = trace(options, &self.steps, Some(&broken));
+        trace.sentence = words::sentence(&self.rule, &self.text, &self.location);
+        trace
+    }
+
+    /// The replay file.
+    pub(crate) fn file(&self, options: &Options) -> String {
+        save(options, &self.rule, &self.choices).unwrap_or_else(|error| format!("# {error}\n"))
+    }
+
+    /// What it costs to get there.
+    pub(crate) fn facts(&self) -> Vec<String> {
+        vec![
+            words::count(u64::from(self.preemptions), "preemption"),
+            words::count(u64::from(self.interrupts), "device interrupt"),
+            words::count(self.steps.len() as u64, "step"),
+        ]
+    }
+
+    /// For the page.
+    pub(crate) fn case(&self, options: &Options, id: String, title: String) -> Case {
+        Case {
+            id,
+            title,
+            facts: self.facts(),
+            trace: self.trace(options),
+            cured: cured(options, &self.choices)
+                .map(|trace| (format!("The same schedule under `{}`", Protocol::STANDSTILL.name()), trace)),
+            replay: self.file(options),
+        }
+    }
+}
+
+/// The same schedule under the default protocol, if that is another one.
+pub(crate) fn cured(options: &Options, choices: &[u32]) -> Option<Trace> {
+    if options.protocol == Protocol::STANDSTILL {
+        return None;
+    }
+    let mut options = options.clone();
+    options.protocol = Protocol::STANDSTILL;
+    let run = follow(&options, choices).ok()?;
+    let broken = run.violation.as_ref().map(|v| Broken { rule: v.rule.clone(), pair: v.critical_pair });
+    let mut trace = trace(&options, &run.steps, broken.as_ref());
+    trace.sentence = match &run.violation {
+        Some(v) => words::sentence(&v.rule, &v.text, &v.location),
+        None => fate(&trace),
+    };
+    Some(trace)
+}
+
+/// Runs a check, prints its result and returns the exit code.
+#[must_use]
+pub fn check(args: &CheckArgs) -> u8 {
+    listen();
+    if args.matrix {
+        return check_matrix::matrix(args);
+    }
+    let options = args.options();
+    let mut progress = CheckProgress::new();
+    let began = Instant::now();
+    let found = standstill_model::check(&options, &mut |now| {
+        progress.show(now);
+        go_on()
+    });
+    progress.clear();
+    if let Some(error) = &found.error {
+        eprintln!("standstill: {error}");
+        return USAGE;
+    }
+    let failure = Failure::of(&options, &found);
+    let verdict = verdict(&found, failure.is_some());
+    let time_ns = if found.time_ns == 0 { began.elapsed().as_nanos() as u64 } else { found.time_ns };
+    if let Err(error) = write_files(args, &options, &found, failure.as_ref()) {
+        eprintln!("standstill: {error}");
+        return USAGE;
+    }
+    if args.json {
+        let json = json(args, &options, &found, failure.as_ref(), verdict, time_ns);
+        println!("{}", serde_json::to_string(&json).expect("plain values can be written"));
+    } else {
+        print!("{}", words::report(&options, &found, failure.as_ref(), verdict, words::style()));
+    }
+    verdict.exit()
+}
+
+/// Pass or fail, or neither.
+pub(crate) fn verdict(found: &Found, failed: bool) -> Verdict {
+    let cut = matches!(
+        found.coverage,
+        Coverage::Bounded { by: Bound::States | Bound::Seconds | Bound::Bytes | Bound::Stopped, .. }
+    );
+    match (failed, cut) {
+        (true, _) => Verdict::Fail,
+        (false, true) => Verdict::Incomplete,
+        (false, false) => Verdict::Pass,
+    }
+}
+
+/// Writes a file that the command line asks for.
+///
+/// # Errors
+/// In words.
+pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|error| format!("{} can't be written: {error}", path.display()))
+}
+
+fn write_files(
+    args: &CheckArgs,
+    options: &Options,
+    found: &Found,
+    failure: Option<&Failure>,
+) -> Result<(), String> {
+    let picture = failure.map(|failure| failure.trace(options));
+    let asked = [
+        (&args.save, failure.map(|failure| failure.file(options))),
+        (&args.svg, picture.as_ref().map(|trace| svg::render(trace, svg::Style::default()))),
+        (&args.trace, picture.as_ref().map(chrome::render)),
+    ];
+    for (path, text) in asked {
+        match (path, text) {
+            (Some(path), Some(text)) => write_file(path, &text)?,
+            (Some(path), None) => {
+                eprintln!("nothing was broken, so there is nothing to put into {}", path.display());
+            }
+            (None, _) => {}
+        }
+    }
+    if let Some(path) = &args.html {
+        let mut about = vec![title(options), words::covered(found)];
+        about.extend(found.assumptions.iter().map(|text| format!("Assumed: {text}.")));
+        let cases = failure.map(|failure| failure.case(options, "violation".into(), title(options)));
+        let page = Page {
+            title: "standstill check".into(),
+            about,
+            matrix: None,
+            cases: cases.into_iter().collect(),
+        };
+        write_file(path, &html::render(&page))?;
+    }
+    Ok(())
+}
+
+pub(crate) fn host() -> Host {
+    Host { accel: "fibres".into(), ..run::host() }
+}
+
+fn json(
+    args: &CheckArgs,
+    options: &Options,
+    found: &Found,
+    failure: Option<&Failure>,
+    verdict: Verdict,
+    time_ns: u64,
+) -> CheckJson {
+    let (kind, bound) = words::coverage(found.coverage);
+    CheckJson {
+        schema: CHECK.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        host: host(),
+        protocol: ProtocolJson::from(&options.protocol),
+        seed: args.seed,
+        exit: verdict.exit(),
+        verdict,
+        scenario: options.scenario.into(),
+        cpus: options.cpus,
+        irqs_per_cpu: options.irqs,
+        ipi: options.ipi.name().into(),
+        memory: options.memory.name().into(),
+        engine: options.engine.name().into(),
+        coverage: CoverageJson {
+            kind: kind.into(),
+            bound: bound.map(Into::into),
+            runs: found.runs,
+            states: found.states,
+            steps: found.steps,
+            depth: found.depth,
+        },
+        time_ns,
+        peak_bytes: found.peak_bytes,
+        assumptions: found.assumptions.clone(),
+        violation: failure.map(|failure| ViolationJson {
+            rule: failure.rule.clone(),
+            cpu: failure.cpu,
+            text: failure.text.clone(),
+            location: failure.location.clone(),
+            interrupts: failure.interrupts,
+            preemptions: failure.preemptions,
+            steps: failure.steps.len(),
+            critical_pair: failure.pair,
+            replay: failure.file(options),
+        }),
+    }
+}
+
+/// The line of the choice that an error names, for the reader.
+fn line_of(text: &str, error: &str) -> String {
+    let number = error.strip_prefix("choice ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
+    let line = number.and_then(|number| {
+        let start = format!("{number:05} ");
+        text.lines().position(|line| line.starts_with(&start))
+    });
+    line.map_or_else(String::new, |line| format!("line {}: ", line + 1))
+}
+
+/// Replays a file, prints what happens and returns the exit code.
+#[must_use]
+pub fn replay_file(args: &ReplayArgs) -> u8 {
+    listen();
+    match try_replay(args) {
+        Ok(exit) => exit,
+        Err(error) => {
+            eprintln!("standstill: {error}");
+            USAGE
+        }
+    }
+}
+
+fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
+    let name = args.file.display();
+    let bytes = std::fs::read(&args.file).map_err(|error| format!("{name} can't be read: {error}"))?;
+    let text = String::from_utf8_lossy(&bytes);
+    let recorded = load(&text).map_err(|bad| format!("{name}, {bad}"))?;
+    let run = recorded.replay().map_err(|error| {
+        format!(
+            "{name}, {}{error}; the code has changed since: check again, and save it again if it still fails",
+            line_of(&text, &error)
+        )
+    })?;
+    let options = &recorded.options;
+    let pair = |rule: &str| critical_pair(options, rule, &recorded.choices, &run.steps, &mut |_| go_on());
+    let failure = match (&run.violation, recorded.rule.as_str()) {
+        (Some(violation), _) => {
+            let told = Failure::told(violation, run.steps.clone());
+            Some(Failure { pair: pair(&violation.rule), ..told })
+        }
+        (None, rule) => Property::ALL
+            .into_iter()
+            .find(|property| property.letter().to_string() == rule && run.properties[*property as usize] > 0)
+            .and_then(|property| Failure::at(options, property, &recorded.choices, pair(rule))),
+    };
+    let picture = failure.as_ref().map_or_else(
+        || Trace { sentence: "nothing is broken".into(), ..trace(options, &run.steps, None) },
+        |failure| failure.trace(options),
+    );
+    if let Some(path) = &args.svg {
+        write_file(path, &svg::render(&picture, svg::Style::default()))?;
+    }
+    if let Some(path) = &args.trace {
+        write_file(path, &chrome::render(&picture))?;
+    }
+    if let Some(path) = &args.html {
+        let case = match &failure {
+            Some(failure) => failure.case(options, "run".into(), title(options)),
+            None => {
+                Case { id: "run".into(), title: title(options), trace: picture.clone(), ..Case::default() }
+            }
+        };
+        let page = Page { title: format!("standstill replay {name}"), cases: vec![case], ..Page::default() };
+        write_file(path, &html::render(&page))?;
+    }
+    print!("{}", words::replayed(options, &recorded.rule, failure.as_ref(), &picture, words::style()));
+    Ok(u8::from(failure.is_some()))
+}
+
+/// Prints what can be checked.
+pub fn list() {
+    for scenario in standstill_model::scenarios() {
+        println!("{:<28} {}", scenario.name, scenario.about);
+    }
+}

@@ -1,0 +1,165 @@
+//! Options of `standstill check` and `standstill replay`.
+
+use std::path::PathBuf;
+
+use standstill::Protocol;
+use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, scenarios};
+
+use crate::args::preset;
+
+/// Options of `standstill check`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct CheckArgs {
+    /// How a CPU leaves; `standstill presets` lists the presets
+    #[arg(long, value_name = "PRESET", default_value = "standstill", value_parser = preset)]
+    pub protocol: Protocol,
+
+    /// How many CPUs there are [default: 2; with --matrix: 2 and 3]
+    #[arg(long, value_name = "N", value_parser = cpus, allow_hyphen_values = true)]
+    pub cpus: Option<usize>,
+
+    /// How many device interrupts each CPU may get
+    #[arg(long, value_name = "K", default_value = "1", value_parser = irqs, allow_hyphen_values = true)]
+    pub irqs: usize,
+
+    /// How long IPIs take: instant (taken at the next instruction) or delayed (any time later)
+    #[arg(long, value_name = "LATENCY", default_value = "delayed", value_parser = ipi)]
+    pub ipi: Ipi,
+
+    /// How memory behaves: sc, tso, tso-unfenced (IPIs overtake stores) or ra
+    #[arg(long, value_name = "MODEL", default_value = "sc", value_parser = memory)]
+    pub memory: MemoryModel,
+
+    /// What happens; `standstill scenarios` lists them
+    #[arg(long, value_name = "NAME", default_value = "offline-vs-device-irq", value_parser = scenario)]
+    pub scenario: &'static str,
+
+    /// How to search: stateful (every state once), dpor (every trace once), random, pct, bounded
+    #[arg(long, value_name = "ENGINE", default_value = "stateful", value_parser = ["stateful", "dpor", "random", "pct", "bounded"])]
+    pub engine: String,
+
+    /// Engines random and pct: how many schedules
+    #[arg(long, value_name = "N", default_value = "10000")]
+    pub runs: u64,
+
+    /// Engines random and pct: where the random numbers start
+    #[arg(long, value_name = "X", default_value = "1", value_parser = crate::args::seed, allow_hyphen_values = true)]
+    pub seed: u64,
+
+    /// Engine pct: the depth of the bugs that are looked for
+    #[arg(long, value_name = "D", default_value = "3")]
+    pub depth: u32,
+
+    /// Engine bounded: how many preemptions at most
+    #[arg(long, value_name = "N", default_value = "2")]
+    pub preemptions: u32,
+
+    /// Gives up after so many states; 0: never
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub max_states: u64,
+
+    /// Gives up after so many seconds; 0: never
+    #[arg(long, value_name = "S", default_value = "0")]
+    pub max_seconds: u64,
+
+    /// All presets, instant and delayed IPIs, all properties, and the answer to the mail's question
+    #[arg(long, conflicts_with = "ipi")]
+    pub matrix: bool,
+
+    /// Prints one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+
+    /// Writes a violation's schedule to this file, for `standstill replay`; with --matrix a directory, a file for each
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+
+    /// Writes one page to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// Writes a violation's picture
+    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    pub svg: Option<PathBuf>,
+
+    /// Writes a violation's trace, for Perfetto
+    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    pub trace: Option<PathBuf>,
+}
+
+/// Options of `standstill replay`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct ReplayArgs {
+    /// A file that `standstill check --save` wrote
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+
+    /// Writes the picture
+    #[arg(long, value_name = "FILE")]
+    pub svg: Option<PathBuf>,
+
+    /// Writes the trace, for Perfetto
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
+
+    /// Writes one page to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+}
+
+impl CheckArgs {
+    /// What the model is told.
+    #[must_use]
+    pub fn options(&self) -> Options {
+        let mut options = Options::default();
+        options.protocol = self.protocol;
+        options.cpus = self.cpus.unwrap_or(2);
+        options.irqs = self.irqs;
+        options.ipi = self.ipi;
+        options.memory = self.memory;
+        options.scenario = self.scenario;
+        options.engine = match self.engine.as_str() {
+            "dpor" => Engine::Dpor,
+            "random" => Engine::Random { runs: self.runs, seed: self.seed },
+            "pct" => Engine::Pct { runs: self.runs, seed: self.seed, depth: self.depth },
+            "bounded" => Engine::Bounded { preemptions: self.preemptions },
+            _ => Engine::Stateful,
+        };
+        options.limits = Limits { states: self.max_states, seconds: self.max_seconds, bytes: 0 };
+        options
+    }
+}
+
+fn cpus(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=MAX_CPUS).contains(&n) => Ok(n),
+        _ => Err(format!("the checker has 1 to {MAX_CPUS} CPUs")),
+    }
+}
+
+fn irqs(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n <= 8 => Ok(n),
+        _ => Err("each CPU gets 0 to 8 device interrupts".into()),
+    }
+}
+
+fn ipi(text: &str) -> Result<Ipi, String> {
+    Ipi::by_name(text).ok_or_else(|| "IPIs are: instant, delayed".into())
+}
+
+fn memory(text: &str) -> Result<MemoryModel, String> {
+    MemoryModel::by_name(text).ok_or_else(|| "memory is: sc, tso, tso-unfenced, ra".into())
+}
+
+/// The name of a scenario as the model knows it.
+///
+/// # Errors
+/// There is none with this name.
+pub fn scenario(text: &str) -> Result<&'static str, String> {
+    let all = scenarios();
+    all.iter().find(|scenario| scenario.name == text).map(|scenario| scenario.name).ok_or_else(|| {
+        let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
+        format!("there is no such scenario; the scenarios are: {}", names.join(", "))
+    })
+}

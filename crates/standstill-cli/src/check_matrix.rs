@@ -1,0 +1,341 @@
+//! `standstill check --matrix`: every preset, instant and delayed IPIs, each of W, L, S, O, F; and what follows from it.
+
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::thread;
+use std::time::Instant;
+
+use standstill::{Property, Protocol};
+use standstill_model::{Coverage, Ipi, Options, Verdict as Found};
+use standstill_report::html::{self, Page};
+use standstill_report::matrix::{Cell, Finding, Matrix, MatrixRow};
+
+use crate::check::{Failure, USAGE, go_on, host, write_file};
+use crate::check_answer::{Seen, answer};
+use crate::check_args::CheckArgs;
+use crate::check_json::{CellJson, MATRIX, MatrixJson};
+use crate::check_progress::CheckProgress;
+use crate::check_words::{count, thousands};
+use crate::json::{ProtocolJson, Verdict};
+use crate::table::time;
+
+/// The machines of a matrix, unless the command line says one.
+const SIZES: [usize; 2] = [2, 3];
+
+/// One search.
+struct Row {
+    options: Options,
+    found: Found,
+}
+
+impl Row {
+    fn finding(&self, property: Property) -> Finding {
+        match (self.found.of(property).count, self.found.coverage) {
+            (0, Coverage::Exhausted { .. }) => Finding::None,
+            (0, _) => Finding::Unknown,
+            _ => Finding::Found,
+        }
+    }
+
+    fn promised(&self, property: Property) -> bool {
+        self.options.protocol.promises().contains(&property)
+    }
+
+    fn shown(&self, property: Property) -> Option<Failure> {
+        Failure::shown(&self.options, property, self.found.of(property).first.as_ref()?)
+    }
+
+    /// For file names and anchors.
+    fn id(&self, property: Property) -> String {
+        format!(
+            "{}-{}-{}-{}",
+            self.options.protocol.name().replace('.', "-"),
+            self.options.ipi.name(),
+            self.options.cpus,
+            property.letter().to_lowercase()
+        )
+    }
+
+    /// What is wrong with it besides properties that are not promised.
+    fn wrong(&self) -> Option<String> {
+        let Options { protocol, cpus, ipi, .. } = &self.options;
+        let place = format!("{} on {cpus} CPUs, IPIs {}", protocol.name(), ipi.name());
+        if let Some(error) = &self.found.error {
+            return Some(format!("{place}: {error}"));
+        }
+        self.found
+            .violation
+            .as_ref()
+            .map(|v| format!("{place}: {}", crate::check_words::sentence(&v.rule, &v.text, &v.location)))
+    }
+}
+
+/// Computes the matrix, prints it and returns the exit code.
+pub(crate) fn matrix(args: &CheckArgs) -> u8 {
+    let began = Instant::now();
+    let sizes = args.cpus.map_or_else(|| SIZES.to_vec(), |cpus| vec![cpus]);
+    let rows = search(args, &sizes);
+    let wrong: Vec<String> = rows.iter().filter_map(Row::wrong).collect();
+    let cut = rows.iter().any(|row| Property::ALL.iter().any(|p| row.finding(*p) == Finding::Unknown));
+    let verdict = match (wrong.is_empty(), cut) {
+        (false, _) => Verdict::Fail,
+        (true, true) => Verdict::Incomplete,
+        (true, false) => Verdict::Pass,
+    };
+    let seen: Vec<Seen> = rows
+        .iter()
+        .map(|row| Seen {
+            preset: row.options.protocol.name(),
+            delayed: row.options.ipi == Ipi::Delayed,
+            cpus: row.options.cpus,
+            findings: Property::ALL.map(|property| row.finding(property)),
+        })
+        .collect();
+    let answer = answer(&seen, args.irqs);
+    for row in &rows {
+        for property in Property::ALL {
+            if row.finding(property) == Finding::Found && row.shown(property).is_none() {
+                eprintln!("standstill: {}: found, but its schedule can't be replayed", row.id(property));
+            }
+        }
+    }
+    if let Err(error) = files(args, &rows, &answer, &wrong) {
+        eprintln!("standstill: {error}");
+        return USAGE;
+    }
+    if args.json {
+        let json = json(args, &rows, answer, wrong, verdict, began);
+        println!("{}", serde_json::to_string(&json).expect("plain values can be written"));
+    } else {
+        print!("{}", text(args, &rows, &answer, &wrong, verdict, began));
+    }
+    verdict.exit()
+}
+
+/// All searches, as many at a time as this computer has cores; the large ones first, as they take longest.
+fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
+    let mut jobs = Vec::new();
+    for cpus in sizes {
+        for protocol in Protocol::ALL {
+            for ipi in [Ipi::Instant, Ipi::Delayed] {
+                let mut options = args.options();
+                options.protocol = *protocol;
+                options.cpus = *cpus;
+                options.ipi = ipi;
+                options.keep_going = true;
+                jobs.push(options);
+            }
+        }
+    }
+    let next = AtomicUsize::new(0);
+    let (jobs, total) = (&jobs, jobs.len());
+    let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
+    let progress = Mutex::new(CheckProgress::new());
+    let workers = thread::available_parallelism().map_or(1, usize::from).min(total);
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                loop {
+                    let nth = next.fetch_add(1, SeqCst);
+                    let Some(at) = total.checked_sub(nth + 1) else { break };
+                    let options = jobs[at].clone();
+                    let name = format!(
+                        "[{}/{total}] {}, {} CPUs, IPIs {}: ",
+                        nth + 1,
+                        options.protocol.name(),
+                        options.cpus,
+                        options.ipi.name()
+                    );
+                    let found = standstill_model::check(&options, &mut |now| {
+                        progress.lock().expect("no worker panics").show_as(&name, now);
+                        go_on()
+                    });
+                    rows.lock().expect("no worker panics").push((at, Row { options, found }));
+                }
+            });
+        }
+    });
+    progress.into_inner().expect("no worker panics").clear();
+    let mut rows = rows.into_inner().expect("no worker panics");
+    rows.sort_by_key(|(at, _)| *at);
+    rows.into_iter().map(|(_, row)| row).collect()
+}
+
+fn files(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> Result<(), String> {
+    if let Some(dir) = &args.save {
+        std::fs::create_dir_all(dir).map_err(|error| format!("{} can't be made: {error}", dir.display()))?;
+        for row in rows {
+            for property in Property::ALL {
+                if let Some(failure) = row.shown(property) {
+                    let path = Path::new(dir).join(format!("{}.replay", row.id(property)));
+                    write_file(&path, &failure.file(&row.options))?;
+                }
+            }
+        }
+    }
+    if let Some(path) = &args.html {
+        write_file(path, &html::render(&page(args, rows, answer, wrong)))?;
+    }
+    Ok(())
+}
+
+/// The page. A property's counterexample is shown on the smallest machine that has one.
+fn page(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> Page {
+    let mut cases = Vec::new();
+    let mut lines = Vec::new();
+    for row in rows {
+        let mut cells = Vec::new();
+        for property in Property::ALL {
+            let smallest = rows.iter().find(|other| {
+                other.options.protocol == row.options.protocol
+                    && other.options.ipi == row.options.ipi
+                    && other.finding(property) == Finding::Found
+            });
+            let case = smallest.filter(|_| row.finding(property) == Finding::Found).map(|r| r.id(property));
+            if case.as_ref() == Some(&row.id(property))
+                && let Some(failure) = row.shown(property)
+            {
+                let name = row.options.protocol.name();
+                let title = format!("`{name}`, IPIs {}: {}", row.options.ipi.name(), property.letter());
+                cases.push(failure.case(&row.options, row.id(property), title));
+            }
+            cells.push(Cell {
+                finding: row.finding(property),
+                promised: row.promised(property),
+                count: row.found.of(property).count,
+                case,
+            });
+        }
+        lines.push(MatrixRow {
+            preset: row.options.protocol.name().into(),
+            ipi: row.options.ipi.name().into(),
+            cpus: row.options.cpus,
+            states: row.found.states,
+            time_ns: row.found.time_ns,
+            cells,
+        });
+    }
+    lines.sort_by_key(|line| Protocol::ALL.iter().position(|protocol| protocol.name() == line.preset));
+    let means = [
+        "late: a handler finds a queued call while its CPU is offline",
+        "lost: a call that was accepted never runs",
+        "spurious: an IPI is taken on an offline CPU at all",
+        "outside: a call from another CPU runs while its CPU is outside the online mask",
+        "frozen: a call from another CPU runs while the machine is frozen",
+    ];
+    let properties =
+        Property::ALL.map(|property| property.letter().to_string()).into_iter().zip(means.map(String::from));
+    let mut about = vec![format!(
+        "Scenario `{}`, {} for each CPU, memory `{}`, engine `{}`: the library's own code over all interleavings of CPUs, interrupts and IPIs.",
+        args.scenario,
+        count(args.irqs as u64, "device interrupt"),
+        args.memory.name(),
+        args.engine
+    )];
+    about.extend(wrong.iter().map(|text| format!("Wrong: {text}")));
+    Page {
+        title: "How a CPU leaves: what breaks".into(),
+        about,
+        matrix: Some(Matrix { properties: properties.collect(), rows: lines, answer: answer.to_vec() }),
+        cases,
+    }
+}
+
+fn text(
+    args: &CheckArgs,
+    rows: &[Row],
+    answer: &[String],
+    wrong: &[String],
+    verdict: Verdict,
+    began: Instant,
+) -> String {
+    let mut out = format!(
+        "scenario {}, {} for each CPU, memory {}, engine {}\n\n{:<14} {:<8} {:>4}  ",
+        args.scenario,
+        count(args.irqs as u64, "device interrupt"),
+        args.memory.name(),
+        args.engine,
+        "preset",
+        "IPIs",
+        "CPUs"
+    );
+    for property in Property::ALL {
+        out.push_str(&format!("{:<3}", property.letter()));
+    }
+    out.push_str(&format!("{:>14} {:>10}\n", "states", "time"));
+    for row in rows {
+        let Options { protocol, cpus, ipi, .. } = &row.options;
+        out.push_str(&format!("{:<14} {:<8} {cpus:>4}  ", protocol.name(), ipi.name()));
+        for property in Property::ALL {
+            let sign = match row.finding(property) {
+                Finding::None => "-".to_string(),
+                Finding::Unknown => "?".to_string(),
+                Finding::Found if row.promised(property) => format!("{}!", property.letter()),
+                Finding::Found => property.letter().to_string(),
+            };
+            out.push_str(&format!("{sign:<3}"));
+        }
+        out.push_str(&format!("{:>14} {:>10}\n", thousands(row.found.states), time(row.found.time_ns)));
+    }
+    out.push_str(
+        "\nW late  L lost  S spurious  O outside  F frozen    -: never, everything was seen   ?: not seen, but not everything was\n\
+         !: found, though promised not to happen\n\n",
+    );
+    for line in wrong {
+        out.push_str(&format!("wrong: {line}\n"));
+    }
+    for line in answer {
+        out.push_str(&format!("{line}\n"));
+    }
+    let total = u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX);
+    out.push_str(&format!(
+        "\n{} in {}\nverdict: {}\n",
+        format_args!("{} searches", rows.len()),
+        time(total),
+        verdict.name()
+    ));
+    out
+}
+
+fn json(
+    args: &CheckArgs,
+    rows: &[Row],
+    answer: Vec<String>,
+    wrong: Vec<String>,
+    verdict: Verdict,
+    began: Instant,
+) -> MatrixJson {
+    let cell = |row: &Row, property: Property| CellJson {
+        preset: row.options.protocol.name().into(),
+        ipi: row.options.ipi.name().into(),
+        cpus: row.options.cpus,
+        property: property.letter().into(),
+        result: row.finding(property).name().into(),
+        count: row.found.of(property).count,
+        promised: row.promised(property),
+        states: row.found.states,
+        time_ns: row.found.time_ns,
+        replay: row.shown(property).map(|failure| failure.file(&row.options)),
+    };
+    MatrixJson {
+        schema: MATRIX.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        host: host(),
+        protocols: Protocol::ALL.iter().map(ProtocolJson::from).collect(),
+        seed: args.seed,
+        exit: verdict.exit(),
+        verdict,
+        scenario: args.scenario.into(),
+        irqs_per_cpu: args.irqs,
+        memory: args.memory.name().into(),
+        engine: args.engine.clone(),
+        time_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
+        assumptions: rows.last().map_or_else(Vec::new, |row| row.found.assumptions.clone()),
+        properties: Property::ALL.map(|property| property.letter().to_string()).to_vec(),
+        cells: rows.iter().flat_map(|row| Property::ALL.map(|property| cell(row, property))).collect(),
+        answer,
+        wrong,
+    }
+}

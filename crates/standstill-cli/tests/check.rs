@@ -1,0 +1,209 @@
+//! `standstill check` and `standstill replay` as a user meets them.
+
+use std::path::PathBuf;
+use std::process::Output;
+
+use assert_cmd::Command;
+use standstill_cli::check_json::{CHECK, CheckJson, MATRIX, MatrixJson};
+use standstill_cli::json::Verdict;
+
+fn standstill(args: &[&str]) -> Output {
+    let mut command = Command::cargo_bin("standstill").expect("cargo builds it");
+    command.args(args).env("COLUMNS", "110").env("LC_ALL", "C.UTF-8").output().expect("it starts")
+}
+
+fn text(out: &Output) -> (i32, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (out.status.code().expect("no signal ended it"), text(&out.stdout), text(&out.stderr))
+}
+
+/// A directory of this test's own, empty.
+fn dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("standstill-check-{}-{name}", std::process::id()));
+    let _ = std::fs::remove_dir_all(&dir);
+    std::fs::create_dir_all(&dir).expect("the temporary directory is writable");
+    dir
+}
+
+#[test]
+fn the_default_passes_and_says_what_was_covered() {
+    let (exit, stdout, stderr) = text(&standstill(&["check"]));
+    assert_eq!(exit, 0, "{stdout}{stderr}");
+    for words in [
+        "exhausted: ",
+        "assumed:",
+        "W late never",
+        "L lost never",
+        "S spurious never",
+        "O outside never",
+        "verdict: pass",
+    ] {
+        assert!(stdout.contains(words), "{words}: {stdout}");
+    }
+}
+
+#[test]
+fn the_race_is_found_and_drawn_with_the_cure_beside_it() {
+    let (exit, stdout, stderr) =
+        text(&standstill(&["check", "--protocol", "linux-3.14", "--ipi", "instant"]));
+    assert_eq!(exit, 1, "{stdout}{stderr}");
+    for words in [
+        "broken: W (late): CPU 1 finds ",
+        "0 preemptions, 1 device interrupt, ",
+        "The pair that decides: [1] CPU 1 closes its interrupts",
+        "════ DISABLE_IRQ ═",
+        "┌─┴ device interrupt ─",
+        "sends an IPI ─",
+        "<== W",
+        "The same schedule under standstill. Nothing breaks",
+        "════ DISABLE_IRQ_ACTIVE ═",
+        "verdict: fail",
+    ] {
+        assert!(stdout.contains(words), "{words}: {stdout}");
+    }
+    let longest = stdout.lines().filter(|line| line.contains('│')).map(|line| line.chars().count()).max();
+    assert!(longest <= Some(110), "{stdout}");
+}
+
+#[test]
+fn files_are_written_and_replayed() {
+    let dir = dir("files");
+    let path = |name: &str| dir.join(name).to_string_lossy().into_owned();
+    let (exit, stdout, stderr) = text(&standstill(&[
+        "check",
+        "--protocol",
+        "linux-3.14",
+        "--ipi",
+        "instant",
+        "--save",
+        &path("w.replay"),
+        "--svg",
+        &path("w.svg"),
+        "--html",
+        &path("w.html"),
+        "--trace",
+        &path("w.json"),
+    ]));
+    assert_eq!(exit, 1, "{stdout}{stderr}");
+    let read = |name: &str| std::fs::read_to_string(dir.join(name)).expect(name);
+    assert!(read("w.svg").starts_with("<svg ") && read("w.html").starts_with("<!doctype html>"));
+    let trace: serde_json::Value = serde_json::from_str(&read("w.json")).expect("it is JSON");
+    assert!(trace["traceEvents"].as_array().is_some_and(|events| events.len() > 50));
+
+    let (exit, stdout, stderr) =
+        text(&standstill(&["replay", &path("w.replay"), "--svg", &path("again.svg")]));
+    assert_eq!(exit, 1, "{stdout}{stderr}");
+    assert!(
+        stdout.contains("step by step") && stderr.is_empty() && stdout.contains("broken: W (late)"),
+        "{stdout}"
+    );
+    assert_eq!(read("w.svg"), read("again.svg"), "the same run has the same picture");
+
+    std::fs::write(dir.join("cut.replay"), &read("w.replay")[..900]).expect("writable");
+    let (exit, stdout, stderr) = text(&standstill(&["replay", &path("cut.replay")]));
+    assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+    assert!(stderr.contains("cut.replay, line "), "{stderr}");
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+}
+
+#[test]
+fn json_is_one_object_of_the_schema() {
+    let out = standstill(&["check", "--protocol", "linux-3.14", "--json"]);
+    let (exit, stdout, _) = text(&out);
+    assert_eq!(stdout.trim_end().lines().count(), 1, "{stdout}");
+    let json: CheckJson = serde_json::from_str(&stdout).expect("it is the object");
+    assert_eq!((json.schema.as_str(), json.exit, json.verdict, exit), (CHECK, 1, Verdict::Fail, 1));
+    assert_eq!(
+        (json.cpus, json.irqs_per_cpu, json.ipi.as_str(), json.memory.as_str()),
+        (2, 1, "delayed", "sc")
+    );
+    let violation = json.violation.expect("it was found");
+    assert!(violation.replay.starts_with("standstill-replay ") && violation.steps > 10);
+    assert!(json.coverage.states > 100 && !json.assumptions.is_empty());
+    let value: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    for field in ["protocol", "host", "seed", "engine", "time_ns", "peak_bytes", "scenario"] {
+        assert!(!value[field].is_null(), "{field}");
+    }
+}
+
+#[test]
+fn the_matrix_of_two_cpus_is_the_design_s_and_answers_the_mail() {
+    let dir = dir("matrix");
+    let page = dir.join("matrix.html").to_string_lossy().into_owned();
+    let save = dir.join("replays").to_string_lossy().into_owned();
+    let out = standstill(&["check", "--matrix", "--cpus", "2", "--json", "--html", &page, "--save", &save]);
+    let (exit, stdout, stderr) = text(&out);
+    let json: MatrixJson =
+        serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
+    assert_eq!(
+        (json.schema.as_str(), json.exit, exit, json.verdict),
+        (MATRIX, 0, 0, Verdict::Pass),
+        "{:?}",
+        json.wrong
+    );
+    let row = |preset: &str, ipi: &str| -> String {
+        let cells = json.cells.iter().filter(|cell| cell.preset == preset && cell.ipi == ipi);
+        cells.filter(|cell| cell.result == "found").map(|cell| cell.property.as_str()).collect()
+    };
+    for (preset, instant, delayed) in [
+        ("linux-3.14", "WSO", "WLSO"),
+        ("seed-v6", "", "WLSO"),
+        ("linux-6.12", "SOF", "SOF"),
+        ("single-deaf", "F", "F"),
+        ("standstill", "", "F"),
+    ] {
+        assert_eq!(
+            (row(preset, "instant").as_str(), row(preset, "delayed").as_str()),
+            (instant, delayed),
+            "{preset}"
+        );
+    }
+    assert!(json.cells.iter().all(|cell| cell.result != "unknown"));
+    assert!(json.answer.iter().any(|line| line.starts_with("For calls, no:")), "{:?}", json.answer);
+
+    // Each broken cell can be replayed, and the page shows it.
+    let html = std::fs::read_to_string(&page).expect("it was written");
+    for cell in json.cells.iter().filter(|cell| cell.result == "found" && cell.preset != "no-stop") {
+        assert!(cell.replay.as_ref().is_some_and(|file| file.starts_with("standstill-replay")), "{cell:?}");
+        let name =
+            format!("{}-{}-2-{}", cell.preset.replace('.', "-"), cell.ipi, cell.property.to_lowercase());
+        assert!(html.contains(&format!("<section id=\"{name}\">")), "{name}");
+        let file = PathBuf::from(&save).join(format!("{name}.replay"));
+        let (exit, stdout, stderr) = text(&standstill(&["replay", &file.to_string_lossy()]));
+        assert_eq!(exit, 1, "{name}: {stdout}{stderr}");
+    }
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+}
+
+#[test]
+fn bad_input_gets_one_line_and_exit_code_2() {
+    let cases: [(&[&str], &str); 8] = [
+        (&["check", "--cpus", "0"], "the checker has 1 to"),
+        (&["check", "--cpus", "99"], "the checker has 1 to"),
+        (&["check", "--irqs", "many"], "0 to 8 device interrupts"),
+        (&["check", "--ipi", "late"], "instant, delayed"),
+        (&["check", "--memory", "leaky"], "sc, tso"),
+        (&["check", "--scenario", "dance"], "the scenarios are: offline-vs-device-irq"),
+        (&["check", "--svg", "/nonexistent/x.svg", "--protocol", "linux-3.14"], "can't be written"),
+        (&["replay", "/nonexistent/x.replay"], "can't be read"),
+    ];
+    for (args, expected) in cases {
+        let (exit, stdout, stderr) = text(&standstill(args));
+        assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{args:?}: {stderr}");
+        assert!(stderr.contains(expected), "{args:?}: {stderr}");
+    }
+}
+
+#[test]
+fn a_limit_is_said_and_leaves_the_verdict_open() {
+    let (exit, stdout, _) = text(&standstill(&["check", "--cpus", "4", "--max-states", "20000", "--json"]));
+    let json: CheckJson = serde_json::from_str(&stdout).expect("it is the object");
+    assert_eq!((exit, json.verdict), (0, Verdict::Incomplete));
+    assert_eq!((json.coverage.kind.as_str(), json.coverage.bound.as_deref()), ("bounded", Some("states")));
+}
+
+#[test]
+fn scenarios_are_listed() {
+    let (exit, stdout, _) = text(&standstill(&["scenarios"]));
+    assert!(exit == 0 && stdout.lines().any(|line| line.starts_with("offline-vs-device-irq ")), "{stdout}");
+}
