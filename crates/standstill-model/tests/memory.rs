@@ -48,7 +48,8 @@ fn a_started_cpu_finds_what_was_written_before() {
 fn a_schedule_with_store_buffers_is_replayed() {
     let mut options = options("offline-vs-device-irq", FENCED);
     options.protocol = Protocol::LINUX_3_14;
-    let lost = counterexample(&options, Property::Lost).expect("a call is lost");
+    let lost =
+        counterexample(&options, Property::Lost, &mut |_| ControlFlow::Continue(())).expect("a call is lost");
     let text = save(&options, &lost.rule, &lost.choices).expect("it was found a moment ago");
     assert!(text.contains("\nmemory tso\n"));
     let run = load(&text).expect("it was written a moment ago").replay().expect("the same run");
