@@ -37,6 +37,8 @@ pub struct Config {
     pub ipi_latency: Option<Latency>,
     /// Binds each CPU's thread to a core, if there are at least as many cores as CPUs.
     pub pin: bool,
+    /// How many CPUs meet in one word of a stop; see [`Cpus::fan_in`](standstill::platform::Cpus::fan_in).
+    pub fan_in: usize,
     /// A wait that is longer is reported, and again each time that its length has doubled.
     pub stall_after: Duration,
     /// Start of all random choices of the port. The OS schedules as it likes, so a run can't be repeated by it.
@@ -57,6 +59,7 @@ impl Config {
             lines: cpus.div_ceil(2).clamp(2, 64),
             ipi_latency: Some(Latency { one_in: 8, max_ns: 200_000 }),
             pin: true,
+            fan_in: 8,
             stall_after: Duration::from_secs(1),
             seed: 1,
             observer: None,

@@ -208,8 +208,13 @@ impl Board {
 
 // SAFETY: 1. `life` calls `start_cpu` first, after `reset`. 2. `die` switches to the firmware's stack, which drops the
 // context and makes the store; after it the firmware touches the port's own memory only. 3. A halted CPU sits in its
-// firmware with all signals blocked. 4. The start word is set with release, and taken with acquire.
+// firmware with all signals blocked. 4. The start word is set with release, and taken with acquire. 5. The
+// configuration of a board does not change.
 unsafe impl Cpus for Hosted {
+    fn fan_in(&self) -> usize {
+        self.board.config.fan_in
+    }
+
     fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError> {
         if cpu.index() >= self.board.cpus().len() {
             return Err(StartError("there is no such CPU: the machine was configured with fewer"));

@@ -8,6 +8,7 @@ use std::time::Duration;
 use standstill::context::{IrqOff, Stopped, Task};
 use standstill::event::{Event, What};
 use standstill::platform::{Deadline, Irq, Wait};
+use standstill::stop::StopError;
 use standstill::{CpuId, Machine, Protocol};
 use standstill_hosted::{Config, Hosted, Observer, run};
 use standstill_torture::Ground;
@@ -110,6 +111,52 @@ fn a_stop_of_two_that_one_refuses_ends_although_the_caller_is_the_other() {
         let refused = m.stop_two_cpus(task, cpu(0), cpu(1), &|_: &Stopped<'_>| 0).is_err();
         assert!(refused, "CPU 1 is not up");
         assert!(m.stop_machine(task, None, &|_: &Stopped<'_>| 0).is_ok());
+    });
+}
+
+/// Four levels of groups of two; the CPU that leaves is the relay of its groups now and then, and so is the one that is late.
+#[test]
+fn stops_work_on_a_deep_tree() {
+    let config = Config { fan_in: 2, ..Config::new(12) };
+    run::<64, 1, ()>(config, Protocol::STANDSTILL, |m, task| {
+        all_up(m, task);
+        let everyone = m.online().snapshot();
+        let (mut ran, mut abandoned) = (0, 0);
+        for round in 0..300 {
+            let inside = AtomicUsize::new(0);
+            let f = |_: &Stopped<'_>| {
+                inside.fetch_add(1, SeqCst);
+                while inside.load(SeqCst) < 12 {
+                    std::hint::spin_loop();
+                    std::thread::yield_now();
+                }
+                7
+            };
+            let deadline = match round % 3 {
+                0 => Deadline::NEVER,
+                // Over at the first look, or in the middle of the acknowledgements.
+                kind => m.platform().deadline_in(if kind == 1 { 1 } else { 300_000 }),
+            };
+            match m.stop_machine_deadline(task, Some(&everyone), deadline, &f) {
+                Ok(receipts) => {
+                    assert_eq!(receipts.ran(), 12);
+                    ran += 1;
+                }
+                Err(StopError::Deadline { .. }) => {
+                    assert_eq!(inside.load(SeqCst), 0, "it was abandoned, and ran");
+                    abandoned += 1;
+                }
+                Err(error) => panic!("{error}"),
+            }
+            if round % 10 == 0 {
+                let leaves = cpu(1 + round / 10 % 11);
+                m.cpu_down(task, leaves).unwrap_or_else(|e| panic!("{leaves} does not go down: {e}"));
+                m.stop_machine(task, None, &|_| 0).unwrap().first_failure().unwrap();
+                m.cpu_up(task, leaves).unwrap_or_else(|e| panic!("{leaves} does not come up: {e}"));
+            }
+        }
+        assert!(ran >= 100 && abandoned > 0, "{ran} ran, {abandoned} were abandoned");
+        assert_eq!(m.platform().stats().missed_wakes, 0);
     });
 }
 

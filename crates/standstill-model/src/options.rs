@@ -146,6 +146,8 @@ pub struct Options {
     pub memory: MemoryModel,
     /// What happens: one of [`scenarios`](crate::scenarios).
     pub scenario: &'static str,
+    /// How many CPUs meet in one word of a stop: with fewer than there are CPUs, stops use a tree.
+    pub fan_in: usize,
     /// How the interleavings are searched.
     pub engine: Engine,
     /// When to give up.
@@ -176,6 +178,7 @@ impl Default for Options {
             ipi: Ipi::Delayed,
             memory: MemoryModel::Sc,
             scenario: "offline-vs-device-irq",
+            fan_in: 8,
             engine: Engine::Stateful,
             limits: Limits::default(),
             races: false,

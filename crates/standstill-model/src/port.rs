@@ -464,8 +464,12 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
 }
 
 // SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt. 4. `start` drains
-// the caller's store buffer.
+// the caller's store buffer. 5. The options of a world don't change.
 unsafe impl Cpus for Model {
+    fn fan_in(&self) -> usize {
+        with(|w| w.options.fan_in)
+    }
+
     fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError> {
         point(Op::here(OpKind::Start, cpu.index()), true);
         with(|w| {

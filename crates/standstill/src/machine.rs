@@ -1,5 +1,6 @@
 //! [`Machine`]: the one value that holds everything.
 
+use core::mem::offset_of;
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
@@ -11,7 +12,7 @@ use crate::hotplug::{Hotplug, HotplugCpu};
 use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::platform::{Entry, Memory, Platform, Runs, Site, TooLate, Word};
 use crate::protocol::Protocol;
-use crate::stop::{MAX_CPUS, Stop, StopCpu};
+use crate::stop::{Acks, Copied, MAX_CPUS, Stop, StopCpu};
 
 /// CPUs, their calls, their stoppers and their hotplug states: all of Standstill for one machine of up to `N` CPUs.
 ///
@@ -36,17 +37,32 @@ pub struct Machine<P: Platform, const N: usize, const W: usize = 1> {
     pub(crate) cpu: [PerCpu<P, W>; N],
 }
 
-/// What belongs to one CPU, on cache lines of its own.
-#[repr(align(128))]
+/// What belongs to one CPU, on cache lines of its own. The order matters: the two words in which a group of CPUs meets during a stop are far from each other, and
+/// from what the CPU itself writes then.
+#[repr(C, align(128))]
 pub(crate) struct PerCpu<P: Memory, const W: usize> {
+    /// The acknowledgements of the group whose node is stored here, if any; see `stop/tree.rs`.
+    pub(crate) acks: Acks<P>,
+    pub(crate) hotplug: HotplugCpu<P>,
+    /// That group's copy of the stage word.
+    pub(crate) copied: Copied<P>,
     pub(crate) call: CallCpu<P, W>,
     pub(crate) stop: StopCpu<P>,
-    pub(crate) hotplug: HotplugCpu<P>,
 }
 
 impl<P: Memory, const W: usize> PerCpu<P, W> {
     const fn new() -> Self {
-        PerCpu { call: CallCpu::new(), stop: StopCpu::new(), hotplug: HotplugCpu::new() }
+        const {
+            assert!(offset_of!(Self, copied) - offset_of!(Self, acks) >= 64);
+            assert!(offset_of!(Self, stop) - offset_of!(Self, copied) >= 64);
+        }
+        PerCpu {
+            acks: Acks::new(),
+            hotplug: HotplugCpu::new(),
+            copied: Copied::new(),
+            call: CallCpu::new(),
+            stop: StopCpu::new(),
+        }
     }
 }
 

@@ -24,11 +24,19 @@ impl fmt::Display for StartError {
 ///    to memory that others use, its own stack included.
 /// 3. `halt` and `halt_hard` leave the CPU unable to run anything of the kernel.
 /// 4. `start` makes everything that its caller wrote before visible to the started CPU, as `send_ipi` does to a handler.
+/// 5. `fan_in` returns the same number each time.
 pub unsafe trait Cpus: Memory {
     /// How long the control CPU waits for a started CPU to answer, for threads to leave a CPU, and for a dying one to be dead, in
     /// nanoseconds. Generous: a virtual CPU may not run for seconds.
     fn timeout_ns(&self) -> u64 {
         10_000_000_000
+    }
+
+    /// How many CPUs may meet in one word, and so in one cache line, when all of them acknowledge a stage of a stop or look at it; at least 2. Larger machines
+    /// use a tree of such words. CPUs are grouped by number, so that neighbours should be close to each other.
+    #[inline(always)]
+    fn fan_in(&self) -> usize {
+        8
     }
 
     /// Starts `cpu`, which is not running. Returns when the start signal was sent.

@@ -86,6 +86,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn fill_in(&self, plan: &Plan<W>, body: Body, from: &'static Location<'static>) {
         let stop = &self.stop;
         stop.members.assign(&plan.members);
+        self.expect(&plan.members);
         stop.active.assign(&plan.active);
         stop.leaving.assign(&plan.leaving);
         stop.split.store(plan.split.into(), Relaxed);
@@ -105,7 +106,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// else it would wait in the loop for works that nobody queues. Returns a member that was turned away.
     fn queue_works(&self, plan: &Plan<W>, epoch: usize) -> Option<CpuId> {
         let pin = self.pinned();
-        let mut expected = usize::from(plan.inline.is_some());
+        let mut accepted = plan.members;
         let mut turned_away = None;
         for cpu in &plan.members {
             if plan.inline == Some(cpu) {
@@ -113,17 +114,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
             self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-            let accepted = if multi.arm(epoch) {
+            let queued = if multi.arm(epoch) {
                 // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
                 unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
             } else {
                 // It is in the list still, and its IPI is on the way.
                 true
             };
-            if accepted {
-                expected += 1;
-            } else {
+            if !queued {
                 multi.disarm();
+                accepted.remove(cpu);
                 turned_away = Some(cpu);
             }
         }
@@ -132,8 +132,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.abandon(At::new(epoch, Stage::None));
             self.claim_back(plan, epoch);
         } else {
-            // As many as accepted, never as many as were asked: else the stop would wait for ever.
-            self.stop.expected.store(expected, Relaxed);
+            if turned_away.is_some() {
+                // As many as accepted, never as many as were asked: else the stop would wait for ever.
+                self.stop.members.assign(&accepted);
+                self.expect(&accepted);
+            }
+            let expected = accepted.len();
             self.emit(|| What::StopPublished { epoch, expected });
             self.publish(plan, epoch, expected);
         }
@@ -149,7 +153,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.emit(|| What::StageEntered { epoch, stage: first.stage });
         // Release: publishes the plan. Nobody else moves a stop away from NONE.
         self.stop.at.store(first.pack(), Release);
-        self.platform.notify(&raw const self.stop.at);
+        self.platform.notify(&raw const *self.stop.at);
     }
 
     fn await_end(&self, plan: &Plan<W>, epoch: usize, context: WaitContext) -> Result<(), StopError<W>> {

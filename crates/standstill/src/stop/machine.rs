@@ -1,14 +1,14 @@
 //! The loop that every CPU of a stop runs: the stage machine.
 
 use core::hash::{Hash, Hasher};
-use core::ops::ControlFlow;
+use core::ops::{ControlFlow, Deref};
 use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
-use super::acks::Acks;
 use super::lock::TicketLock;
 use super::receipts::Receipt;
+use super::relay::Post;
 use super::stage::{At, Stage};
 use super::work::{MultiWork, Works};
 use crate::context::{Stopped, no_unwind};
@@ -54,10 +54,9 @@ pub(crate) struct Stop<P: Memory, const W: usize> {
     /// Stops take turns.
     pub(crate) turn: TicketLock<P>,
     /// Where the stop is.
-    pub(crate) at: P::Word,
-    pub(crate) acks: Acks<P>,
+    pub(crate) at: Line<P::Word>,
     /// The last stop that every CPU of it acknowledged to the end.
-    pub(crate) done: P::Word,
+    pub(crate) done: Line<P::Word>,
     /// The CPUs that take part.
     pub(crate) members: AtomicCpuMask<P, W>,
     /// Those that run the function.
@@ -66,8 +65,6 @@ pub(crate) struct Stop<P: Memory, const W: usize> {
     pub(crate) leaving: AtomicCpuMask<P, W>,
     /// Two disable stages (1) or one (0).
     pub(crate) split: P::Word,
-    /// How many CPUs acknowledge each stage.
-    pub(crate) expected: P::Word,
     /// When to abandon it.
     pub(crate) deadline: P::Word,
     /// Who asked for it.
@@ -80,14 +77,12 @@ impl<P: Memory, const W: usize> Stop<P, W> {
     pub(crate) const fn new() -> Self {
         Stop {
             turn: TicketLock::new(),
-            at: P::Word::ZERO,
-            acks: Acks::new(),
-            done: P::Word::ZERO,
+            at: Line(P::Word::ZERO),
+            done: Line(P::Word::ZERO),
             members: AtomicCpuMask::new(),
             active: AtomicCpuMask::new(),
             leaving: AtomicCpuMask::new(),
             split: P::Word::ZERO,
-            expected: P::Word::ZERO,
             deadline: P::Word::ZERO,
             from: P::Ptr::NULL,
             body: P::Cell::EMPTY,
@@ -98,6 +93,18 @@ impl<P: Memory, const W: usize> Stop<P, W> {
         let from = self.from.load(Relaxed);
         // SAFETY: only ever set from a `&'static Location`, before the first stage is published.
         Site { what, at: unsafe { from.as_ref() }.unwrap_or(Location::caller()) }
+    }
+}
+
+/// What changes during a stop, on a cache line of its own, so that it does not take away the lines that the stop's CPUs only read.
+#[repr(align(64))]
+pub(crate) struct Line<T>(T);
+
+impl<T> Deref for Line<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
     }
 }
 
@@ -127,6 +134,8 @@ impl<P: Memory> StopCpu<P> {
 struct Loop<F: Hash> {
     me: CpuId,
     epoch: usize,
+    /// Where it looks at the stage.
+    post: Post,
     /// The stage word that this CPU acted on last.
     seen: usize,
     /// What the interrupts were, once this CPU closed them.
@@ -143,6 +152,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let mut state = Loop {
             me,
             epoch,
+            post: self.take_post(me, epoch),
             seen: At::new(epoch, Stage::None).pack(),
             flags: None,
             were_on: false,
@@ -152,18 +162,25 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn step(&self, s: &mut Loop<P::Flags>) -> ControlFlow<()> {
-        // Acquire: pairs with the release of `advance`.
-        let word = self.stop.at.load(Acquire);
+        // Acquire: pairs with the release of `advance`, or of a relay that has seen that.
+        let word = self.stage_word(s.me, s.post).load(Acquire);
         let at = At::unpack(word);
-        if at.epoch != s.epoch || at.aborted || self.halt.is_taken() {
+        // A copy may be behind, down to earlier stops.
+        let moved = word > s.seen;
+        let over = moved && (at.epoch != s.epoch || at.aborted);
+        if over {
+            self.relay(s.me, s.post, word);
+        }
+        if over || self.halt.is_taken() {
             self.reopen(s);
             return ControlFlow::Break(());
         }
-        if word == s.seen || at.stage == Stage::Seal {
+        if !moved || at.stage == Stage::Seal {
             self.await_stage(s, word);
             return ControlFlow::Continue(());
         }
         s.seen = word;
+        self.relay(s.me, s.post, word);
         self.act(s, at);
         if at.stage == Stage::Exit {
             self.leave(s, at);
@@ -210,7 +227,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Stage::Exit => {
                 // Release: pairs with the acquire of the one that waits for the stop's end.
                 self.stop.done.store(at.epoch, Release);
-                self.platform.notify(&raw const self.stop.done);
+                self.platform.notify(&raw const *self.stop.done);
                 return;
             }
         };
@@ -227,7 +244,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.advance(next);
             return;
         }
-        self.platform.notify(&raw const self.stop.at);
+        self.platform.notify(&raw const *self.stop.at);
     }
 
     fn acknowledge(&self, me: CpuId, at: At) {
@@ -237,7 +254,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             active: self.stop.active.contains(me),
         });
         self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
-        if self.stop.acks.ack(at.pack(), self.stop.expected.load(Relaxed)) {
+        if self.count_in(me, at) {
             self.advance(at);
         }
     }
@@ -284,7 +301,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn await_stage(&self, s: &Loop<P::Flags>, word: usize) {
-        let at = At::unpack(word);
+        let at = At::unpack(word.max(s.seen));
         let abortable =
             matches!(at.stage, Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive);
         let deadline = if abortable { Deadline(self.stop.deadline.load(Relaxed)) } else { Deadline::NEVER };
@@ -304,11 +321,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         };
         let context = if s.flags.is_some() { WaitContext::Frozen } else { WaitContext::Spin };
         let wait = WaitFor { site, context, deadline, stalled: &stalled };
-        let moved = self
-            .platform
-            .wait_until(&self.stop.at, &wait, || (self.stop.at.load(Relaxed) != word).then_some(()));
-        if moved.is_none() {
+        let watched = self.stage_word(s.me, s.post);
+        let moved = || (watched.load(Relaxed) != word).then_some(());
+        if self.platform.wait_until(watched, &wait, moved).is_none() {
             self.abandon(at);
+            // Now the stage word has moved, by this CPU or by another one before. A relay passes that on.
+            if !ptr::eq(watched, &raw const *self.stop.at) {
+                self.platform.wait_until(watched, &WaitFor { deadline: Deadline::NEVER, ..wait }, moved);
+            }
         }
     }
 
@@ -317,8 +337,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let aborted = At { aborted: true, ..at };
         if self.stop.at.compare_exchange(at.pack(), aborted.pack(), AcqRel, Relaxed).is_ok() {
             self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
-            self.platform.notify(&raw const self.stop.at);
-            self.platform.notify(&raw const self.stop.done);
+            self.platform.notify(&raw const *self.stop.at);
+            self.platform.notify(&raw const *self.stop.done);
         }
     }
 

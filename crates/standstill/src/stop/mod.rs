@@ -15,9 +15,9 @@
 //! disable stage has no DISABLE_IRQ_INACTIVE.
 //!
 //! # Ordering argument
-//! The stage word moves by compare-and-swap only (release), from the word that the mover saw. Acknowledgements are read-modify-writes of one word
-//! (acquire-release), so the last one has seen all that the others did before theirs, and whoever sees the next stage (acquire) has seen it too:
-//! in RUN, that every other CPU has closed its interrupts, and every call that those sent is in its queue. Who moves the stage away from
+//! The stage word moves by compare-and-swap only (release), from the word that the mover saw. Acknowledgements are read-modify-writes (acquire-release) of
+//! one word, or of the words of a tree from the leaf to the root, so the last one has seen all that the others did before theirs, and whoever sees the
+//! next stage (acquire), in the stage word or in a copy that was passed on (release), has seen it too: in RUN, that every other CPU has closed its interrupts, and every call that those sent is in its queue. Who moves the stage away from
 //! what it saw before RUN, to RUN or to abandoned, is one CPU: so the function runs, or the caller gets an error, never both.
 //!
 //! | file | what |
@@ -27,7 +27,9 @@
 //! | `control.rs` | the side that starts a stop and waits for it |
 //! | `forms.rs` | the public functions |
 //! | `stopper.rs`, `work.rs` | the stopper, its FIFO, works |
-//! | `acks.rs` | who came last |
+//! | `tree.rs` | which CPUs share a cache line |
+//! | `acks.rs` | the way up: who came last |
+//! | `relay.rs` | the way down: the stage word and its copies |
 //! | `lock.rs` | stops take turns |
 //! | `receipts.rs` | what the caller gets |
 
@@ -37,16 +39,19 @@ mod forms;
 mod lock;
 mod machine;
 mod receipts;
+mod relay;
 mod stage;
 mod stopper;
+mod tree;
 mod work;
 
 pub use receipts::{Receipt, Receipts, StopError};
 pub use stage::Stage;
 pub use work::{StopWork, WorkState};
 
-pub(crate) use acks::MAX as MAX_CPUS;
+pub(crate) use acks::{Acks, MAX as MAX_CPUS};
 pub(crate) use control::Plan;
 pub(crate) use lock::TicketLock;
 pub(crate) use machine::{Body as StopBody, Stop, StopCpu};
+pub(crate) use relay::Copied;
 pub(crate) use work::Body as WorkBody;

@@ -413,6 +413,10 @@ unsafe impl Wait for Polled {
 
 // SAFETY: a started CPU is a new thread that calls `start_cpu` first; `die` leaves the thread's stack before the store.
 unsafe impl Cpus for Polled {
+    /// Less than there are CPUs, so that stops use their tree.
+    fn fan_in(&self) -> usize {
+        2
+    }
     fn timeout_ns(&self) -> u64 {
         self.0.timeout_ms.load(SeqCst) as u64 * 1_000_000
     }
