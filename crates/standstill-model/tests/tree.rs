@@ -35,9 +35,16 @@ fn states(options: &Options) -> u64 {
 /// Two levels: CPUs 0 and 1 have a copy of the stage word, CPU 2 is alone.
 #[test]
 fn three_cpus() {
-    let tree = states(&options("offline-vs-device-irq", 3, 0));
-    let flat = states(&Options { fan_in: 8, ..options("offline-vs-device-irq", 3, 0) });
+    let mut small = options("offline-vs-device-irq", 3, 0);
+    let tree = states(&small);
+    small.fan_in = 8;
+    let flat = states(&small);
     assert!(tree > flat, "the tree has no step of its own: {tree} and {flat} states");
+}
+
+#[test]
+#[ignore = "a long proof"]
+fn a_work_that_is_queued_meanwhile() {
     states(&options("stop-one-vs-offline", 3, 0));
 }
 
@@ -45,7 +52,7 @@ fn three_cpus() {
 #[test]
 fn late_for_a_stop_that_was_abandoned() {
     let mut options = options("deadline-vs-last-ack", 4, 0);
-    options.engine = Engine::Random { runs: 2_000, seed: 5 };
+    options.engine = Engine::Random { runs: 400, seed: 5 };
     holds(&options);
 }
 
