@@ -16,7 +16,7 @@
 //! | `search.rs` | every state once |
 //! | `bounded.rs` | every state within a bound on preemptions |
 //! | `random.rs` | random schedules |
-//! | `scenario.rs`, `setup.rs` | what is explored, from where |
+//! | `scenario/`, `setup.rs` | what is explored, from where |
 //! | `shrink.rs` | the cheapest run to a goal |
 //! | `mutate.rs` | the library with one thing left out |
 //! | `matrix.rs` | which property each preset breaks |
@@ -46,6 +46,7 @@ mod search;
 mod setup;
 mod shrink;
 mod state;
+mod story;
 mod tso;
 mod undo;
 mod verdict;
@@ -59,7 +60,7 @@ pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
-pub use scenario::{ScenarioInfo, scenarios};
+pub use scenario::{Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, scenarios};
 pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;
 pub use verdict::{

@@ -5,6 +5,7 @@ use std::fmt;
 use standstill::Protocol;
 
 use crate::mutate::{Mutant, Sites};
+use crate::scenario::Scenario;
 
 /// How long an IPI may take.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
@@ -148,6 +149,8 @@ pub struct Options {
     pub scenario: &'static str,
     /// How many CPUs meet in one word of a stop: with fewer than there are CPUs, stops use a tree.
     pub fan_in: usize,
+    /// What happens instead: a scenario of one's own; `scenario` is its name.
+    pub own: Option<Scenario>,
     /// How the interleavings are searched.
     pub engine: Engine,
     /// When to give up.
@@ -179,6 +182,7 @@ impl Default for Options {
             memory: MemoryModel::Sc,
             scenario: "offline-vs-device-irq",
             fan_in: 8,
+            own: None,
             engine: Engine::Stateful,
             limits: Limits::default(),
             races: false,

@@ -25,9 +25,8 @@ const PATIENCE: usize = 1_000_000;
 
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
-        let scenario = scenario::refuse(options)?;
         let mut world = World::new(options.clone());
-        (scenario.build)(&mut world);
+        scenario::build(options, &mut world)?;
         world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
         world.spawn(0, Kind::Idle, 0, "idle");
         let world = Box::into_raw(world);

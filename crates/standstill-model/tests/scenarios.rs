@@ -47,49 +47,105 @@ fn audited(name: &str) {
 }
 
 macro_rules! exhausted {
-    ($($test:ident: $name:literal,)*) => {
+    (
+        audited { $($audited:ident: $audited_name:literal,)* }
+        quick { $($quick:ident: $quick_name:literal,)* }
+        elsewhere { $($elsewhere:literal,)* }
+    ) => {
         $(
             #[test]
-            fn $test() {
-                audited($name);
+            fn $audited() {
+                audited($audited_name);
+            }
+        )*
+        $(
+            #[test]
+            fn $quick() {
+                quick($quick_name);
             }
         )*
 
         #[test]
         fn every_scenario_has_its_test() {
-            let mut tested = vec![$($name),*];
-            tested.push("stop-pairs");
-            tested.extend(["rollback", "deadline-vs-last-ack"]);
+            let tested = [$($audited_name,)* $($quick_name,)* $($elsewhere,)*];
             for scenario in scenarios() {
-                assert!(tested.contains(&scenario.name), "{} has no test", scenario.name);
+                let tests = tested.iter().filter(|name| **name == scenario.name).count();
+                assert_eq!(tests, 1, "{} has no test, or several", scenario.name);
             }
+            assert_eq!(tested.len(), scenarios().len());
         }
     };
 }
 
-exhausted! {
-    offline_vs_device_irq: "offline-vs-device-irq",
-    down_and_up: "down-and-up",
-    irqs_off_sender: "irqs-off-sender",
-    waiting_sender: "waiting-sender",
-    call_many_vs_offline: "call-many-vs-offline",
-    call_to_self: "call-to-self",
-    stop_one_vs_offline: "stop-one-vs-offline",
-    two_stops: "two-stops",
-    reader_vs_writer: "reader-vs-writer",
-    late_cpu: "late-cpu",
-}
-
-#[test]
-fn rollback() {
-    let mut options = options("rollback");
+/// Without device interrupts, which keeps it short; everybody who waits sleeps until notified.
+fn quick(name: &str) {
+    let mut options = options(name);
     options.irqs = 0;
     exhaust(&options);
+    options.sleepers = true;
+    exhaust(&options);
+}
+
+exhausted! {
+    audited {
+        offline_vs_device_irq: "offline-vs-device-irq",
+        irqs_off_sender: "irqs-off-sender",
+        waiting_sender: "waiting-sender",
+        two_senders: "two-senders",
+        call_many_vs_offline: "call-many-vs-offline",
+        boards_vs_offline: "boards-vs-offline",
+        call_to_self: "call-to-self",
+        stop_one_vs_offline: "stop-one-vs-offline",
+        works_behind_stop: "works-behind-stop",
+        stop_one_vs_online: "stop-one-vs-online",
+        stop_from_inactive: "stop-from-inactive",
+        late_cpu: "late-cpu",
+        halt: "halt",
+        payload_call: "payload-call",
+        payload_async: "payload-async",
+        payload_many: "payload-many",
+        payload_stop: "payload-stop",
+        payload_stop_one: "payload-stop-one",
+        payload_quiesce: "payload-quiesce",
+        payload_online: "payload-online",
+    }
+    quick {
+        down_and_up: "down-and-up",
+        async_sender: "async-sender",
+        call_forms: "call-forms",
+        two_stops: "two-stops",
+        two_active: "two-active",
+        reader_vs_writer: "reader-vs-writer",
+        two_operations: "two-operations",
+        callers_own_cpu: "callers-own-cpu",
+        rollback: "rollback",
+        payload_offline: "payload-offline",
+        payload_lock: "payload-lock",
+    }
+    elsewhere {
+        "stop-pairs",
+        "pair-vs-offline",
+        "deadline-vs-last-ack",
+    }
+}
+
+/// What is too long for every day: `cargo test --release -p standstill-model --test scenarios -- --ignored`.
+#[test]
+#[ignore = "takes minutes"]
+fn every_scenario_with_device_interrupts_and_sleepers() {
+    for scenario in scenarios() {
+        for sleepers in [false, true] {
+            let mut options = options(scenario.name);
+            options.sleepers = sleepers;
+            let verdict = exhaust(&options);
+            println!("{} on {} CPUs: {} states", scenario.name, options.cpus, verdict.states);
+        }
+    }
 }
 
 #[test]
 fn what_has_too_many_states_for_a_test_at_random() {
-    for name in ["stop-pairs", "deadline-vs-last-ack"] {
+    for name in ["stop-pairs", "pair-vs-offline", "deadline-vs-last-ack"] {
         for engine in [Engine::Random { runs: 500, seed: 3 }, Engine::Pct { runs: 200, seed: 3, depth: 3 }] {
             let mut options = options(name);
             options.engine = engine;
@@ -110,7 +166,9 @@ fn without_a_stop_the_refusing_variant_keeps_every_promise() {
 
 #[test]
 fn no_two_cpus_meet_in_a_plain_cell() {
-    let mut options = options("offline-vs-device-irq");
-    options.races = true;
-    exhaust(&options);
+    for name in ["offline-vs-device-irq", "payload-call", "payload-async", "payload-many", "payload-online"] {
+        let mut options = options(name);
+        options.races = true;
+        exhaust(&options);
+    }
 }

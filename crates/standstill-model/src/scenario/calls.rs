@@ -1,0 +1,138 @@
+//! Calls to a CPU that leaves.
+
+use standstill::context::{IrqOff, Task};
+use standstill::{CallError, CpuId, CpuMask, Csd, Property};
+
+use super::build::{Setup, all_up, branch_at_stop};
+use super::hotplug::take_down;
+use crate::port::Model;
+use crate::scenario::Machined;
+
+/// Device interrupts send an async call to the last CPU.
+pub(super) fn devices_call<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csds = s.keep([const { Csd::<Model>::new() }; N]);
+    s.device(move |off, cpu| {
+        // Refused or busy are fine: the sender knows.
+        let _ = machine.call_single_async(off, last, &csds[cpu.index()], &nothing);
+    });
+}
+
+#[expect(clippy::missing_const_for_fn, reason = "the function of a call")]
+pub(super) fn nothing(_: &IrqOff<'_>) {}
+
+/// The last CPU goes offline.
+fn down<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    s.task(move |task| {
+        all_up(machine, task);
+        branch_at_stop();
+        take_down(machine, task);
+    });
+}
+
+/// The last CPU goes down, called by devices, while `beside` runs as another thread on CPU 0.
+pub(super) fn beside_down<const N: usize>(
+    s: &mut Setup<'_, N>,
+    beside: impl Fn(&'static Machined<N>, &mut Task) + 'static,
+) {
+    devices_call(s);
+    down(s);
+    let machine = s.machine();
+    s.task(move |task| beside(machine, task));
+}
+
+pub(super) fn offline_vs_device_irq<const N: usize>(s: &mut Setup<'_, N>) {
+    devices_call(s);
+    down(s);
+}
+
+pub(super) fn irqs_off_sender<const N: usize>(s: &mut Setup<'_, N>) {
+    let csd = s.keep(Csd::new());
+    beside_down(s, move |machine, task| {
+        machine.irq_off(task, |off| {
+            let _ = machine.call_single_async(off, CpuId::new(N - 1), csd, &nothing);
+        });
+    });
+}
+
+pub(super) fn async_sender<const N: usize>(s: &mut Setup<'_, N>) {
+    let csd = s.keep(Csd::new());
+    beside_down(s, move |machine, task| {
+        let _ = machine.call_single_async(task, CpuId::new(N - 1), csd, &nothing);
+        let _ = machine.call_single_nowait(task, CpuId::new(N - 1), &nothing);
+    });
+}
+
+pub(super) fn waiting_sender<const N: usize>(s: &mut Setup<'_, N>) {
+    beside_down(s, |machine, task| {
+        let sent = machine.call_single(task, CpuId::new(N - 1), &nothing);
+        let lost = matches!(sent, Err(CallError::Lost(_)));
+        let promised = machine.protocol().promises().contains(&Property::Lost);
+        assert!(!(lost && promised), "a sender that waits was told that its call is lost");
+    });
+}
+
+pub(super) fn two_senders<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csd = s.keep(Csd::<Model>::new());
+    s.device(move |off, _| {
+        let _ = machine.call_single_async(off, last, csd, &nothing);
+    });
+    down(s);
+    s.task(move |task| {
+        let _ = machine.call_single_async(task, last, csd, &nothing);
+    });
+}
+
+pub(super) fn call_many_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
+    beside_down(s, |machine, task| {
+        // Whoever is refused is not in the answer; what was accepted and lost is the rules' affair.
+        let _ = machine.call_many(task, &CpuMask::first_n(N), &nothing);
+    });
+}
+
+pub(super) fn boards_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    s.device(move |off, _| {
+        let _ = machine.call_all_async(off, &nothing);
+    });
+    down(s);
+    s.task(move |task| {
+        let _ = machine.call_many_async(task, &CpuMask::first_n(N), &nothing);
+    });
+}
+
+pub(super) fn call_forms<const N: usize>(s: &mut Setup<'_, N>) {
+    beside_down(s, |machine, task| {
+        let last = CpuId::new(N - 1);
+        let everybody = CpuMask::first_n(N);
+        match machine.call_any(task, &CpuMask::of(last), &nothing) {
+            Ok(cpu) => assert_eq!(cpu, last),
+            Err(CallError::Offline(_) | CallError::Lost(_)) => {}
+            Err(error) => panic!("a call to any of one: {error}"),
+        }
+        for ran in [
+            machine.on_each_cpu(task, &nothing),
+            machine.on_each_cpu_cond(task, &everybody, |cpu| cpu == CpuId::BOOT, &nothing),
+        ] {
+            assert!(ran.is_ok_and(|ran| ran.contains(CpuId::BOOT)), "the caller's own CPU is online");
+        }
+        let _ = machine.pin(task, |pinned| machine.call_all(pinned, &nothing));
+    });
+}
+
+pub(super) fn call_to_self<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csds = s.keep([const { [const { Csd::<Model>::new() }; 2] }; N]);
+    let fs: &'static [_; N] = s.keep(std::array::from_fn(|from| {
+        move |off: &IrqOff<'_>| {
+            // In a drain it is refused: whoever leaves takes no calls, its own included.
+            let _ = machine.call_single_async(off, last, &csds[from][1], &nothing);
+        }
+    }));
+    s.device(move |off, cpu| {
+        let _ = machine.call_single_async(off, last, &csds[cpu.index()][0], &fs[cpu.index()]);
+    });
+    down(s);
+}

@@ -1,0 +1,361 @@
+//! What happens in an exploration: which machine, which tasks, which interrupts.
+//!
+//! | file | what |
+//! |---|---|
+//! | `build.rs` | what a scenario is built from, and scenarios of other kernels |
+//! | `calls.rs` | calls against a CPU that leaves |
+//! | `stops.rs` | stops of the machine, and works of stoppers |
+//! | `hotplug.rs` | the way up and down, and what can be in the way |
+//! | `payload.rs` | who sees what others wrote to plain memory: the library's promises about order |
+
+mod build;
+mod calls;
+mod hotplug;
+mod payload;
+mod stops;
+
+use standstill::Machine;
+
+use crate::options::{MemoryModel, Options};
+use crate::port::Model;
+use crate::state::MAX_CPUS;
+use crate::world::World;
+
+pub use build::{Plain, Scenario, Setup, all_up, branch, branch_at_stop};
+
+/// A scenario, for lists.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct ScenarioInfo {
+    /// Its name.
+    pub name: &'static str,
+    /// What happens, in one sentence.
+    pub about: &'static str,
+    /// The fewest CPUs that it makes sense for.
+    pub min_cpus: usize,
+    /// Where the branching begins.
+    pub begins: &'static str,
+    pub(crate) build: fn(&mut World),
+}
+
+/// The machine of a scenario.
+pub(crate) type Machined<const N: usize> = Machine<Model, N, 1>;
+
+/// All scenarios.
+#[must_use]
+pub fn scenarios() -> &'static [ScenarioInfo] {
+    SCENARIOS
+}
+
+/// The scenario with this name.
+pub(crate) fn by_name(name: &str) -> Option<&'static ScenarioInfo> {
+    SCENARIOS.iter().find(|scenario| scenario.name == name)
+}
+
+/// Calls the instance of a function for as many CPUs as the options say.
+macro_rules! for_size {
+    ($build:path) => {
+        |world| match world.options.cpus {
+            1 => $build(&mut Setup::<1>::new(world)),
+            2 => $build(&mut Setup::<2>::new(world)),
+            3 => $build(&mut Setup::<3>::new(world)),
+            4 => $build(&mut Setup::<4>::new(world)),
+            5 => $build(&mut Setup::<5>::new(world)),
+            6 => $build(&mut Setup::<6>::new(world)),
+            7 => $build(&mut Setup::<7>::new(world)),
+            _ => $build(&mut Setup::<8>::new(world)),
+        }
+    };
+}
+
+const AT_STOP: &str = "when the works of the stop that takes the CPU out are queued";
+const ALL_UP: &str = "when all CPUs are up";
+const AT_START: &str = "when CPU 0 is about to start it";
+
+const fn info(
+    name: &'static str,
+    about: &'static str,
+    min_cpus: usize,
+    begins: &'static str,
+    build: fn(&mut World),
+) -> ScenarioInfo {
+    ScenarioInfo { name, about, min_cpus, begins, build }
+}
+
+const SCENARIOS: &[ScenarioInfo] = &[
+    info(
+        "offline-vs-device-irq",
+        "the mail's: the last CPU goes offline while device interrupts on the others send it async calls",
+        2,
+        AT_STOP,
+        for_size!(calls::offline_vs_device_irq),
+    ),
+    info(
+        "down-and-up",
+        "the last CPU goes offline and comes online again at once, while device interrupts on the others send it async calls",
+        2,
+        ALL_UP,
+        for_size!(hotplug::down_and_up),
+    ),
+    info(
+        "irqs-off-sender",
+        "the last CPU goes offline while a thread sends it an async call with interrupts off",
+        2,
+        AT_STOP,
+        for_size!(calls::irqs_off_sender),
+    ),
+    info(
+        "async-sender",
+        "the last CPU goes offline while a thread sends it async calls: it may be preempted by the stopper between its look at the mask and the push",
+        2,
+        AT_STOP,
+        for_size!(calls::async_sender),
+    ),
+    info(
+        "waiting-sender",
+        "the last CPU goes offline while a thread calls it and waits: it may be preempted by the stopper at each step",
+        2,
+        AT_STOP,
+        for_size!(calls::waiting_sender),
+    ),
+    info(
+        "two-senders",
+        "the last CPU goes offline while a thread and device interrupts on each CPU send it calls in one and the same slot",
+        2,
+        AT_STOP,
+        for_size!(calls::two_senders),
+    ),
+    info(
+        "call-many-vs-offline",
+        "the last CPU goes offline while a thread calls all CPUs and waits",
+        2,
+        AT_STOP,
+        for_size!(calls::call_many_vs_offline),
+    ),
+    info(
+        "boards-vs-offline",
+        "the last CPU goes offline while device interrupts call all other CPUs and do not wait",
+        2,
+        AT_STOP,
+        for_size!(calls::boards_vs_offline),
+    ),
+    info(
+        "call-forms",
+        "a thread sends calls in each form while the last CPU goes offline",
+        2,
+        AT_STOP,
+        for_size!(calls::call_forms),
+    ),
+    info(
+        "call-to-self",
+        "the last CPU goes offline, and the callback of the call that a device interrupt sends it sends to its own CPU",
+        2,
+        AT_STOP,
+        for_size!(calls::call_to_self),
+    ),
+    info(
+        "stop-one-vs-offline",
+        "a work for the stopper of the last CPU is queued while that CPU goes offline: it runs or is refused",
+        2,
+        AT_STOP,
+        for_size!(stops::stop_one_vs_offline),
+    ),
+    info(
+        "works-behind-stop",
+        "device interrupts queue works for the stopper of the last CPU, behind the stop that takes it offline",
+        2,
+        AT_STOP,
+        for_size!(stops::works_behind_stop),
+    ),
+    info(
+        "stop-one-vs-online",
+        "works for the stopper of the last CPU are queued at every step of its way up",
+        2,
+        AT_START,
+        for_size!(stops::stop_one_vs_online),
+    ),
+    info("two-stops", "two threads stop the machine at once", 2, ALL_UP, for_size!(stops::two_stops)),
+    info(
+        "two-active",
+        "a stop has two active CPUs, and the function of each sends the other one a call",
+        2,
+        ALL_UP,
+        for_size!(stops::two_active),
+    ),
+    info(
+        "stop-pairs",
+        "three threads stop pairs of CPUs that overlap in a circle: (0,1), (1,2), (2,0)",
+        3,
+        ALL_UP,
+        for_size!(stops::stop_pairs),
+    ),
+    info(
+        "pair-vs-offline",
+        "a thread stops CPU 0 and the last CPU while that one goes offline: it runs on both or on neither",
+        2,
+        AT_STOP,
+        for_size!(stops::pair_vs_offline),
+    ),
+    info(
+        "stop-from-inactive",
+        "the last CPU stops the machine as it comes up, before it is online",
+        2,
+        AT_START,
+        for_size!(stops::stop_from_inactive),
+    ),
+    info(
+        "deadline-vs-last-ack",
+        "a stop has a deadline that may be over at any moment, also as the last CPU acknowledges",
+        2,
+        ALL_UP,
+        for_size!(stops::deadline_vs_last_ack),
+    ),
+    info(
+        "reader-vs-writer",
+        "a thread holds the hotplug lock for reading and looks at the masks while the last CPU is to go offline",
+        2,
+        ALL_UP,
+        for_size!(hotplug::reader_vs_writer),
+    ),
+    info(
+        "two-operations",
+        "two threads take the last CPU down and bring it up again at once",
+        2,
+        ALL_UP,
+        for_size!(hotplug::two_operations),
+    ),
+    info(
+        "callers-own-cpu",
+        "a thread takes down the CPU that it runs on: it is moved off first",
+        2,
+        ALL_UP,
+        for_size!(hotplug::callers_own_cpu),
+    ),
+    info(
+        "late-cpu",
+        "the last CPU is started, and whoever waits for it may give up at any moment",
+        2,
+        AT_START,
+        for_size!(hotplug::late_cpu),
+    ),
+    info(
+        "rollback",
+        "the last CPU comes up and goes down through callbacks, and fails once at each state that may fail",
+        2,
+        "after a first failure-free round",
+        for_size!(hotplug::rollback),
+    ),
+    info(
+        "halt",
+        "two CPUs stop all others at once: one of them wins, and it is told that all others did stop",
+        2,
+        ALL_UP,
+        for_size!(hotplug::halt),
+    ),
+    info(
+        "payload-call",
+        "what a sender wrote is seen by the function that it calls, and what that wrote by the sender that waited",
+        2,
+        ALL_UP,
+        for_size!(payload::call),
+    ),
+    info(
+        "payload-async",
+        "what a sender wrote is seen by the function, also if the slot is used again",
+        2,
+        ALL_UP,
+        for_size!(payload::call_async),
+    ),
+    info(
+        "payload-many",
+        "what a sender wrote is seen by the functions on many CPUs, and what those wrote by the sender that waited",
+        2,
+        ALL_UP,
+        for_size!(payload::many),
+    ),
+    info(
+        "payload-stop",
+        "what was written before a stop is seen by its function, and what that wrote by everybody after it",
+        2,
+        ALL_UP,
+        for_size!(payload::stop),
+    ),
+    info(
+        "payload-stop-one",
+        "what was written before a work is seen by it, and what it wrote by the caller that waited",
+        2,
+        ALL_UP,
+        for_size!(payload::stop_one),
+    ),
+    info(
+        "payload-quiesce",
+        "what a pinned section wrote is seen by who quiesces after it",
+        2,
+        ALL_UP,
+        for_size!(payload::quiesce),
+    ),
+    info(
+        "payload-offline",
+        "what a CPU's last calls and callbacks wrote is seen by who took it down",
+        2,
+        ALL_UP,
+        for_size!(payload::offline),
+    ),
+    info(
+        "payload-online",
+        "what was written before a CPU is brought up is seen by its callbacks, and what those wrote after it is up",
+        2,
+        AT_START,
+        for_size!(payload::online),
+    ),
+    info(
+        "payload-lock",
+        "what was written under the hotplug lock is seen by the readers that come after",
+        2,
+        ALL_UP,
+        for_size!(payload::lock),
+    ),
+];
+
+/// Builds what the options ask for, in a fresh world.
+pub(crate) fn build(options: &Options, world: &mut World) -> Result<(), String> {
+    let Some(own) = &options.own else {
+        return refuse(options).map(|scenario| (scenario.build)(world));
+    };
+    limits(options)?;
+    if own.cpus() != options.cpus {
+        return Err(format!("`{}` is written for {} CPUs, not for {}", own.name(), own.cpus(), options.cpus));
+    }
+    own.build(world);
+    Ok(())
+}
+
+/// What can't be explored, whatever the scenario.
+fn limits(options: &Options) -> Result<(), String> {
+    if options.memory == MemoryModel::Ra {
+        return Err(format!(
+            "the memory model `{}` can't be explored yet: `sc` and `tso` can",
+            options.memory.name()
+        ));
+    }
+    if options.irqs > 8 {
+        return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));
+    }
+    Ok(())
+}
+
+/// Are the options such that they can be checked?
+pub(crate) fn refuse(options: &Options) -> Result<&'static ScenarioInfo, String> {
+    limits(options)?;
+    let Some(scenario) = by_name(options.scenario) else {
+        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
+        return Err(format!("there is no scenario `{}`; there are: {}", options.scenario, names.join(", ")));
+    };
+    if !(scenario.min_cpus..=MAX_CPUS).contains(&options.cpus) {
+        return Err(format!(
+            "`{}` runs on {} to {MAX_CPUS} CPUs, not on {}",
+            scenario.name, scenario.min_cpus, options.cpus
+        ));
+    }
+    Ok(scenario)
+}

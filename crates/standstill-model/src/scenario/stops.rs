@@ -1,0 +1,188 @@
+//! Stops of the machine, and works of single stoppers.
+
+use standstill::context::{IrqOff, Pinned, Stopped};
+use standstill::hotplug::Callbacks;
+use standstill::platform::{Irq, Wait};
+use standstill::stop::{Receipt, StopError, StopWork, WorkState};
+use standstill::{CpuId, CpuMask, Csd};
+
+use super::build::{Setup, all_up, branch};
+use super::calls::{beside_down, devices_call, nothing};
+use super::hotplug::{bring_up, others_up, take_down};
+use crate::port::Model;
+use crate::scenario::branch_at_stop;
+
+pub(super) fn stop_one_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
+    beside_down(s, |machine, task| {
+        match machine.stop_one_cpu(task, CpuId::new(N - 1), &|_: &mut Pinned<'_>| 7) {
+            Ok(7) | Err(StopError::Offline(_)) => {}
+            other => panic!("a work ran or was refused, and its caller is told: {other:?}"),
+        }
+    });
+}
+
+#[expect(clippy::missing_const_for_fn, reason = "the function of a work")]
+fn seven(_: &mut Pinned<'_>) -> i32 {
+    7
+}
+
+/// Device interrupts queue a work for the last CPU. The works.
+fn devices_queue<const N: usize>(s: &mut Setup<'_, N>) -> &'static [StopWork<Model>; N] {
+    let (machine, last) = (s.machine(), s.last());
+    let works = s.keep([const { StopWork::new() }; N]);
+    s.device(move |off, cpu| match machine.stop_one_cpu_nowait(off, last, &works[cpu.index()], &seven) {
+        Ok(()) | Err(StopError::Offline(_) | StopError::Busy) => {}
+        Err(error) => panic!("a work that nobody waits for: {error}"),
+    });
+    works
+}
+
+pub(super) fn works_behind_stop<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    let works = devices_queue(s);
+    s.task(move |task| {
+        all_up(machine, task);
+        branch_at_stop();
+        take_down(machine, task);
+        for work in works {
+            let state = work.state();
+            assert!(state != WorkState::Queued, "a work is left behind on a CPU that is gone");
+        }
+    });
+}
+
+pub(super) fn stop_one_vs_online<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    devices_queue(s);
+    s.task(move |task| {
+        others_up(machine, task);
+        branch();
+        bring_up(machine, task);
+        match machine.stop_one_cpu(task, CpuId::new(N - 1), &seven) {
+            Ok(7) => {}
+            other => panic!("the CPU is up, and its stopper does not run a work: {other:?}"),
+        }
+    });
+}
+
+pub(super) fn two_stops<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    for first in [true, false] {
+        s.task(move |task| {
+            if first {
+                all_up(machine, task);
+                branch();
+            }
+            match machine.stop_machine(task, Some(&CpuMask::of(last)), &|_: &Stopped<'_>| 3) {
+                Ok(receipts) => assert_eq!(receipts.of(last), Receipt::Ran(3)),
+                Err(error) => panic!("a stop of the machine: {error}"),
+            }
+        });
+    }
+}
+
+pub(super) fn two_active<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csds = s.keep([const { Csd::<Model>::new() }; 2]);
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        let f = |stopped: &Stopped<'_>| {
+            let other = machine.platform().this_cpu() == last;
+            let to = if other { CpuId::BOOT } else { last };
+            let sent = machine.call_single_async(&**stopped, to, &csds[usize::from(other)], &nothing);
+            assert_eq!(sent, Ok(()), "both are online, and stay so");
+            5
+        };
+        let both = [CpuId::BOOT, last].into_iter().collect();
+        match machine.stop_machine(task, Some(&both), &f) {
+            Ok(receipts) => {
+                assert_eq!(receipts.ran(), 2);
+                assert_eq!((receipts.of(CpuId::BOOT), receipts.of(last)), (Receipt::Ran(5), Receipt::Ran(5)));
+            }
+            Err(error) => panic!("a stop with two active CPUs: {error}"),
+        }
+    });
+}
+
+pub(super) fn stop_pairs<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    for first in 0..3 {
+        s.task(move |task| {
+            if first == 0 {
+                all_up(machine, task);
+                branch();
+            }
+            let (a, b) = (CpuId::new(first), CpuId::new((first + 1) % 3));
+            match machine.stop_two_cpus(task, a, b, &|_: &Stopped<'_>| 0) {
+                Ok(receipts) => assert_eq!(receipts.ran(), 2),
+                Err(error) => panic!("a stop of {a} and {b}: {error}"),
+            }
+        });
+    }
+}
+
+pub(super) fn pair_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        take_down(machine, task);
+    });
+    s.task(move |task| match machine.stop_two_cpus(task, CpuId::BOOT, last, &|_: &Stopped<'_>| 0) {
+        Ok(receipts) => assert_eq!(receipts.ran(), 2),
+        Err(error) => assert!(matches!(error, StopError::Offline(cpu) if cpu == last), "{error}"),
+    });
+}
+
+pub(super) fn stop_from_inactive<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    devices_call(s);
+    let starting = s.keep(move |off: &IrqOff<'_>, cpu: CpuId| {
+        if cpu != last {
+            return;
+        }
+        match machine.stop_machine_from_inactive_cpu(off, None, &|_: &Stopped<'_>| 4) {
+            Ok(4) => {}
+            other => panic!("a CPU that comes up stops the machine: {other:?}"),
+        }
+    });
+    s.task(move |task| {
+        let callbacks = Callbacks::Starting { starting: Some(starting), dying: None };
+        if let Err(error) = machine.add_state(task, "stops", callbacks) {
+            panic!("the set-up of the scenario: {error}");
+        }
+        others_up(machine, task);
+        branch();
+        bring_up(machine, task);
+    });
+}
+
+pub(super) fn deadline_vs_last_ack<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.deadlines_may_be_over(1);
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        // The lock is held already: with a deadline it is taken by trying, and a try that fails is no wait that the model can fold.
+        let mut read = machine.cpus_read_lock(task);
+        let task = read.task();
+        let deadline = machine.platform().deadline_in(1);
+        let f = |_: &Stopped<'_>| 3;
+        let ended = match machine.stop_machine_deadline(task, Some(&CpuMask::of(last)), deadline, &f) {
+            Ok(receipts) => {
+                assert_eq!(receipts.of(last), Receipt::Ran(3));
+                true
+            }
+            Err(StopError::Deadline { .. }) => false,
+            Err(error) => panic!("a stop with a deadline: {error}"),
+        };
+        // The next one is not disturbed by those that are late for the one that was abandoned.
+        if !ended {
+            match machine.stop_machine(task, Some(&CpuMask::of(last)), &f) {
+                Ok(receipts) => assert_eq!(receipts.of(last), Receipt::Ran(3)),
+                Err(error) => panic!("a stop after one that was abandoned: {error}"),
+            }
+        }
+    });
+}
