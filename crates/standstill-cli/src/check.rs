@@ -7,8 +7,8 @@ use std::time::Instant;
 
 use standstill::{Property, Protocol};
 use standstill_model::{
-    Bound, Coverage, Options, Step, Verdict as Found, Violation, counterexample, critical_pair, follow, load,
-    replay, save,
+    Bound, Coverage, Options, Progress, Step, Verdict as Found, Violation, counterexample, critical_pair,
+    follow, load, replay, save,
 };
 use standstill_report::html::{Case, Page};
 use standstill_report::{Trace, chrome, html, svg};
@@ -42,6 +42,9 @@ pub(crate) fn go_on() -> ControlFlow<()> {
     if STOP.load(SeqCst) { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
 }
 
+/// How far something is; it says whether to go on.
+pub(crate) type Report<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
+
 /// Something that a search found, and the run that shows it.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure {
@@ -58,13 +61,13 @@ pub(crate) struct Failure {
 
 impl Failure {
     /// What decides: the first broken promise or rule; else a late or lost call, which counts for every protocol, as in the torture.
-    pub(crate) fn of(options: &Options, found: &Found) -> Option<Failure> {
+    pub(crate) fn of(options: &Options, found: &Found, report: Report<'_>) -> Option<Failure> {
         if let Some(violation) = &found.violation {
             return Some(Failure::told(violation, violation.steps.clone()));
         }
-        [Property::Late, Property::Lost]
-            .into_iter()
-            .find_map(|property| Failure::shown(options, property, found.of(property).first.as_ref()?))
+        [Property::Late, Property::Lost].into_iter().find_map(|property| {
+            Failure::shown(options, property, found.of(property).first.as_ref()?, report)
+        })
     }
 
     /// What the model says of a broken promise or rule.
@@ -83,8 +86,13 @@ impl Failure {
     }
 
     /// That `property` does not hold: by the cheapest run that shows it, else by the schedule `choices`.
-    pub(crate) fn shown(options: &Options, property: Property, choices: &[u32]) -> Option<Failure> {
-        let shrunk = counterexample(options, property, &mut |_| go_on());
+    pub(crate) fn shown(
+        options: &Options,
+        property: Property,
+        choices: &[u32],
+        report: Report<'_>,
+    ) -> Option<Failure> {
+        let shrunk = counterexample(options, property, report);
         match shrunk {
             Some(v) => Failure::at(options, property, &v.choices, v.critical_pair),
             None => Failure::at(options, property, choices, None),
@@ -172,6 +180,10 @@ pub(crate) fn cured(options: &Options, choices: &[u32]) -> Option<Trace> {
 /// Runs a check, prints its result and returns the exit code.
 #[must_use]
 pub fn check(args: &CheckArgs) -> u8 {
+    if let Err(error) = args.refuse() {
+        eprintln!("standstill: {error}");
+        return USAGE;
+    }
     listen();
     if args.matrix {
         return check_matrix::matrix(args);
@@ -183,12 +195,15 @@ pub fn check(args: &CheckArgs) -> u8 {
         progress.show(now);
         go_on()
     });
+    let failure = Failure::of(&options, &found, &mut |now| {
+        progress.show_as("the cheapest run: ", now);
+        go_on()
+    });
     progress.clear();
     if let Some(error) = &found.error {
         eprintln!("standstill: {error}");
         return USAGE;
     }
-    let failure = Failure::of(&options, &found);
     let verdict = verdict(&found, failure.is_some());
     let time_ns = if found.time_ns == 0 { began.elapsed().as_nanos() as u64 } else { found.time_ns };
     if let Err(error) = write_files(args, &options, &found, failure.as_ref()) {

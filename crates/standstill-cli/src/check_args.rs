@@ -10,13 +10,13 @@ use crate::args::preset;
 /// Options of `standstill check`.
 #[derive(clap::Args, Clone, Debug)]
 pub struct CheckArgs {
-    /// How a CPU leaves; `standstill presets` lists the presets
-    #[arg(long, value_name = "PRESET", default_value = "standstill", value_parser = preset)]
-    pub protocol: Protocol,
+    /// How a CPU leaves; `standstill presets` lists the presets [default: standstill; with --matrix: all, and a list is understood]
+    #[arg(long, value_name = "PRESET", value_parser = preset, value_delimiter = ',')]
+    pub protocol: Vec<Protocol>,
 
-    /// How many CPUs there are [default: 2; with --matrix: 2 and 3]
-    #[arg(long, value_name = "N", value_parser = cpus, allow_hyphen_values = true)]
-    pub cpus: Option<usize>,
+    /// How many CPUs there are [default: 2; with --matrix: 2,3, and a list is understood]
+    #[arg(long, value_name = "N", value_parser = cpus, value_delimiter = ',', allow_hyphen_values = true)]
+    pub cpus: Vec<usize>,
 
     /// How many device interrupts each CPU may get
     #[arg(long, value_name = "K", default_value = "1", value_parser = irqs, allow_hyphen_values = true)]
@@ -108,12 +108,24 @@ pub struct ReplayArgs {
 }
 
 impl CheckArgs {
+    /// What is wrong with these options together, if anything.
+    ///
+    /// # Errors
+    /// In words.
+    pub fn refuse(&self) -> Result<(), String> {
+        let lists = [("--protocol", self.protocol.len()), ("--cpus", self.cpus.len())];
+        match lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
+            Some((name, _)) => Err(format!("{name} takes a list only with --matrix")),
+            None => Ok(()),
+        }
+    }
+
     /// What the model is told.
     #[must_use]
     pub fn options(&self) -> Options {
         let mut options = Options::default();
-        options.protocol = self.protocol;
-        options.cpus = self.cpus.unwrap_or(2);
+        options.protocol = self.protocol.first().copied().unwrap_or(Protocol::STANDSTILL);
+        options.cpus = self.cpus.first().copied().unwrap_or(2);
         options.irqs = self.irqs;
         options.ipi = self.ipi;
         options.memory = self.memory;

@@ -27,6 +27,8 @@ const SIZES: [usize; 2] = [2, 3];
 struct Row {
     options: Options,
     found: Found,
+    /// The runs that show what was found: one for each property.
+    failures: [Option<Failure>; 5],
 }
 
 impl Row {
@@ -42,8 +44,8 @@ impl Row {
         self.options.protocol.promises().contains(&property)
     }
 
-    fn shown(&self, property: Property) -> Option<Failure> {
-        Failure::shown(&self.options, property, self.found.of(property).first.as_ref()?)
+    fn shown(&self, property: Property) -> Option<&Failure> {
+        self.failures[property as usize].as_ref()
     }
 
     /// For file names and anchors.
@@ -74,7 +76,9 @@ impl Row {
 /// Computes the matrix, prints it and returns the exit code.
 pub(crate) fn matrix(args: &CheckArgs) -> u8 {
     let began = Instant::now();
-    let sizes = args.cpus.map_or_else(|| SIZES.to_vec(), |cpus| vec![cpus]);
+    let mut sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
+    sizes.sort_unstable();
+    sizes.dedup();
     let rows = search(args, &sizes);
     let wrong: Vec<String> = rows.iter().filter_map(Row::wrong).collect();
     let cut = rows.iter().any(|row| Property::ALL.iter().any(|p| row.finding(*p) == Finding::Unknown));
@@ -118,6 +122,9 @@ fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
     let mut jobs = Vec::new();
     for cpus in sizes {
         for protocol in Protocol::ALL {
+            if !args.protocol.is_empty() && !args.protocol.contains(protocol) {
+                continue;
+            }
             for ipi in [Ipi::Instant, Ipi::Delayed] {
                 let mut options = args.options();
                 options.protocol = *protocol;
@@ -151,7 +158,14 @@ fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
                         progress.lock().expect("no worker panics").show_as(&name, now);
                         go_on()
                     });
-                    rows.lock().expect("no worker panics").push((at, Row { options, found }));
+                    let name = format!("{name}the cheapest run: ");
+                    let failures = Property::ALL.map(|property| {
+                        Failure::shown(&options, property, found.of(property).first.as_ref()?, &mut |now| {
+                            progress.lock().expect("no worker panics").show_as(&name, now);
+                            go_on()
+                        })
+                    });
+                    rows.lock().expect("no worker panics").push((at, Row { options, found, failures }));
                 }
             });
         }

@@ -38,7 +38,8 @@ impl CheckProgress {
     /// One of several searches.
     pub(crate) fn show_as(&mut self, name: &str, now: &Progress) {
         let elapsed = self.began.elapsed();
-        if elapsed < self.next {
+        // What has no numbers only asks whether to go on.
+        if elapsed < self.next || now.steps == 0 {
             return;
         }
         self.next = elapsed + if self.plain { PLAIN } else { DRAWN };

@@ -131,7 +131,11 @@ fn the_matrix_of_two_cpus_is_the_design_s_and_answers_the_mail() {
     let dir = dir("matrix");
     let page = dir.join("matrix.html").to_string_lossy().into_owned();
     let save = dir.join("replays").to_string_lossy().into_owned();
-    let out = standstill(&["check", "--matrix", "--cpus", "2", "--json", "--html", &page, "--save", &save]);
+    // The two presets without a stop have many more states, and are the model's own tests' affair.
+    let presets = "linux-3.14,seed-v6,linux-6.12,single-deaf,standstill";
+    let mut args = vec!["check", "--matrix", "--protocol", presets, "--cpus", "2", "--json"];
+    args.extend(["--html", &page, "--save", &save]);
+    let out = standstill(&args);
     let (exit, stdout, stderr) = text(&out);
     let json: MatrixJson =
         serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}{stderr}"));
@@ -163,7 +167,7 @@ fn the_matrix_of_two_cpus_is_the_design_s_and_answers_the_mail() {
 
     // Each broken cell can be replayed, and the page shows it.
     let html = std::fs::read_to_string(&page).expect("it was written");
-    for cell in json.cells.iter().filter(|cell| cell.result == "found" && cell.preset != "no-stop") {
+    for cell in json.cells.iter().filter(|cell| cell.result == "found") {
         assert!(cell.replay.as_ref().is_some_and(|file| file.starts_with("standstill-replay")), "{cell:?}");
         let name =
             format!("{}-{}-2-{}", cell.preset.replace('.', "-"), cell.ipi, cell.property.to_lowercase());

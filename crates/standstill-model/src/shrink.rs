@@ -4,6 +4,8 @@
 //! at everything with one, and so on, until a run reaches the goal. With so many interrupts it does the same for preemptions, and at last looks for the fewest
 //! steps among what is left. A state is not looked at again if it was reached before at no higher cost. A preemption depends on who
 //! moved last: where those count, that is part of the state.
+//!
+//! Where there is too much to look at, preemptions come first: there are far fewer runs with none, or with one.
 
 use std::collections::HashMap;
 use std::ops::ControlFlow;
@@ -60,8 +62,8 @@ pub(crate) enum Goal {
     Rule(String),
 }
 
-/// More states than this are not looked at, in all rounds together.
-const PATIENCE: u64 = 3_000_000;
+/// More states than this are not looked at before the plan changes.
+const PATIENCE: u64 = 500_000;
 /// How often somebody is asked whether to go on.
 const REPORT: u64 = 0xfff;
 
@@ -90,6 +92,7 @@ pub(crate) fn cheapest(options: &Options, goal: &Goal, progress: Report<'_>) -> 
         last_counts: false,
         refused: false,
         tired: false,
+        stopped: false,
     };
     let reached = loop {
         if let Ok(reached) = walk.rounds(progress) {
@@ -132,32 +135,79 @@ struct Walk<'a> {
     refused: bool,
     /// Out of patience, or somebody wants an end.
     tired: bool,
+    /// Somebody wants an end.
+    stopped: bool,
 }
 
 impl Walk<'_> {
     fn rounds(&mut self, progress: Report<'_>) -> Result<Option<Reached>, Again> {
-        self.last_counts = false;
+        self.rest(false);
         let mut bounds = Cost { interrupts: 0, ..Cost::MOST };
-        let mut best = loop {
-            match self.round(bounds, false, progress)? {
-                Some(reached) => break reached,
-                None if self.tired || !self.refused => return Ok(None),
-                None => bounds.interrupts += 1,
+        let mut best = None;
+        while best.is_none() {
+            best = self.round(bounds, false, progress)?;
+            if best.is_none() && self.tired {
+                return if self.stopped { Ok(None) } else { self.few_preemptions(progress) };
             }
-        };
-        self.last_counts = true;
+            if best.is_none() && !self.refused {
+                return Ok(None);
+            }
+            bounds.interrupts += u32::from(best.is_none());
+        }
+        self.rest(true);
         bounds.preemptions = 0;
-        while bounds.preemptions < best.cost.preemptions && !self.tired {
+        while best.as_ref().is_some_and(|best| bounds.preemptions < best.cost.preemptions) && !self.tired {
             match self.round(bounds, false, progress)? {
-                Some(reached) => best = reached,
+                Some(reached) => best = Some(reached),
                 None => bounds.preemptions += 1,
             }
         }
-        if !self.tired {
-            bounds.steps = best.cost.steps - 1;
-            best = self.round(bounds, true, progress)?.unwrap_or(best);
+        self.fewest_steps(bounds, best, progress)
+    }
+
+    /// As [`rounds`](Self::rounds), with preemptions before interrupts.
+    fn few_preemptions(&mut self, progress: Report<'_>) -> Result<Option<Reached>, Again> {
+        self.rest(true);
+        let mut bounds = Cost { preemptions: 0, ..Cost::MOST };
+        let mut best = None;
+        while best.is_none() {
+            best = self.round(bounds, false, progress)?;
+            if best.is_none() && (self.tired || !self.refused) {
+                return Ok(None);
+            }
+            bounds.preemptions += u32::from(best.is_none());
         }
-        Ok(Some(best))
+        self.rest(true);
+        bounds.interrupts = 0;
+        while best.as_ref().is_some_and(|best| bounds.interrupts < best.cost.interrupts) && !self.tired {
+            match self.round(bounds, false, progress)? {
+                Some(reached) => best = Some(reached),
+                None => bounds.interrupts += 1,
+            }
+        }
+        self.fewest_steps(bounds, best, progress)
+    }
+
+    fn fewest_steps(
+        &mut self,
+        mut bounds: Cost,
+        best: Option<Reached>,
+        progress: Report<'_>,
+    ) -> Result<Option<Reached>, Again> {
+        match best {
+            Some(best) if !self.stopped => {
+                self.rest(true);
+                bounds.steps = best.cost.steps - 1;
+                Ok(Some(self.round(bounds, true, progress)?.unwrap_or(best)))
+            }
+            best => Ok(best),
+        }
+    }
+
+    /// New patience.
+    fn rest(&mut self, last_counts: bool) {
+        self.last_counts = last_counts;
+        (self.tired, self.states) = (self.stopped, 0);
     }
 
     /// Looks for a run within the bounds: any, or the one with the fewest steps.
@@ -184,8 +234,10 @@ impl Walk<'_> {
                 }
             } else if self.is_new(cost, last)? {
                 self.states += 1;
-                if self.states & REPORT == 0 && self.should_stop(progress) {
-                    self.tired = true;
+                if self.states & REPORT == 0 {
+                    self.report(progress);
+                }
+                if self.tired {
                     return Ok(best);
                 }
                 let first = self.choices.len();
@@ -238,7 +290,7 @@ impl Walk<'_> {
         Ok(true)
     }
 
-    fn should_stop(&self, progress: Report<'_>) -> bool {
+    fn report(&mut self, progress: Report<'_>) {
         let now = Progress {
             states: self.states,
             steps: with_ptr(self.ready.world, |w| w.steps),
@@ -246,7 +298,8 @@ impl Walk<'_> {
             depth: self.nodes.len(),
             time_ns: self.began.elapsed().as_nanos() as u64,
         };
-        self.states > PATIENCE || progress(&now).is_break()
+        self.stopped |= progress(&now).is_break();
+        self.tired |= self.stopped || self.states > PATIENCE;
     }
 
     /// Does the last step reach the goal? Also tells what is possible after it.
