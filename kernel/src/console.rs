@@ -3,17 +3,17 @@
 use alloc::boxed::Box;
 use alloc::string::String;
 
-use standstill::context::Task;
+use standstill::context::{Stopped, Task};
 use standstill::event::What;
 use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, StateId, ThreadCallback};
-use standstill::{CpuId, Protocol};
+use standstill::{CpuId, CpuMask, Protocol};
 use standstill_x86_64::cpu;
 use standstill_x86_64::time::{delay_ns, now_ns};
 
 use crate::bench::{self, Counts};
 use crate::options::Options;
 use crate::thread::{Code, Thread};
-use crate::{crash, machine, say, sched, serial, slots, torture, watch};
+use crate::{crash, machine, say, sched, serial, slots, torture, watch, watchdog};
 
 /// Between two looks at the slots, while nothing is typed.
 const LOOK_NS: u64 = 50_000_000;
@@ -28,7 +28,9 @@ fail N STATE        the next walk of CPU N fails once in that state (prepare/0, 
 log N               the last events of CPU N
 torture S [PRESET]  the torture for S seconds
 bench               how long calls, stops and hotplug take
-panic | hang N      what happens then
+panic | hang N      what happens then: N hangs with its interrupts off
+freeze N | lost     N hangs in a stop, so that all do; this thread waits for what never comes
+watchdog S          what hangs is noticed after S seconds
 exit                ends the machine
 help                this";
 
@@ -117,6 +119,16 @@ fn command(task: &mut Task, options: &Options, line: &str) {
                 hang(cpu);
             }
         }
+        "freeze" => {
+            if let Some(cpu) = cpu() {
+                freeze(task, cpu);
+            }
+        }
+        "lost" => lost(),
+        "watchdog" => match first.and_then(|word| word.parse::<u64>().ok()) {
+            Some(s) => watchdog::start(Some(s * 1_000_000_000)),
+            None => say!("`watchdog` needs a number of seconds"),
+        },
         "exit" => crash::exit(crash::DONE),
         _ => say!("there is no command `{name}`; `help` lists what there is"),
     }
@@ -257,6 +269,28 @@ fn hang(cpu: CpuId) {
         })
     }));
     sched::start(Thread::leak("hangs", cpu, Code::Body(body)));
+}
+
+/// Lets `cpu` hang in a stop, everybody else frozen.
+fn freeze(task: &mut Task, cpu: CpuId) {
+    if !machine().online().contains(cpu) {
+        return say!("{cpu} is not online");
+    }
+    let hangs = |_: &Stopped<'_>| -> i32 {
+        loop {
+            delay_ns(1_000_000_000);
+        }
+    };
+    let stopped = machine().stop_machine(task, Some(&CpuMask::of(cpu)), &hangs);
+    drop(stopped);
+}
+
+/// Waits for a wake that nobody sends.
+fn lost() {
+    watchdog::expect_events(true);
+    loop {
+        sched::sleep(u64::MAX / 2);
+    }
 }
 
 /// A line for a step of a walk.

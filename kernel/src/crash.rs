@@ -8,7 +8,7 @@ use standstill::context::IrqOff;
 use standstill_x86_64::{cpu, irq};
 use x86_64::instructions::port::Port;
 
-use crate::{booted_machine, say, sched, serial, watch};
+use crate::{booted_machine, say, sched, serial, watch, watchdog};
 
 unsafe extern "C" {
     static kernel_start: u8;
@@ -34,6 +34,9 @@ pub(crate) fn exit(code: u32) -> ! {
 fn panic(info: &PanicInfo<'_>) -> ! {
     static FIRST: AtomicBool = AtomicBool::new(true);
     irq::close();
+    watchdog::stop();
+    // This CPU may have been interrupted in the middle of one.
+    watch::close();
     if !FIRST.swap(false, SeqCst) {
         // A panic in the report below, or on a second CPU, which is about to be halted.
         if booted_machine().is_none() {

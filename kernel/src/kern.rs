@@ -87,6 +87,10 @@ unsafe impl Kernel for Kern {
         watchdog::spinning(waited_ns);
     }
 
+    fn nmi(at: u64) {
+        watchdog::nmi(at);
+    }
+
     fn evict(cpu: CpuId) {
         sched::evict(cpu);
     }
@@ -116,6 +120,7 @@ unsafe impl Kernel for Kern {
     }
 
     fn aim_lines_away(cpu: CpuId) -> Result<(), Reason> {
+        watchdog::leave(cpu);
         devices::LINES.aim_away(cpu, MAX_CPUS, devices::online_takes)
     }
 

@@ -8,7 +8,7 @@
 //! | `kern.rs` | this kernel as the port sees it |
 //! | `devices.rs`, `pci.rs`, `serial.rs` | what interrupts, and what prints |
 //! | `slots.rs` | CPUs that are plugged in and out |
-//! | `watch.rs`, `watchdog.rs`, `crash.rs` | events and rules; silent CPUs; the end |
+//! | `watch.rs`, `watchdog.rs`, `hpet.rs`, `crash.rs` | events and rules; what hangs; a clock that no interrupt flag stops; the end |
 //! | `torture.rs`, `report.rs`, `bench/`, `console.rs` | what it is for |
 
 #![no_std]
@@ -22,6 +22,7 @@ mod console;
 mod crash;
 mod devices;
 mod heap;
+mod hpet;
 mod interrupts;
 mod kern;
 mod lock;
@@ -119,7 +120,8 @@ pub(crate) extern "C" fn kernel_main(start_info: usize) -> ! {
     }
     // SAFETY: low memory is free by now, and mapped where it is.
     unsafe { trampoline::install(TRAMPOLINE_PAGE, power::entry::<Kern>) }.expect("the page is below 1 MiB");
-    devices_of(madt);
+    let clock = madt::hpet(&Flat, info.rsdp());
+    devices_of(madt, clock);
 
     kern::DOZES.store(options.dozes, Release);
     if options.bench.is_none_or(|counts| counts.rules) {
@@ -158,7 +160,8 @@ fn apic_id_of_boot_cpu() -> u32 {
     core::arch::x86_64::__cpuid(1).ebx >> 24
 }
 
-fn devices_of(madt: Madt) {
+/// The devices, and the watchdog's clock, whose registers are at `clock`.
+fn devices_of(madt: Madt, clock: Option<u64>) {
     let mut chip = None;
     let mut pit_pin = 0;
     for entry in madt.entries() {
@@ -173,6 +176,10 @@ fn devices_of(madt: Madt) {
         }
     }
     devices::init(chip, pit_pin);
+    if let (Some(page), Some(chip)) = (clock, chip) {
+        // SAFETY: 1. by the firmware's table, mapped uncached as all that is above 3 GiB. 2. The boot CPU's tables are loaded.
+        unsafe { hpet::start(page as usize, chip, CpuId::BOOT) };
+    }
 }
 
 /// The first thread.

@@ -22,9 +22,12 @@ use crate::interrupts::{RESCHEDULE, TIMER};
 use crate::lock::{Closed, SpinLock};
 use crate::queue::Queue;
 use crate::thread::{Code, Out, State, Thread, switch};
+use crate::watchdog;
 
 /// How long a thread runs while others want to.
 const SLICE_NS: u64 = 2_000_000;
+/// How many beats are between two looks of the watchdog in the idle loop.
+const TURNS_PER_LOOK: u64 = 64;
 /// How often an idle CPU shows that it is alive.
 const HEARTBEAT_NS: u64 = 200_000_000;
 
@@ -35,7 +38,7 @@ pub(crate) struct Local {
     current: AtomicPtr<Thread>,
     idle_sp: AtomicUsize,
     pub(crate) wants_switch: AtomicBool,
-    /// Timer interrupts so far.
+    /// Timer interrupts, and turns of its idle loop: signs that it is well. Written with interrupts off, by itself.
     pub(crate) beats: AtomicU64,
     /// Beats of the next CPU when this one last looked, and when it had changed.
     pub(crate) watched: AtomicU64,
@@ -61,6 +64,12 @@ impl Local {
             queue: SpinLock::new(Queue::new()),
             parked: AtomicU32::new(1),
         }
+    }
+
+    fn beat(&self) -> u64 {
+        let beats = self.beats.load(Relaxed) + 1;
+        self.beats.store(beats, Relaxed);
+        beats
     }
 
     /// The thread that it runs.
@@ -96,6 +105,10 @@ pub(crate) fn idle_loop() -> ! {
         unsafe { crate::entry().idle() };
         irq::close();
         let me = here();
+        if me.beat().is_multiple_of(TURNS_PER_LOOK) {
+            // A CPU whose turns come faster than its timer has no timer interrupts.
+            watchdog::look();
+        }
         let (next, timer) = {
             let mut queue = me.queue.lock();
             let timer = queue.timers();
@@ -143,7 +156,7 @@ pub(crate) fn arm_probe() {
 /// A timer interrupt: what has come due can run, and the thread that runs had its time.
 pub(crate) fn tick() {
     let me = here();
-    me.beats.fetch_add(1, Relaxed);
+    me.beat();
     me.latest.fetch_max(now_ns().saturating_sub(me.due.swap(u64::MAX, Relaxed)), Relaxed);
     let timer = me.queue.lock().timers();
     if me.current().is_some() {

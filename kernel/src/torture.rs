@@ -11,7 +11,7 @@ use standstill_x86_64::X86;
 use standstill_x86_64::time::now_ns;
 
 use crate::options::Options;
-use crate::{Kern, MAX_CPUS, machine, report, slots, watch};
+use crate::{Kern, MAX_CPUS, machine, report, slots, watch, watchdog};
 
 type TheTorture = Torture<X86<Kern>, MAX_CPUS, 1>;
 
@@ -22,6 +22,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
     let settings = Settings { seed: options.seed, rest_ns: options.rest_ns, ..Settings::default() };
     let torture: &'static TheTorture = Box::leak(Box::new(Torture::new(machine(), settings)));
     watch::set_hook(Box::leak(Box::new(|event: &Event| torture.observe(event))));
+    watchdog::expect_events(true);
     let began = now_ns();
     let next = AtomicU64::new(began);
     let ejects = options.ejects;
@@ -36,6 +37,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
             || ejects.is_some_and(|n| slots::ejected() >= n)
     });
     let took = now_ns() - began;
+    watchdog::expect_events(false);
     watch::finish();
     report::report(took, &torture.report(), |cpu| torture.cycles(cpu));
 }

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicPtr};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 
 use standstill::event::{Event, What};
 use standstill::invariants::{Checks, Local, Pair, Tally, Violation};
@@ -20,6 +20,13 @@ const SLOTS: usize = 1 << 12;
 /// With more CPUs they wait for each other too long.
 const PAIR_CPUS: usize = 8;
 
+/// What belongs to one CPU.
+struct Place {
+    /// How many events there were, for those who don't want to wait for the lock.
+    count: AtomicU64,
+    seat: SpinLock<Seat>,
+}
+
 struct Seat {
     last: [Option<Event>; KEPT],
     next: usize,
@@ -34,7 +41,7 @@ pub(crate) struct Stall {
 }
 
 struct Watch {
-    seats: Vec<SpinLock<Seat>>,
+    places: Vec<Place>,
     pair: Option<SpinLock<Box<Pair<SLOTS>>>>,
     first: SpinLock<Option<Violation>>,
     stall: SpinLock<Option<Stall>>,
@@ -68,17 +75,18 @@ fn watch() -> Option<&'static Watch> {
 }
 
 pub(crate) fn init(cpus: usize, protocol: Protocol) {
-    let seat = |cpu| {
-        SpinLock::new(Seat {
+    let place = |cpu| Place {
+        count: AtomicU64::new(0),
+        seat: SpinLock::new(Seat {
             last: [None; KEPT],
             next: 0,
             tally: Tally::new(),
             local: Local::new(CpuId::new(cpu), protocol),
-        })
+        }),
     };
     WATCH.store(
         Box::leak(Box::new(Watch {
-            seats: (0..cpus).map(seat).collect(),
+            places: (0..cpus).map(place).collect(),
             pair: (cpus <= PAIR_CPUS).then(|| SpinLock::new(Box::new(Pair::new(protocol)))),
             first: SpinLock::new(None),
             stall: SpinLock::new(None),
@@ -99,6 +107,16 @@ pub(crate) fn clear_hook() {
     LISTENS.store(watch().is_some(), Relaxed);
 }
 
+/// Nobody wants events any more: the machine is about to end, and a lock may be in use for ever.
+pub(crate) fn close() {
+    LISTENS.store(false, Relaxed);
+}
+
+/// How many events there were.
+pub(crate) fn events() -> u64 {
+    watch().iter().flat_map(|watch| &watch.places).map(|place| place.count.load(Relaxed)).sum()
+}
+
 /// Takes an event, in every context but NMI.
 pub(crate) fn event(event: &Event) {
     // SAFETY: null, or leaked.
@@ -106,12 +124,13 @@ pub(crate) fn event(event: &Event) {
         hook(event);
     }
     let Some(watch) = watch() else { return };
-    let Some(seat) = watch.seats.get(event.cpu.index()) else { return };
+    let Some(place) = watch.places.get(event.cpu.index()) else { return };
     let verdict = {
-        let mut seat = seat.lock();
+        let mut seat = place.seat.lock();
         let next = seat.next;
         seat.last[next % KEPT] = Some(*event);
         seat.next = next + 1;
+        place.count.store(seat.next as u64, Relaxed);
         seat.tally.feed(event);
         seat.local.feed(event)
     };
@@ -144,8 +163,8 @@ fn note(watch: &Watch, verdict: Result<(), Violation>) {
 /// Nothing comes any more.
 pub(crate) fn finish() {
     let Some(watch) = watch() else { return };
-    for seat in &watch.seats {
-        let verdict = seat.lock().local.finish();
+    for place in &watch.places {
+        let verdict = place.seat.lock().local.finish();
         note(watch, verdict);
     }
     if let Some(pair) = &watch.pair {
@@ -156,8 +175,8 @@ pub(crate) fn finish() {
 
 pub(crate) fn tally() -> Tally {
     let mut all = Tally::new();
-    for seat in watch().iter().flat_map(|watch| &watch.seats) {
-        all.merge(&seat.lock().tally);
+    for place in watch().iter().flat_map(|watch| &watch.places) {
+        all.merge(&place.seat.lock().tally);
     }
     all
 }
@@ -165,8 +184,8 @@ pub(crate) fn tally() -> Tally {
 pub(crate) fn checks() -> Checks {
     let mut all = Checks::new();
     let Some(watch) = watch() else { return all };
-    for seat in &watch.seats {
-        all.merge(seat.lock().local.checks());
+    for place in &watch.places {
+        all.merge(place.seat.lock().local.checks());
     }
     if let Some(pair) = &watch.pair {
         all.merge(pair.lock().checks());
@@ -184,8 +203,8 @@ pub(crate) fn first_stall() -> Option<Stall> {
 
 /// Prints the last events of `cpu`, oldest first.
 pub(crate) fn print_last(cpu: CpuId) {
-    let Some(seat) = watch().and_then(|watch| watch.seats.get(cpu.index())) else { return };
-    let Some(seat) = seat.try_lock() else {
+    let Some(place) = watch().and_then(|watch| watch.places.get(cpu.index())) else { return };
+    let Some(seat) = place.seat.try_lock() else {
         say!("  (its events are in use)");
         return;
     };

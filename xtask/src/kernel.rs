@@ -11,8 +11,10 @@ use crate::rollback;
 use crate::run::{Outcome, Steps, command, fail, output, root, show, skip, succeed, target_dir, works};
 use crate::tools::{self, BARE, QEMU};
 
-/// How long a console may be open. The kernel's watchdog takes twenty seconds.
+/// How long a console may be open.
 const CONSOLE_SECONDS: &str = "180";
+/// How soon a machine that hangs is to notice it. A CPU may have to wait for so long until it runs, on a machine that is busy.
+const WATCHDOG: &str = "watchdog 8";
 /// How often each CPU but the first goes and comes back, however long that takes.
 const CYCLES: &str = "100";
 /// What a machine that was told to exit leaves.
@@ -50,8 +52,19 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     steps.run("kernel: a failure in each state that can fail is undone in reverse order", rollback::all);
     hot_adds(steps, if quick { 1 } else { 3 }, hotadd::COUNT);
     steps.run("kernel: the bench, for a moment", bench::smoke);
-    steps.run("kernel: a panic stops all CPUs and fails", || crash("panic", "PANIC on"));
-    steps.run("kernel: a CPU that hangs is found", || crash("hang 2", "CPU 2 does not answer"));
+    for (name, line, wanted) in [
+        ("a panic stops all CPUs and fails", "panic", "PANIC on"),
+        ("a CPU that hangs with its interrupts off is found", "hang 2", "CPU 2 does not answer"),
+        ("a stop in which a CPU hangs is found", "freeze 2", "CPU 0"),
+        (
+            "a stop in which the CPU that keeps the time hangs is found",
+            "freeze 0",
+            "CPU 0 hangs, and maybe all",
+        ),
+        ("a thread that waits for what never comes is found", "lost", "nothing happens any more"),
+    ] {
+        steps.run(&format!("kernel: {name}"), || crash(line, wanted));
+    }
 }
 
 /// So many fresh machines, each of which gets `count` CPUs and gives them back.
@@ -133,10 +146,41 @@ pub(crate) fn console(lines: &[&str]) -> Result<(i32, String), crate::run::Not> 
 
 /// A machine that breaks ends by itself, with a failing code, and says what each CPU did.
 fn crash(line: &str, wanted: &str) -> Outcome {
-    let (code, text) = console(&[line])?;
-    let complete = text.contains(wanted) && (0..4).all(|cpu| text.contains(&format!("\nCPU {cpu}: ")));
+    let (code, text) = console(&[WATCHDOG, line])?;
+    let complete =
+        text.contains("\nPANIC on CPU ") && text.contains(wanted) && (0..4).all(|cpu| told(&text, cpu));
     if code == DONE || !complete {
         return fail(format!("ended with {code}, and this:\n{text}"));
     }
     Ok(format!("exit {code}"))
+}
+
+/// Does the report of a crash say what `cpu` was, and what it did last?
+fn told(report: &str, cpu: usize) -> bool {
+    let Some((_, about)) = report.split_once(&format!("\nCPU {cpu}: ")) else { return false };
+    let mut lines = about.lines();
+    let state = lines.next().is_some_and(|line| line.contains("(online), ") && line.contains("runs "));
+    let events = lines.take_while(|line| line.starts_with("  "));
+    state
+        && events
+            .filter(|line| line.ends_with('}') || line.chars().all(|c| c.is_alphanumeric() || c == ' '))
+            .count()
+            > 2
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_without_state_or_events_is_noticed() {
+        let events = "  WriteLocked\n  UpBegin { who: CPU 2, target: active (67) }\n  WriteUnlocked\n";
+        let report = format!(
+            "\nCPU 0: active (online), Halted, runs idle\n{events}CPU 1: active (online), Thread, runs main\n  it did not take the interrupt\n"
+        );
+        assert!(told(&report, 0));
+        assert!(!told(&report, 1), "no events");
+        assert!(!told(&report, 2), "not there");
+        assert!(!told(&report.replace("(online), Halted, runs idle", ""), 0), "no state");
+    }
 }

@@ -8,6 +8,8 @@ use crate::irq;
 const VERSION: u32 = 1;
 const REDIRECTIONS: u32 = 0x10;
 const MASKED: u32 = 1 << 16;
+/// The delivery mode of an NMI, which has no vector.
+const NMI: u32 = 4 << 8;
 
 /// One I/O APIC. Each access is two: it selects a register, then touches it. So whoever shares one holds a lock.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +61,18 @@ impl IoApic {
     /// Sends what comes to `pin`, an edge, to `to` with `vector`. An edge that comes between the writes goes to the old CPU or to the new
     /// one with the same vector, and to no third.
     pub fn aim(&self, pin: u32, vector: u8, to: CpuId) {
+        self.redirect(pin, u32::from(vector), to);
+    }
+
+    /// Sends what comes to `pin`, an edge, to `to` as an NMI.
+    pub fn aim_nmi(&self, pin: u32, to: CpuId) {
+        self.redirect(pin, NMI, to);
+    }
+
+    fn redirect(&self, pin: u32, how: u32, to: CpuId) {
         let on = irq::close();
         self.write(REDIRECTIONS + 2 * pin + 1, cpu::block(to).apic_id() << 24);
-        self.write(REDIRECTIONS + 2 * pin, u32::from(vector));
+        self.write(REDIRECTIONS + 2 * pin, how);
         irq::open_if(on);
     }
 }

@@ -114,12 +114,15 @@ pub unsafe fn handle_nmi<K: Kernel>(rip: &mut u64) {
         }
         return;
     }
+    // From here on it wakes nobody: what it interrupted may hold the very lock.
+    me.in_nmi.store(true, Relaxed);
     if !me.halt_at_nmi.load(Acquire) {
+        K::nmi(*rip);
+        me.in_nmi.store(false, Relaxed);
         doze::wake_up(rip);
         return;
     }
     me.stopped_at.store(*rip, Relaxed);
-    me.in_nmi.store(true, Relaxed);
     // SAFETY: this CPU got the NMI and is in its context.
     unsafe { K::entry().on_halt_ipi() }
 }

@@ -60,6 +60,12 @@ pub unsafe trait Kernel: Sized + Send + Sync + 'static {
         let _ = waited_ns;
     }
 
+    /// An NMI that is not the port's own found the CPU at address `at`: a watchdog's, or somebody pressed a button. Takes no lock that it does not
+    /// give up; may end the machine, and stop the other CPUs for that.
+    fn nmi(at: u64) {
+        let _ = at;
+    }
+
     /// As in [`Sched`](standstill::platform::Sched).
     fn evict(cpu: CpuId);
     /// As in [`Sched`](standstill::platform::Sched).

@@ -1,4 +1,4 @@
-//! The ACPI tables that say which processors and I/O APICs there are: RSDP, RSDT or XSDT, MADT. Nothing is allocated.
+//! The ACPI tables that say which processors, I/O APICs and clocks there are: RSDP, RSDT or XSDT, MADT, HPET. Nothing is allocated.
 
 /// A processor of the MADT.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,21 +62,33 @@ fn table(memory: &impl Physical, address: u64) -> Option<&'static [u8]> {
     memory.bytes(address, length.max(HEADER)).filter(|bytes| sums_to_zero(bytes))
 }
 
+/// The table of this name, by way of the RSDP at `rsdp`.
+fn find(memory: &impl Physical, rsdp: u64, name: &[u8; 4]) -> Option<&'static [u8]> {
+    let root =
+        memory.bytes(rsdp, 20).filter(|bytes| bytes.starts_with(b"RSD PTR ") && sums_to_zero(bytes))?;
+    let wide = root[15] >= 2;
+    let root = if wide { u64_at(memory.bytes(rsdp, 36)?, 24)? } else { u64::from(u32_at(root, 16)?) };
+    let pointers = table(memory, root)?.get(HEADER..)?;
+    pointers
+        .chunks_exact(if wide { 8 } else { 4 })
+        .filter_map(|p| if wide { u64_at(p, 0) } else { u32_at(p, 0).map(u64::from) })
+        .filter_map(|address| table(memory, address))
+        .find(|bytes| bytes.starts_with(name))
+}
+
+/// Where the registers of the machine's HPET are, if it has one that is mapped as memory.
+#[must_use]
+pub fn hpet(memory: &impl Physical, rsdp: u64) -> Option<u64> {
+    const IN_MEMORY: u8 = 0;
+    let table = find(memory, rsdp, b"HPET")?;
+    (*table.get(40)? == IN_MEMORY).then(|| u64_at(table, 44))?
+}
+
 impl Madt {
     /// Finds it by way of the RSDP at `rsdp`.
     #[must_use]
     pub fn find(memory: &impl Physical, rsdp: u64) -> Option<Self> {
-        let root =
-            memory.bytes(rsdp, 20).filter(|bytes| bytes.starts_with(b"RSD PTR ") && sums_to_zero(bytes))?;
-        let wide = root[15] >= 2;
-        let root = if wide { u64_at(memory.bytes(rsdp, 36)?, 24)? } else { u64::from(u32_at(root, 16)?) };
-        let pointers = table(memory, root)?.get(HEADER..)?;
-        pointers
-            .chunks_exact(if wide { 8 } else { 4 })
-            .filter_map(|p| if wide { u64_at(p, 0) } else { u32_at(p, 0).map(u64::from) })
-            .filter_map(|address| table(memory, address))
-            .find(|bytes| bytes.starts_with(b"APIC"))
-            .map(Madt)
+        find(memory, rsdp, b"APIC").map(Madt)
     }
 
     /// Its entries.
@@ -154,12 +166,15 @@ mod tests {
         let mut rsdp = b"RSD PTR ".to_vec();
         rsdp.resize(16, 0);
         rsdp.extend(0x2000_u32.to_le_bytes());
-        let pointers = [0x3000_u32, 0x4000].map(u32::to_le_bytes).concat();
+        let pointers = [0x3000_u32, 0x4000, 0x5000].map(u32::to_le_bytes).concat();
+        let mut clock = vec![1, 0xa2, 0x86, 0x80, 0, 64, 0, 0];
+        clock.extend(0xfed0_0000_u64.to_le_bytes());
         Ram(vec![
             (0x1000, seal(rsdp, 8)),
             (0x2000, sdt(b"RSDT", &pointers)),
             (0x3000, sdt(b"FACP", &[1, 2, 3])),
             (0x4000, sdt(b"APIC", &body)),
+            (0x5000, sdt(b"HPET", &clock)),
         ])
     }
 
@@ -175,6 +190,14 @@ mod tests {
         let entries: Vec<_> = Madt::find(&ram(), 0x1000).unwrap().entries().collect();
         assert!(entries.contains(&Entry::IoApic { address: 0xfec0_0000, first: 0 }));
         assert!(entries.contains(&Entry::Override { line: 0, pin: 2 }));
+    }
+
+    #[test]
+    fn the_clock() {
+        assert_eq!(hpet(&ram(), 0x1000), Some(0xfed0_0000));
+        let mut ram = ram();
+        ram.0.pop();
+        assert_eq!(hpet(&ram, 0x1000), None);
     }
 
     #[test]
