@@ -2,13 +2,18 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `checkers.rs` | the model checker beside others |
 //! | `run.rs` | commands, and steps with their outcome |
 //! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `bench/` | Linux and the reference kernel, side by side |
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
+<<<<<<< HEAD
 mod bench;
+=======
+mod checkers;
+>>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
 mod hotadd;
 mod image;
 mod kernel;
@@ -17,6 +22,7 @@ mod run;
 mod steps;
 mod tools;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -42,6 +48,7 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+<<<<<<< HEAD
     /// Plugs CPUs into the reference kernel in QEMU and out of it, under torture, in fresh machines
     Hotadd {
         /// How many machines
@@ -53,6 +60,20 @@ enum Command {
     },
     /// Measures Linux and the reference kernel in the same machine, in turn, and writes docs/benchmarks.md
     BenchLinux(bench::Args),
+=======
+    /// Runs the model checker beside Spin, stateright, shuttle and loom, and prints a table
+    BenchCheckers {
+        /// How many CPUs: one run for each number
+        #[arg(long, value_delimiter = ',', default_value = "2,3,4", value_parser = clap::value_parser!(u8).range(2..=6))]
+        cpus: Vec<u8>,
+        /// Medians of so many rounds
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u8).range(1..=99))]
+        rounds: u8,
+        /// Writes all times to this file, too
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
+>>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -77,7 +98,20 @@ fn main() -> ExitCode {
                 }
             };
         }
+<<<<<<< HEAD
         Command::BenchLinux(args) => return bench::main(&args),
+=======
+        Command::BenchCheckers { cpus, rounds, json } => {
+            let cpus: Vec<_> = cpus.into_iter().map(usize::from).collect();
+            return match checkers::bench(&cpus, usize::from(rounds), json.as_deref()) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(run::Not::Passed(why) | run::Not::Run(why)) => {
+                    eprintln!("{why}");
+                    ExitCode::FAILURE
+                }
+            };
+        }
+>>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
         Command::Kernel { quick } => {
             steps::build_command(&mut steps);
             kernel::all(&mut steps, quick);

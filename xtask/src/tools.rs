@@ -131,6 +131,14 @@ pub(crate) fn bare_cargo(args: &[&str]) -> Result<std::process::Command, Not> {
     Ok(cargo)
 }
 
+/// Spin, and the compiler that its output needs.
+pub(crate) fn spin() -> Result<(), Not> {
+    if works("spin", &["-V"]) && works("gcc", &["--version"]) {
+        return Ok(());
+    }
+    apt(&["spin", "gcc", "libc6-dev"])
+}
+
 /// Installs packages, if this is root on a machine with apt.
 fn apt(packages: &[&str]) -> Result<(), Not> {
     let list = packages.join(" ");
