@@ -9,11 +9,8 @@
 //! | `tools.rs` | what this machine has, and how to install what it lacks |
 //! | `steps.rs` | what is tested |
 
-<<<<<<< HEAD
 mod bench;
-=======
 mod checkers;
->>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
 mod hotadd;
 mod image;
 mod kernel;
@@ -48,7 +45,6 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
-<<<<<<< HEAD
     /// Plugs CPUs into the reference kernel in QEMU and out of it, under torture, in fresh machines
     Hotadd {
         /// How many machines
@@ -60,7 +56,6 @@ enum Command {
     },
     /// Measures Linux and the reference kernel in the same machine, in turn, and writes docs/benchmarks.md
     BenchLinux(bench::Args),
-=======
     /// Runs the model checker beside Spin, stateright, shuttle and loom, and prints a table
     BenchCheckers {
         /// How many CPUs: one run for each number
@@ -73,7 +68,6 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
->>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -98,9 +92,7 @@ fn main() -> ExitCode {
                 }
             };
         }
-<<<<<<< HEAD
         Command::BenchLinux(args) => return bench::main(&args),
-=======
         Command::BenchCheckers { cpus, rounds, json } => {
             let cpus: Vec<_> = cpus.into_iter().map(usize::from).collect();
             return match checkers::bench(&cpus, usize::from(rounds), json.as_deref()) {
@@ -111,7 +103,6 @@ fn main() -> ExitCode {
                 }
             };
         }
->>>>>>> 557e468 (bench-checkers: the library's code beside Spin, stateright, shuttle and loom, in one run)
         Command::Kernel { quick } => {
             steps::build_command(&mut steps);
             kernel::all(&mut steps, quick);
