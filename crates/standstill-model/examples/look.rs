@@ -26,6 +26,7 @@ fn main() {
     if let Some(fan_in) = std::env::var("FAN_IN").ok().and_then(|text| text.parse().ok()) {
         options.fan_in = fan_in;
     }
+    options.reduce = std::env::var_os("PLAIN").is_none();
     options.audit = std::env::var_os("AUDIT").is_some();
     options.sleepers = std::env::var_os("SLEEPERS").is_some();
     options.mutant = std::env::var("MUTANT").ok().map(|text| text.parse().expect("a mutant"));

@@ -73,6 +73,7 @@ fn until_settled(ready: &Ready, found: &mut Found, search: &mut dyn FnMut(&mut F
                 with_ptr(ready.world, |w| {
                     w.undo_to(0);
                     w.classes.changed = false;
+                    w.movers.changed = false;
                 });
                 *found = Found::new();
             }

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `port.rs`, `memory.rs` | the platform |
 //! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
-//! | `class.rs` | which accesses are scheduling points |
+//! | `class.rs`, `movers.rs`, `places.rs` | which accesses are scheduling points |
 //! | `tso.rs` | store buffers |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
@@ -35,9 +35,11 @@ mod hash;
 mod litmus;
 mod matrix;
 mod memory;
+mod movers;
 mod mutate;
 mod names;
 mod options;
+mod places;
 mod port;
 mod random;
 mod scenario;

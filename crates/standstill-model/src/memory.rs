@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
 
 use crate::hash::Hash128;
+use crate::movers::Use;
 use crate::mutate::Change;
 use crate::port::Model;
 use crate::state::{Op, OpKind};
@@ -80,7 +81,7 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
     }
     let noticed = with(|w| {
         if !w.inside {
-            return Some(false);
+            return Some((false, false));
         }
         if w.peeking.is_some() {
             // A compare-and-swap is looked at, too: would it succeed?
@@ -89,11 +90,11 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
             return None;
         }
         if !w.branching {
-            return Some(true);
+            return Some((true, false));
         }
         let plain = access == Access::CellRead || access == Access::CellWrite;
         if plain && !w.races {
-            return Some(false);
+            return Some((false, false));
         }
         w.waited = 0;
         let reload = std::mem::take(&mut w.reload);
@@ -101,12 +102,17 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
         let conflicts = w.classes.note(place, who, writes);
         if w.until == place && writes {
             w.until = 0;
-            return Some(false);
+            return Some((false, conflicts));
         }
-        Some(conflicts && w.until == 0 && !(reload == place && access == Access::Load))
+        let joined = w.until != 0 || reload == place && access == Access::Load;
+        let code = OpKind::Access(access, writes).code();
+        Some((conflicts && !joined && (w.fused || w.is_point(code, 0, at)), conflicts))
     });
-    if let Some(noticed) = noticed {
+    if let Some((noticed, conflicts)) = noticed {
         point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
+        if conflicts {
+            with(|w| w.meet(place, if writes { Use::Write } else { Use::Read }));
+        }
     }
 }
 

@@ -159,6 +159,8 @@ pub struct Options {
     pub races: bool,
     /// Check the checker: every step that is undone is compared with what was before.
     pub audit: bool,
+    /// Merge what nobody can tell apart: without it, each access that others can notice is a step of its own.
+    pub reduce: bool,
     /// Go on after a broken promise, to find what else there is: for the matrix.
     pub keep_going: bool,
     /// Shrink a violation to the fewest interrupts, preemptions and steps.
@@ -187,6 +189,7 @@ impl Default for Options {
             limits: Limits::default(),
             races: false,
             audit: false,
+            reduce: true,
             keep_going: false,
             shrink: true,
             sleepers: false,

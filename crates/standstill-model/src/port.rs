@@ -54,6 +54,7 @@ pub(crate) fn run_thread(thread: usize) {
         let task = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
         task();
     }
+    rearranges();
     with(|w| {
         let cpu = w.cpu;
         w.cpu_mut().current = cpu as u8;
@@ -105,7 +106,12 @@ pub(crate) fn take_interrupt(kind: Interrupt) {
             Interrupt::Halt => cpu.pending &= !PENDING_HALT,
             Interrupt::Device => cpu.devices -= 1,
         }
-        cpu.irqs_on = false;
+        match kind {
+            Interrupt::Call => w.meet_deliver(PENDING_CALL),
+            Interrupt::Halt => w.meet_deliver(PENDING_HALT),
+            Interrupt::Device => w.movers.at_point(),
+        }
+        w.cpu_mut().irqs_on = false;
         w.thread_mut().push(LevelKind::Handler(kind));
         w.note(|| StepWhat::TakeInterrupt(kind), at);
     });
@@ -134,6 +140,7 @@ pub(crate) fn take_stopper() {
         let cpu = w.cpu_mut();
         cpu.pending &= !PENDING_STOP;
         cpu.in_stopper = true;
+        w.meet_deliver(PENDING_STOP);
         w.thread_mut().push(LevelKind::Stopper);
         w.note(|| StepWhat::StopperBegins, at);
     });
@@ -228,7 +235,8 @@ unsafe impl Irq for Model {
     #[track_caller]
     fn send_ipi(&self, to: CpuId, why: Ipi) {
         let at = Location::caller();
-        point(Op { kind: OpKind::Send, place: to.index(), at }, true);
+        let noticed = with(|w| w.fused || w.is_point_to_send(at));
+        point(Op { kind: OpKind::Send, place: to.index(), at }, noticed);
         with(|w| {
             if w.mutates(Change::DropIpi, at) {
                 return;
@@ -239,12 +247,14 @@ unsafe impl Irq for Model {
                 Ipi::Halt => PENDING_HALT,
             };
             let target = &mut w.cpus[to.index()];
-            if target.power == Power::On {
+            let raises = target.power == Power::On && target.pending & bit == 0;
+            if raises {
                 target.pending |= bit;
             }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
             }
+            w.meet_send(to.index(), bit, raises);
             w.note(|| StepWhat::SendIpi { to: to.index(), why }, at);
         });
     }
@@ -255,6 +265,21 @@ unsafe impl Irq for Model {
             self.send_ipi(cpu, why);
         }
     }
+}
+
+/// What the scheduler knows is about to change: threads, or who gets interrupts. Always a point, as nobody can say who looks at it.
+#[track_caller]
+fn rearranges() {
+    point(Op::here(OpKind::Moved, 0), true);
+}
+
+/// The number of an announcement, for the place in the code that makes it: all come through one line.
+fn event_code(what: &What) -> u64 {
+    let stage = match what {
+        What::StageEntered { stage, .. } | What::StageAck { stage, .. } => *stage as u64 + 1,
+        _ => 0,
+    };
+    Hash128::of(&(std::mem::discriminant(what), stage)).0
 }
 
 /// Is it an event that stands before the access that it announces? Then the two are one step; see the events' own words.
@@ -312,7 +337,11 @@ unsafe impl Wait for Model {
             let holds = peek(&mut poll);
             if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
                 only_looks = false;
-                match announce(Op { kind: OpKind::Wait, place: 0, at: wait.site.at }) {
+                match announce(Op {
+                    kind: OpKind::Wait,
+                    place: wait.site.what.as_ptr().addr(),
+                    at: wait.site.at,
+                }) {
                     // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
                     Command::Interrupt(kind) => {
                         take_interrupt(kind);
@@ -328,7 +357,10 @@ unsafe impl Wait for Model {
                         only_looks = true;
                         continue;
                     }
-                    Command::Go => with(|w| w.fused = true),
+                    Command::Go => with(|w| {
+                        w.fused = true;
+                        w.begin_going();
+                    }),
                     Command::Expire => {
                         with(|w| {
                             w.learn(0x0e59);
@@ -339,7 +371,10 @@ unsafe impl Wait for Model {
                 }
             }
             let result = poll();
-            with(|w| w.fused = false);
+            with(|w| {
+                w.fused = false;
+                w.movers.going = false;
+            });
             if result.is_some() {
                 with(|w| w.end_wait());
                 return result;
@@ -378,7 +413,8 @@ unsafe impl Wait for Model {
     fn cut<S: std::hash::Hash>(&self, state: &S) {
         let state = Hash128::of(state);
         with(|w| {
-            w.thread_mut().level_mut().cut(state);
+            let same = w.thread_mut().level_mut().cut(state);
+            w.movers.turn(same);
             // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
             w.reload = std::mem::take(&mut w.waited);
             w.until = 0;
@@ -394,7 +430,12 @@ unsafe impl Wait for Model {
         let at = Location::caller();
         let first = announces(&event.what) && with(|w| w.inside);
         if first {
-            point(Op { kind: OpKind::Announce, place: 0, at }, true);
+            let noticed = with(|w| match event.what {
+                _ if w.fused => true,
+                What::IpiSent { .. } => w.is_point_to_send(at),
+                what => w.is_point(event_code(&what), 0, at),
+            });
+            point(Op { kind: OpKind::Announce, place: 0, at }, noticed);
         }
         with(|w| {
             w.until = 0;
@@ -446,6 +487,11 @@ impl World {
         if !only_looks && (quiet || self.budget.is_some()) && self.passes(false) {
             return false;
         }
+        let t = self.thread_ref();
+        if t.blocked && !only_looks && t.watch.is_one() {
+            let (cpu, depth, place) = (self.cpu, t.depth, t.watch.first());
+            self.movers.blocks(place, cpu, thread, depth);
+        }
         self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);
         self.yield_cpu();
         true
@@ -476,6 +522,7 @@ unsafe impl Cpus for Model {
             let index = cpu.index();
             w.drain(w.cpu);
             w.drain(index);
+            w.meet_power(index);
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::state::Cpu {
                 power: Power::On,
@@ -501,6 +548,8 @@ unsafe impl Cpus for Model {
             let cpu = w.cpu_mut();
             cpu.power = Power::Off;
             cpu.pending = 0;
+            let cpu = w.cpu;
+            w.meet_power(cpu);
         });
         rest_for_ever()
     }
@@ -519,6 +568,7 @@ unsafe impl Cpus for Model {
 // only by CPUs whose lines are aimed at them.
 unsafe impl Sched for Model {
     fn evict(&self, cpu: CpuId) {
+        rearranges();
         with(|w| {
             w.cpus[cpu.index()].evicted = true;
             for thread in 2 * MAX_CPUS..w.threads.len() {
@@ -533,6 +583,7 @@ unsafe impl Sched for Model {
     }
 
     fn readmit(&self, cpu: CpuId) {
+        rearranges();
         with(|w| w.cpus[cpu.index()].evicted = false);
     }
 
@@ -593,6 +644,7 @@ unsafe impl Sched for Model {
     }
 
     fn unpark_threads(&self, cpu: CpuId) {
+        rearranges();
         with(|w| {
             let index = cpu.index();
             w.spawn(MAX_CPUS + index, Kind::Hotplug, index, "hotplug thread");
@@ -600,6 +652,7 @@ unsafe impl Sched for Model {
     }
 
     fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
+        rearranges();
         with(|w| w.cpus[cpu.index()].lines = false);
         Ok(())
     }
@@ -609,6 +662,7 @@ unsafe impl Sched for Model {
     }
 
     fn lines_back(&self, cpu: CpuId) {
+        rearranges();
         with(|w| w.cpus[cpu.index()].lines = true);
     }
 

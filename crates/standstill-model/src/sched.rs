@@ -206,6 +206,11 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         if undoable {
             w.mark((what != Choice::Flush).then_some(thread));
         }
+        if !w.movers.eager {
+            let depth = w.threads[thread].as_ref().map_or(0, |t| usize::from(t.depth));
+            let own = matches!(what, Choice::Thread(_) | Choice::Expire(_));
+            w.movers.step(cpu, thread, depth + usize::from(!own));
+        }
         w.choices.push(bare(choice));
         w.passed = 0;
         w.notified.clear();
@@ -271,6 +276,7 @@ pub(crate) fn settle(world: *mut World) {
             with_ptr(world, |w| {
                 w.yield_cpu();
                 (w.cpu, w.thread) = last;
+                w.woken(thread);
             });
         }
     }

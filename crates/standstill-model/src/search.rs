@@ -117,6 +117,8 @@ impl Found {
 
 /// One state on the way from the set-up to where the search is.
 struct Node {
+    /// How many steps lead here: waits that were moved left are steps, but no states.
+    depth: usize,
     /// Where its choices begin in the list of all.
     first: usize,
     /// The one to try next.
@@ -144,9 +146,13 @@ pub(crate) fn search(
     let mut seen: HashSet<u128, BuildHashed> = HashSet::default();
     let (mut nodes, mut choices): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut enabled = Vec::new();
+    with_ptr(ready.world, |w| w.movers.switch_on(options));
     let mut stop = found.look(ready);
     loop {
-        if with_ptr(ready.world, |w| w.classes.changed) {
+        if !stop {
+            stop = hurry(ready, found, &mut enabled);
+        }
+        if with_ptr(ready.world, |w| w.classes.changed || w.movers.changed) {
             return End::Again;
         }
         if found.fault.is_some() && !options.keep_going {
@@ -156,7 +162,6 @@ pub(crate) fn search(
         if !stop {
             let (new, hash) = with_ptr(ready.world, |w| {
                 let hash = w.fingerprint().to_u128();
-                w.enabled(&mut enabled);
                 (seen.insert(hash), hash)
             });
             if new {
@@ -167,7 +172,8 @@ pub(crate) fn search(
                 if !enabled.is_empty() {
                     let first = choices.len();
                     choices.extend_from_slice(&enabled);
-                    nodes.push(Node { first, next: first, hash });
+                    let depth = with_ptr(ready.world, |w| w.undo.depth());
+                    nodes.push(Node { depth, first, next: first, hash });
                     found.depth = found.depth.max(nodes.len());
                 }
                 if found.states & REPORT == 0 {
@@ -191,8 +197,7 @@ pub(crate) fn search(
             if node.next < choices.len() {
                 let choice = choices[node.next];
                 node.next += 1;
-                let hash = node.hash;
-                let depth = nodes.len() - 1;
+                let (hash, depth) = (node.hash, node.depth);
                 with_ptr(ready.world, |w| {
                     w.undo_to(depth);
                     if options.audit {
@@ -207,6 +212,27 @@ pub(crate) fn search(
         }
         stop = found.look(ready);
     }
+}
+
+/// More waits than this do not end one after the other without anybody else.
+const HURRY: usize = 256;
+
+/// Carries out the waits that were moved left to here. `enabled` is what can happen then.
+fn hurry(ready: &Ready, found: &mut Found, enabled: &mut Vec<u32>) -> bool {
+    for _ in 0..HURRY {
+        let next = with_ptr(ready.world, |w| {
+            w.enabled(enabled);
+            let next = w.eager(enabled);
+            w.movers.eager = next.is_some();
+            next
+        });
+        let Some(choice) = next else { return false };
+        take(ready.world, choice, true);
+        if found.look(ready) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Is it time to stop? Tells how far the search has got.

@@ -114,13 +114,22 @@ pub(crate) struct Level {
     /// The history at the begin of each loop that is open.
     loops: [Hash128; LOOPS],
     open_loops: u8,
+    /// The history at the last cut.
+    turned: Hash128,
     /// The pinned sections that are open, the last one in bit 0: was it left out, by a mutant?
     pub(crate) pins: u32,
 }
 
 impl Level {
     pub(crate) const fn new(kind: LevelKind) -> Level {
-        Level { kind, history: Hash128::ZERO, loops: [Hash128::ZERO; LOOPS], open_loops: 0, pins: 0 }
+        Level {
+            kind,
+            history: Hash128::ZERO,
+            loops: [Hash128::ZERO; LOOPS],
+            open_loops: 0,
+            turned: Hash128::ZERO,
+            pins: 0,
+        }
     }
 
     pub(crate) fn loop_begins(&mut self) {
@@ -136,12 +145,13 @@ impl Level {
         self.open_loops -= 1;
     }
 
-    /// Forgets what was read since the loop began; `state` is all that the loop remembers.
-    pub(crate) fn cut(&mut self, state: Hash128) {
-        if let Some(open) = usize::from(self.open_loops).checked_sub(1) {
-            self.history = self.loops[open];
-            self.history.mix_hash(state);
-        }
+    /// Forgets what was read since the loop began; `state` is all that the loop remembers. Says whether that is the same as at the last
+    /// cut.
+    pub(crate) fn cut(&mut self, state: Hash128) -> bool {
+        let Some(open) = usize::from(self.open_loops).checked_sub(1) else { return false };
+        self.history = self.loops[open];
+        self.history.mix_hash(state);
+        std::mem::replace(&mut self.turned, self.history) == self.history
     }
 }
 
@@ -223,6 +233,16 @@ impl Watch {
         self.places[usize::from(self.len)] = (place, value);
         self.len += 1;
         self.open += u8::from(open);
+    }
+
+    /// Does one place alone decide?
+    pub(crate) const fn is_one(&self) -> bool {
+        self.len == 1
+    }
+
+    /// The first place.
+    pub(crate) const fn first(&self) -> usize {
+        self.places[0].0
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (usize, usize)> + '_ {

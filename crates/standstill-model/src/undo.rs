@@ -2,6 +2,7 @@
 
 use crate::fibre::Slot;
 use crate::hash::Hash128;
+use crate::movers::Entry;
 use crate::state::{Cpu, MAX_CPUS, Thread};
 use crate::world::{Rules, World};
 
@@ -25,6 +26,8 @@ struct Mark {
     olds: usize,
     threads: usize,
     rules: usize,
+    /// Where what was moved is saved.
+    moved: usize,
 }
 
 /// All steps since the set-up.
@@ -35,6 +38,7 @@ pub(crate) struct Undo {
     threads: Vec<(usize, Option<Thread>)>,
     rules: Vec<Rules>,
     marks: Vec<Mark>,
+    moved: Vec<Entry>,
     /// The threads that this step has saved already.
     touched: u32,
     rules_touched: bool,
@@ -92,6 +96,8 @@ impl World {
             (undo.bytes.len(), undo.olds.len(), undo.threads.len(), undo.rules.len());
         // SAFETY: a live thread's fibre is suspended between steps.
         let len = thread.map_or(0, |thread| unsafe { self.slots[thread].save(&mut undo.bytes) });
+        let moved = undo.moved.len();
+        undo.moved.extend_from_slice(&self.movers.entries);
         undo.marks.push(Mark {
             cpus: self.cpus,
             memory: self.memory,
@@ -103,6 +109,7 @@ impl World {
             olds,
             threads,
             rules,
+            moved,
         });
         undo.touched = 0;
         undo.rules_touched = false;
@@ -144,6 +151,8 @@ impl World {
         }
         self.undo.bytes.truncate(mark.bytes);
         self.cpus = mark.cpus;
+        self.movers.entries.clear();
+        self.movers.entries.extend(self.undo.moved.drain(mark.moved..));
         self.memory = mark.memory;
         self.rules_hash = mark.rules_hash;
         self.expirations = mark.expirations;

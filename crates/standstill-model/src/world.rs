@@ -15,6 +15,7 @@ use standstill::{CpuId, Property};
 use crate::class::{Classes, Who};
 use crate::fibre::{Command, Slot};
 use crate::hash::Hash128;
+use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::options::{MemoryModel, Options};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
@@ -53,6 +54,7 @@ pub(crate) struct World {
     pub(crate) memory: Hash128,
     pub(crate) classes: Classes,
     pub(crate) buffers: Buffers,
+    pub(crate) movers: Movers,
     pub(crate) rules: Rules,
     pub(crate) rules_hash: Hash128,
     /// The bits of `Property` that did not hold in this step.
@@ -146,6 +148,7 @@ pub(crate) fn point(op: Op, noticed: bool) {
                 Command::Go | Command::Peek | Command::Expire => break,
             }
         }
+        with(|w| w.movers.at_point());
     }
     // What does not read anything is part of the history, too: before it and after it are two states.
     with(|w| w.learn(op.kind.code()));
@@ -204,6 +207,7 @@ impl World {
             memory: Hash128::ZERO,
             classes: Classes::new(options.memory != MemoryModel::Sc),
             buffers: Buffers::new(),
+            movers: Movers::default(),
             rules_hash: Hash128::of(&rules),
             rules,
             broken: 0,
@@ -368,6 +372,7 @@ impl World {
         self.note(|| StepWhat::Event(event.what), at);
         self.undo.touch_rules(&self.rules);
         self.judge(event);
+        self.meet_event(event);
         if let Err(violation) = self.rules.feed(event) {
             let location = violation.call().map_or_else(
                 || format!("{}:{}", at.file(), at.line()),
@@ -486,6 +491,7 @@ impl World {
         if self.is_tso() {
             self.buffers.hash_into(&mut hash);
         }
+        hash.mix_hash(self.movers.hash());
         hash
     }
 
@@ -542,6 +548,7 @@ pub(crate) fn run(world: *mut World, cpu: usize, thread: usize, command: Command
         w.inside = true;
         w.fused = false;
         (w.waited, w.reload, w.until) = (0, 0, 0);
+        w.movers.at_point();
         &raw mut w.slots[thread]
     });
     // SAFETY: only live threads are run.

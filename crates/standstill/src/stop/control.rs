@@ -172,6 +172,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 if self.stop.done.load(Acquire) == epoch {
                     return Some(None);
                 }
+                // Only a deadline ends a stop that was published, and without one nothing else has to be looked at.
+                if plan.deadline == Deadline::NEVER {
+                    return None;
+                }
                 let at = At::unpack(self.stop.at.load(Acquire));
                 at.aborted.then_some(Some(at))
             });
