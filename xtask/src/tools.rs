@@ -51,6 +51,13 @@ pub(crate) fn setup(steps: &mut Steps, quick: bool) {
         }
         Ok(if news.is_empty() { "there".into() } else { format!("installed: {}", news.join(", ")) })
     });
+    steps.run("set-up: a browser without a window, for the checker's page", || {
+        if ["chromium", "chromium-browser", "google-chrome"].iter().any(|name| works(name, &["--version"])) {
+            return Ok("there".into());
+        }
+        apt(&["chromium"])?;
+        Ok("installed".into())
+    });
     steps.run("set-up: Miri", || {
         if has_miri() {
             return Ok("there".into());

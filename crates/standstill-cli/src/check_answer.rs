@@ -119,10 +119,12 @@ pub fn answer(rows: &[Seen], irqs: usize) -> Vec<String> {
                 delayed.words()
             )
         });
+    }
+    if let Some((instant, delayed)) = both("standstill") {
         lines.push(format!(
             "The default (`standstill`) breaks {} if IPIs are instant, and {} if they are delayed.",
-            split.0.words(),
-            split.1.words()
+            instant.words(),
+            delayed.words()
         ));
     }
     for (preset, what) in

@@ -23,6 +23,17 @@ use crate::table::time;
 /// The machines of a matrix, unless the command line says one.
 const SIZES: [usize; 2] = [2, 3];
 
+/// The order in which the table tells the story: the race, each cure alone, both, and those that do without a stop.
+const STORY: [Protocol; 7] = [
+    Protocol::LINUX_3_14,
+    Protocol::SEED_V6,
+    Protocol::LINUX_6_12,
+    Protocol::SINGLE_DEAF,
+    Protocol::STANDSTILL,
+    Protocol::NO_STOP,
+    Protocol::REFUSE,
+];
+
 /// One search.
 struct Row {
     options: Options,
@@ -121,7 +132,7 @@ pub(crate) fn matrix(args: &CheckArgs) -> u8 {
 fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
     let mut jobs = Vec::new();
     for cpus in sizes {
-        for protocol in Protocol::ALL {
+        for protocol in &STORY {
             if !args.protocol.is_empty() && !args.protocol.contains(protocol) {
                 continue;
             }
@@ -230,7 +241,7 @@ fn page(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> 
             cells,
         });
     }
-    lines.sort_by_key(|line| Protocol::ALL.iter().position(|protocol| protocol.name() == line.preset));
+    lines.sort_by_key(|line| STORY.iter().position(|protocol| protocol.name() == line.preset));
     let means = [
         "late: a handler finds a queued call while its CPU is offline",
         "lost: a call that was accepted never runs",
@@ -337,7 +348,11 @@ fn json(
         version: env!("CARGO_PKG_VERSION").into(),
         command: std::env::args().collect(),
         host: host(),
-        protocols: Protocol::ALL.iter().map(ProtocolJson::from).collect(),
+        protocols: STORY
+            .iter()
+            .filter(|protocol| rows.iter().any(|row| row.options.protocol == **protocol))
+            .map(ProtocolJson::from)
+            .collect(),
         seed: args.seed,
         exit: verdict.exit(),
         verdict,
@@ -351,5 +366,16 @@ fn json(
         cells: rows.iter().flat_map(|row| Property::ALL.map(|property| cell(row, property))).collect(),
         answer,
         wrong,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_story_has_every_preset() {
+        assert_eq!(STORY.len(), Protocol::ALL.len());
+        assert!(Protocol::ALL.iter().all(|protocol| STORY.contains(protocol)));
     }
 }

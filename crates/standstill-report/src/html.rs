@@ -115,7 +115,7 @@ fn table(matrix: &Matrix, out: &mut String) {
         let seconds = row.time_ns as f64 / 1e9;
         out.push_str(&format!(
             "<td class=\"num\">{}</td><td class=\"num\">{seconds:.3} s</td></tr>\n",
-            row.states
+            thousands(row.states)
         ));
     }
     out.push_str("</tbody></table></div>\n<dl class=\"means\">");
@@ -130,6 +130,19 @@ fn table(matrix: &Matrix, out: &mut String) {
         }
         out.push_str("</section>\n");
     }
+}
+
+/// A number with gaps between its thousands.
+fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push('\u{202f}');
+        }
+        out.push(digit);
+    }
+    out
 }
 
 fn finding(cell: &Cell, letter: &str, preset: &str) -> String {

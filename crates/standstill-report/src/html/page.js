@@ -8,7 +8,7 @@ function figure(root) {
     .map(cell => ({steps: cell.dataset.steps.split(' ').map(Number)}))
     .sort((a, b) => a.steps[0] - b.steps[0]);
   const drawn = [wide, narrow].map(svg => [...svg.querySelectorAll('.cell')]);
-  const arrows = [...root.querySelectorAll('.arrow')];
+  const begun = [...root.querySelectorAll('svg [data-from]')];
   const slider = root.querySelector('input');
   const said = root.querySelector('.said');
   const diagram = root.querySelector('.diagram');
@@ -54,7 +54,7 @@ function figure(root) {
       cell.classList.toggle('later', Number(cell.dataset.steps.split(' ')[0]) > now);
     }
     const end = at < 0 ? Infinity : cells[at].steps[cells[at].steps.length - 1];
-    for (const arrow of arrows) arrow.classList.toggle('later', Number(arrow.dataset.from) > end);
+    for (const thing of begun) thing.classList.toggle('later', Number(thing.dataset.from) > end);
     slider.setAttribute('aria-valuetext', at < 0 ? 'everything' : cells[at].steps.map(s => trace.lanes[trace.steps[s].cpu].name + ' ' + (trace.steps[s].text || 'returns')).join(', '));
     say(at);
     if (scroll && at >= 0) {

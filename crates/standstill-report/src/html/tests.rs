@@ -14,7 +14,7 @@ pub(crate) fn page() -> Page {
         preset: preset.into(),
         ipi: ipi.into(),
         cpus: 2,
-        states: 1234,
+        states: 1_234_567,
         time_ns: 5_000_000,
         cells: cells.to_vec(),
     };
@@ -128,6 +128,7 @@ check('nothing is chosen', all('.cell.here').length === 0 && all('.later').lengt
 press('j');
 check('a key chooses the first', all('.cell.here').length === 2 && find('.said').textContent.includes('PREPARE'));
 check('what is later is faded', all('.figure')[0].querySelectorAll('.later').length > 10);
+check('so are boxes', all('.figure')[0].querySelectorAll('.box.later').length === 4);
 press('End');
 check('the last one', find('.said').textContent.includes('Picture ' + cells) && all('.cell.later').length === 0);
 check('says who, where and how', /CPU 1 finds.*call IPI.*interrupts closed.*src\/call\/single.rs:20/.test(find('.said').textContent));

@@ -108,7 +108,7 @@ impl<'a> Drawing<'a> {
 
     fn sentence(&self) -> Vec<String> {
         let room = usize::try_from((self.width() - 2 * MARGIN) * 10 / TEN).unwrap_or(0);
-        wrap(&self.trace.sentence, room)
+        wrap(&plain(&self.trace.sentence), room)
     }
 
     fn bottom(&self) -> i64 {
@@ -275,10 +275,12 @@ impl<'a> Drawing<'a> {
             let (x, y) = (self.left(lane) + 4 + inset, self.tops[at] + 2);
             let (width, height) = (self.lane - 12 - 2 * inset, end - y);
             let ipi = if ipi { " ipi" } else { "" };
+            let cell = self.rows[at].cells.iter().find(|cell| cell.lane == lane);
+            let from = cell.map_or(0, |cell| cell.steps[0]);
             put(
                 &mut self.out,
                 format_args!(
-                    "<rect class=\"box{ipi}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n"
+                    "<rect class=\"box{ipi}\" data-from=\"{from}\" x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\" rx=\"6\"/>\n"
                 ),
             );
         }
@@ -292,7 +294,13 @@ fn begins(row: &Row) -> bool {
 
 /// The words of a cell; the rule that it breaks is part of them.
 fn words(cell: &Cell, trace: &Trace) -> String {
-    if cell.broken { format!("{} ◀ {}", cell.text, trace.rule) } else { cell.text.clone() }
+    let text = plain(&cell.text);
+    if cell.broken { format!("{text} ◀ {}", trace.rule) } else { text }
+}
+
+/// Words without the marks around what is code: a drawing has no other letters for it.
+fn plain(text: &str) -> String {
+    text.replace('`', "")
 }
 
 /// How a stretch of spine looks.
