@@ -37,7 +37,7 @@ struct Node {
     last: Option<usize>,
 }
 
-const REPORT: u64 = 0x3fff;
+const REPORT: u64 = 0xfff;
 
 pub(crate) fn search(
     ready: &Ready,

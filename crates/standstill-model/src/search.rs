@@ -134,7 +134,7 @@ pub(crate) enum End {
     Again,
 }
 
-const REPORT: u64 = 0x3fff;
+const REPORT: u64 = 0xfff;
 
 pub(crate) fn search(
     ready: &Ready,
