@@ -55,6 +55,7 @@ unsafe impl Kernel for Kern {
 
     fn started(cpu: CpuId) {
         tables::load(cpu);
+        sched::forget_timer();
     }
 
     fn run() -> ! {

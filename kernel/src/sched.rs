@@ -21,6 +21,7 @@ use crate::MAX_CPUS;
 use crate::interrupts::{RESCHEDULE, TIMER};
 use crate::lock::{Closed, SpinLock};
 use crate::queue::Queue;
+use crate::sleep;
 use crate::thread::{Code, Out, State, Thread, switch};
 use crate::watchdog;
 
@@ -128,12 +129,11 @@ pub(crate) fn idle_loop() -> ! {
 /// Sets this CPU's timer to `at`, but to no longer than `most` from now.
 fn arm(at: u64, most: u64) {
     let now = now_ns();
-    let mut ns = at.saturating_sub(now).min(most);
-    let probe = PROBE_NS.load(Relaxed);
+    let ns = at.saturating_sub(now).min(most).min(PROBE_NS.load(Relaxed));
     let due = &here().due;
-    if probe != u64::MAX {
-        // What is armed anew before it was due stays due, or a busy CPU would never see it.
-        ns = ns.min(probe).min(due.load(Relaxed).saturating_sub(now));
+    // One that comes earlier arms it anew, and may stay: a timer of a virtual machine costs its host a system call.
+    if (now..=now + ns).contains(&due.load(Relaxed)) {
+        return;
     }
     due.store(now + ns, Relaxed);
     apic::arm_timer(TIMER, timer_ticks(ns));
@@ -151,6 +151,11 @@ pub(crate) fn probe_timers(ns: Option<u64>) {
 pub(crate) fn arm_probe() {
     here().due.store(u64::MAX, Relaxed);
     arm(u64::MAX, HEARTBEAT_NS);
+}
+
+/// This CPU has been reset, its timer too.
+pub(crate) fn forget_timer() {
+    here().due.store(u64::MAX, Relaxed);
 }
 
 /// A timer interrupt: what has come due can run, and the thread that runs had its time.
@@ -189,8 +194,10 @@ fn run(me: &'static Local, thread: &'static Thread, timer: u64) {
             let mut queue = me.queue.lock();
             queue.remove(thread);
             thread.set_state(State::Parked);
+            drop(queue);
             if thread.bound {
                 me.parked.store(1, Release);
+                sleep::wake((&raw const me.parked).addr());
             }
         }
     }
@@ -413,8 +420,9 @@ pub(crate) fn only_idle_left() -> bool {
 
 /// Waits until the hotplug thread of `cpu`, which has been told so, has parked.
 pub(crate) fn await_parked(cpu: CpuId) {
-    while local(cpu).parked.load(Acquire) == 0 {
-        sleep(100_000);
+    let parked = &local(cpu).parked;
+    while parked.load(Acquire) == 0 {
+        sleep::on((&raw const *parked).addr(), u64::MAX, &mut || parked.load(Acquire) != 0);
     }
 }
 

@@ -44,6 +44,8 @@ const PENDING: u32 = 1 << 12;
 const PATIENCE: u32 = 1_000_000;
 
 static X2APIC: AtomicBool = AtomicBool::new(false);
+/// The APIC is a hypervisor's, which has sent an interrupt when the write that asks for it is done.
+static SENDS_AT_ONCE: AtomicBool = AtomicBool::new(false);
 static PAGE: AtomicUsize = AtomicUsize::new(0);
 
 /// What is sent: the low half of the interrupt command.
@@ -91,7 +93,9 @@ pub const fn xapic_destination(to: u32) -> u32 {
 /// `page` is mapped to the APIC's page, uncached, on every CPU.
 pub unsafe fn find(page: usize) {
     PAGE.store(page, Relaxed);
-    X2APIC.store(core::arch::x86_64::__cpuid(1).ecx & 1 << 21 != 0, Relaxed);
+    let features = core::arch::x86_64::__cpuid(1).ecx;
+    X2APIC.store(features & 1 << 21 != 0, Relaxed);
+    SENDS_AT_ONCE.store(features & 1 << 31 != 0, Relaxed);
 }
 
 /// Is it the x2APIC?
@@ -195,6 +199,9 @@ pub fn send(to: u32, message: Message) {
 }
 
 fn wait_until_sent() {
+    if SENDS_AT_ONCE.load(Relaxed) {
+        return;
+    }
     for _ in 0..PATIENCE {
         if read(ICR) & PENDING == 0 {
             return;

@@ -60,6 +60,8 @@ pub struct Cpu {
     pub(crate) dozes_on: AtomicUsize,
     /// What its APIC latched in an earlier life is thrown away.
     pub(crate) discards: AtomicBool,
+    /// How often it polls in a wait that can't sleep before it dozes.
+    pub(crate) patience: AtomicU32,
 }
 
 /// An APIC id that no CPU has.
@@ -67,6 +69,14 @@ const NO_APIC: u32 = u32::MAX;
 
 /// The CPUs, in the order of their numbers.
 pub(crate) static CPUS: [Cpu; MAX_CPUS] = [const { Cpu::new() }; MAX_CPUS];
+
+/// One more than the highest number of a CPU that was installed.
+static USED: AtomicUsize = AtomicUsize::new(0);
+
+/// The CPUs that were installed, and maybe some between them that were not.
+pub(crate) fn installed() -> &'static [Cpu] {
+    &CPUS[..USED.load(Relaxed)]
+}
 
 pub(crate) const STRIDE: usize = size_of::<Cpu>();
 pub(crate) const STACK_TOP: usize = offset_of!(Cpu, stack_top);
@@ -92,6 +102,7 @@ impl Cpu {
             halt_at_nmi: AtomicBool::new(false),
             dozes_on: AtomicUsize::new(0),
             discards: AtomicBool::new(false),
+            patience: AtomicU32::new(u32::MAX),
         }
     }
 
@@ -148,6 +159,7 @@ pub fn install(cpu: CpuId, apic_id: u32) {
     block.this.store(ptr::from_ref(block).cast_mut(), Relaxed);
     block.id.store(cpu.index() as u32, Relaxed);
     block.apic_id.store(apic_id, Release);
+    USED.fetch_max(cpu.index() + 1, Relaxed);
 }
 
 /// Makes `cpu` the calling CPU's number: from here on it can be asked who it is. The preempt count is 1.
@@ -238,5 +250,5 @@ pub(crate) fn needs_stopper() -> bool {
 /// The CPU with this APIC id.
 #[must_use]
 pub fn by_apic_id(apic_id: u32) -> Option<CpuId> {
-    CPUS.iter().position(|cpu| cpu.apic_id.load(Acquire) == apic_id).map(CpuId::new)
+    installed().iter().position(|cpu| cpu.apic_id.load(Acquire) == apic_id).map(CpuId::new)
 }

@@ -13,7 +13,7 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicUsize, fence};
 
 use crate::apic::{self, Message};
-use crate::cpu::{self, CPUS};
+use crate::cpu;
 use crate::irq;
 
 /// How many CPUs doze.
@@ -41,7 +41,7 @@ pub(crate) fn tell(word: *const AtomicUsize) {
         return;
     }
     let on = irq::close();
-    for cpu in &CPUS {
+    for cpu in cpu::installed() {
         if cpu.dozes_on.load(Relaxed) == word.addr()
             && cpu.dozes_on.compare_exchange(word.addr(), 0, SeqCst, Relaxed).is_ok()
         {

@@ -230,6 +230,12 @@ unsafe impl<K: Kernel> Irq for X86<K> {
     }
 
     fn send_ipi(&self, to: CpuId, why: Ipi) {
+        if why == Ipi::Stop && to == cpu::this_cpu() {
+            // What the handler would do. The library holds preemption off here, so the end of that section looks at it, or the end of
+            // the handler that this is.
+            cpu::here().need_stopper.store(true, Relaxed);
+            return;
+        }
         let vector = match why {
             Ipi::Call => vector::CALL,
             Ipi::Stop => vector::STOP,

@@ -16,6 +16,10 @@ use crate::time::now_ns;
 
 /// How many polls before a thread sleeps.
 const SPINS: u32 = 64;
+/// How many polls, at least and at most, before a CPU dozes.
+const PATIENCE: core::ops::RangeInclusive<u32> = 16..=320;
+/// By how much its patience grows when it paid.
+const GROWTH: u32 = 8;
 /// How many polls between two looks at the clock.
 const BETWEEN_LOOKS: u32 = 256;
 /// How long a thread sleeps on a word that changes without a wake.
@@ -53,6 +57,17 @@ impl Clock {
     }
 }
 
+/// How many polls are worth it before this CPU dozes. On a machine with a core for each CPU the other side answers in less time than it takes to
+/// halt and to be woken; with fewer cores the other side can't even run while this CPU polls. Each CPU learns which it is from its last waits. The
+/// caller can't be moved.
+fn patience() -> u32 {
+    cpu::here().patience.load(Relaxed).clamp(*PATIENCE.start(), *PATIENCE.end())
+}
+
+fn be_patient(polls: u32) {
+    cpu::here().patience.store(polls.min(*PATIENCE.end()), Relaxed);
+}
+
 // SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
 unsafe impl<K: Kernel> Wait for X86<K> {
     fn deadline_in(&self, ns: u64) -> Deadline {
@@ -69,13 +84,20 @@ unsafe impl<K: Kernel> Wait for X86<K> {
         wait: &WaitFor<'_>,
         mut poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        for _ in 0..SPINS {
+        let sleeps = wait.context == WaitContext::Task;
+        let patience = if sleeps { SPINS } else { patience() };
+        for _ in 0..patience {
             if let Some(result) = poll() {
+                if !sleeps {
+                    be_patient(patience + GROWTH);
+                }
                 return Some(result);
             }
             hint::spin_loop();
         }
-        let sleeps = wait.context == WaitContext::Task;
+        if !sleeps {
+            be_patient(patience / 2);
+        }
         let mut clock = Clock::new(wait.deadline);
         loop {
             if sleeps {
@@ -92,15 +114,16 @@ unsafe impl<K: Kernel> Wait for X86<K> {
                     return result;
                 }
             }
-            for _ in 0..if sleeps { 1 } else { BETWEEN_LOOKS } {
+            // A deadline, or what nobody tells, needs a look now and then.
+            let told = wait.deadline == Deadline::NEVER && !may_change_unseen(on);
+            let dozes = !sleeps && told && K::may_doze(wait.context);
+            for _ in 0..if sleeps || dozes { 1 } else { BETWEEN_LOOKS } {
                 if let Some(result) = poll() {
                     return Some(result);
                 }
                 hint::spin_loop();
             }
-            // A deadline, or what nobody tells, needs a look now and then.
-            let told = wait.deadline == Deadline::NEVER && !may_change_unseen(on);
-            if !sleeps && told && K::may_doze(wait.context) {
+            if dozes {
                 let mut result = None;
                 doze::until_told(on, || {
                     result = poll();

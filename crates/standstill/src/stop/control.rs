@@ -95,10 +95,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // SAFETY: only an active CPU reads it, in RUN, of a stop that was not abandoned; the last such stop is over, as its one that
         // started it held `turn` until every CPU had acknowledged EXIT.
         unsafe { stop.body.write(body) };
-        for (index, cpu) in self.cpu.iter().enumerate() {
-            let asked = plan.asked.contains(CpuId::new(index));
-            let receipt = if asked { Receipt::Refused } else { Receipt::NotAMember };
-            cpu.stop.receipt.store(receipt.pack(), Relaxed);
+        // The others' never change: they say "not a member" since the machine was built.
+        for cpu in &self.possible.snapshot() {
+            let receipt = if plan.asked.contains(cpu) { Receipt::Refused } else { Receipt::NotAMember };
+            self.cpu[cpu.index()].stop.receipt.store(receipt.pack(), Relaxed);
         }
     }
 
