@@ -18,6 +18,7 @@ use standstill_x86_64::irq;
 use standstill_x86_64::time::{now_ns, timer_ticks};
 
 use crate::MAX_CPUS;
+use crate::idle::Idle;
 use crate::interrupts::{RESCHEDULE, TIMER};
 use crate::lock::{Closed, SpinLock};
 use crate::queue::Queue;
@@ -44,6 +45,7 @@ pub(crate) struct Local {
     /// Beats of the next CPU when this one last looked, and when it had changed.
     pub(crate) watched: AtomicU64,
     pub(crate) watched_at: AtomicU64,
+    pub(crate) idle: Idle,
     /// When its timer is to interrupt, and the longest time that one came late since somebody looked.
     due: AtomicU64,
     pub(crate) latest: AtomicU64,
@@ -60,6 +62,7 @@ impl Local {
             beats: AtomicU64::new(0),
             watched: AtomicU64::new(0),
             watched_at: AtomicU64::new(0),
+            idle: Idle::new(),
             due: AtomicU64::new(u64::MAX),
             latest: AtomicU64::new(0),
             queue: SpinLock::new(Queue::new()),
@@ -119,8 +122,7 @@ pub(crate) fn idle_loop() -> ! {
             Some(thread) => run(me, thread, timer),
             None => {
                 arm(timer, HEARTBEAT_NS);
-                // An interrupt from here on ends the `hlt`: the flag takes effect after the instruction that follows it.
-                x86_64::instructions::interrupts::enable_and_hlt();
+                me.idle.rest();
             }
         }
     }

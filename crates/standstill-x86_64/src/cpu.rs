@@ -60,6 +60,8 @@ pub struct Cpu {
     pub(crate) dozes_on: AtomicUsize,
     /// What its APIC latched in an earlier life is thrown away.
     pub(crate) discards: AtomicBool,
+    /// The word that it was told to store to as its last access; 0: it lives.
+    pub(crate) dies_by: AtomicUsize,
     /// How often it polls in a wait that can't sleep before it dozes.
     pub(crate) patience: AtomicU32,
 }
@@ -102,6 +104,7 @@ impl Cpu {
             halt_at_nmi: AtomicBool::new(false),
             dozes_on: AtomicUsize::new(0),
             discards: AtomicBool::new(false),
+            dies_by: AtomicUsize::new(0),
             patience: AtomicU32::new(u32::MAX),
         }
     }

@@ -49,20 +49,17 @@ pub extern "C" fn entry<K: Kernel>(cpu: &'static Cpu) -> ! {
 /// Where a CPU that nobody waits for makes its last store.
 static NOBODY_LOOKS: AtomicUsize = AtomicUsize::new(0);
 
-/// The word that the CPU that died last was told to store to.
-static LAST_DYING: AtomicUsize = AtomicUsize::new(0);
-
 /// A CPU that parks can't wake anybody after its last store. So it says before that it will store to a word, wakes who sleeps on that,
 /// and those look at it again and again from then on.
 fn announce<K: Kernel>(dead: &AtomicUsize) {
     let word = ptr::from_ref(dead).addr();
-    LAST_DYING.store(word, SeqCst);
+    cpu::here().dies_by.store(word, SeqCst);
     K::wake(word);
 }
 
-/// Is a store to `word` to be expected that nobody will tell?
+/// Is a store to `word` to be expected that nobody will tell? From the announcement on, until that CPU is started again.
 pub(crate) fn may_change_unseen(word: &AtomicUsize) -> bool {
-    LAST_DYING.load(SeqCst) == ptr::from_ref(word).addr()
+    cpu::installed().iter().any(|cpu| cpu.dies_by.load(SeqCst) == ptr::from_ref(word).addr())
 }
 
 /// Parks for good.
@@ -128,6 +125,8 @@ unsafe impl<K: Kernel> Cpus for X86<K> {
         target.stack_top.store(K::idle_stack(id), Relaxed);
         target.incarnation.store(incarnation, Release);
         target.seen.store(false, Release);
+        // Whoever starts it has seen its last store.
+        target.dies_by.store(0, Release);
         if target.is_boot.load(Relaxed) {
             target.start_by_nmi.store(true, Release);
             apic::send(to, Message::Nmi);

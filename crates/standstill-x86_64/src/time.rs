@@ -11,8 +11,9 @@ use x86_64::instructions::port::Port;
 use crate::apic;
 
 const PIT_HZ: u64 = 1_193_182;
-/// For how long the PIT is watched.
+/// For how long the PIT is watched, and how often.
 const WINDOW_NS: u64 = 10_000_000;
+const WINDOWS: usize = 4;
 
 static START: AtomicU64 = AtomicU64::new(0);
 /// Nanoseconds for each tick of the TSC, times 2^32.
@@ -49,7 +50,7 @@ pub fn delay_ns(ns: u64) {
     }
 }
 
-/// Measures the TSC and the APIC timer: 10 ms on the boot CPU, its APIC enabled, interrupts off.
+/// Measures the TSC and the APIC timer: 40 ms on the boot CPU, its APIC enabled, interrupts off.
 ///
 /// # Safety
 /// Nobody else uses channel 2 of the PIT and the port of its gate.
@@ -57,20 +58,26 @@ pub unsafe fn calibrate() {
     let (mut gate, mut command, mut channel) =
         (Port::<u8>::new(0x61), Port::<u8>::new(0x43), Port::<u8>::new(0x42));
     let count = (PIT_HZ * WINDOW_NS / 1_000_000_000) as u16;
-    // SAFETY: channel 2, one shot, the speaker off: nothing but the output bit that is read below depends on it.
-    let (ticks, timer) = unsafe {
-        let open = (gate.read() & !0b10) | 0b01;
-        gate.write(open & !0b01);
-        command.write(0b1011_0000);
-        channel.write(count as u8);
-        channel.write((count >> 8) as u8);
-        gate.write(open);
-        apic::run_timer_masked();
-        let before = tsc();
-        while gate.read() & 0x20 == 0 {}
-        let ticks = tsc() - before;
-        (ticks, u64::from(u32::MAX - apic::timer_left()))
-    };
+    let mut best = (u64::MAX, 0);
+    for _ in 0..WINDOWS {
+        // SAFETY: channel 2, one shot, the speaker off: nothing but the output bit that is read below depends on it.
+        let seen = unsafe {
+            let open = (gate.read() & !0b10) | 0b01;
+            gate.write(open & !0b01);
+            command.write(0b1011_0000);
+            channel.write(count as u8);
+            channel.write((count >> 8) as u8);
+            gate.write(open);
+            apic::run_timer_masked();
+            let before = tsc();
+            while gate.read() & 0x20 == 0 {}
+            let ticks = tsc() - before;
+            (ticks, u64::from(u32::MAX - apic::timer_left()))
+        };
+        // A virtual CPU that does not run at the end of a window sees it late, never early.
+        best = best.min(seen);
+    }
+    let (ticks, timer) = best;
     apic::arm_timer(apic::SPURIOUS, 0);
     SCALE.store(scale(WINDOW_NS, ticks), Relaxed);
     TIMER_SCALE.store(scale(timer, WINDOW_NS), Relaxed);
