@@ -19,6 +19,8 @@ const SHORTEST_NS: u64 = 10_000;
 const LONGEST_NS: u64 = 80_000;
 /// Two looks at the clock are that far apart only if the CPU did not run in between.
 const GAP_NS: u64 = 300_000;
+/// How many looks at the clock before each pause, which an emulator takes for a way through its one big lock.
+const LOOKS_PER_PAUSE: u32 = 64;
 /// For how long it polls no more then, at first and at most.
 const FIRST_BAN_NS: u64 = 50_000_000;
 const LAST_BAN_NS: u64 = 60_000_000_000;
@@ -76,8 +78,12 @@ impl Idle {
 
     fn poll(&self, seen: u64, began: u64, until: u64) {
         let mut last = began;
+        let mut turn = 0;
         while self.interrupts.load(Relaxed) == seen && last < until {
-            core::hint::spin_loop();
+            turn += 1;
+            if turn % LOOKS_PER_PAUSE == 0 {
+                core::hint::spin_loop();
+            }
             let now = now_ns();
             if now - last > GAP_NS && self.interrupts.load(Relaxed) == seen {
                 let ban = self.ban_ns.load(Relaxed);

@@ -15,11 +15,14 @@ use crate::power::may_change_unseen;
 use crate::time::now_ns;
 
 /// How many polls before a thread sleeps.
-const SPINS: u32 = 64;
+const SPINS: u32 = 512;
 /// How many polls, at least and at most, before a CPU dozes.
-const PATIENCE: core::ops::RangeInclusive<u32> = 16..=320;
+const PATIENCE: core::ops::RangeInclusive<u32> = 128..=4096;
 /// By how much its patience grows when it paid.
-const GROWTH: u32 = 8;
+const GROWTH: u32 = 128;
+/// How many of them before each pause. An emulator takes a pause for a way out to its main loop and through its one big lock, in the way of
+/// the very CPU that is waited for; a core that runs two CPUs wants some.
+const POLLS_PER_PAUSE: u32 = 64;
 /// How many polls between two looks at the clock.
 const BETWEEN_LOOKS: u32 = 256;
 /// How long a thread sleeps on a word that changes without a wake.
@@ -86,14 +89,16 @@ unsafe impl<K: Kernel> Wait for X86<K> {
     ) -> Option<R> {
         let sleeps = wait.context == WaitContext::Task;
         let patience = if sleeps { SPINS } else { patience() };
-        for _ in 0..patience {
+        for turn in 1..=patience {
             if let Some(result) = poll() {
                 if !sleeps {
                     be_patient(patience + GROWTH);
                 }
                 return Some(result);
             }
-            hint::spin_loop();
+            if turn % POLLS_PER_PAUSE == 0 {
+                hint::spin_loop();
+            }
         }
         if !sleeps {
             be_patient(patience / 2);
@@ -117,11 +122,13 @@ unsafe impl<K: Kernel> Wait for X86<K> {
             // A deadline, or what nobody tells, needs a look now and then.
             let told = wait.deadline == Deadline::NEVER && !may_change_unseen(on);
             let dozes = !sleeps && told && K::may_doze(wait.context);
-            for _ in 0..if sleeps || dozes { 1 } else { BETWEEN_LOOKS } {
+            for turn in 0..if sleeps || dozes { 1 } else { BETWEEN_LOOKS } {
                 if let Some(result) = poll() {
                     return Some(result);
                 }
-                hint::spin_loop();
+                if turn % POLLS_PER_PAUSE == 0 {
+                    hint::spin_loop();
+                }
             }
             if dozes {
                 let mut result = None;
