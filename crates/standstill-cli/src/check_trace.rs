@@ -34,9 +34,6 @@ pub fn trace(options: &Options, steps: &[ModelStep], broken: Option<&Broken>) ->
         }
     }
     let mut drawn: Vec<Step> = steps.iter().map(|step| words.step(step)).collect();
-    for (at, step) in drawn.iter_mut().enumerate() {
-        step.location = place(steps, at).to_string();
-    }
     let broken_at = broken.and_then(|broken| at_fault(steps, &broken.rule));
     if broken.is_some_and(|broken| broken.rule == "deadlock") {
         show_waits(&mut drawn, steps, options.cpus);
@@ -53,19 +50,6 @@ pub fn trace(options: &Options, steps: &[ModelStep], broken: Option<&Broken>) ->
         critical_pair,
         broken_at,
         rule: broken.map_or_else(String::new, |broken| broken.rule.clone()),
-    }
-}
-
-/// Where a step is in the code. An event is emitted next to the access that it is about, and all of them in one function: so the access says more.
-#[must_use]
-pub fn place(steps: &[ModelStep], at: usize) -> &str {
-    let step = &steps[at];
-    let accesses = |s: &&ModelStep| s.cpu == step.cpu && matches!(s.what, StepWhat::Access { .. });
-    match step.what {
-        StepWhat::Event(_) => {
-            steps[..at].iter().rev().find(accesses).map_or(step.location.as_str(), |s| s.location.as_str())
-        }
-        _ => &step.location,
     }
 }
 
@@ -328,8 +312,6 @@ fn quiet(what: &What) -> String {
 }
 
 fn access(op: Access, cell: &str, value: u64, written: Option<u64>, order: &str) -> String {
-    // An address says nothing, and is another one next time.
-    let cell = if cell.starts_with("0x") { "a word" } else { cell };
     let value = number(value);
     match (op, written.map(number)) {
         (Access::Fence, _) => format!("fence ({order})"),

@@ -192,7 +192,7 @@ fn access(
             w.note(
                 || StepWhat::Access {
                     op: access,
-                    cell: crate::names::name_of(place),
+                    cell: crate::names::noted(place),
                     value: if access == Access::Store { new.unwrap_or(old) } else { old } as u64,
                     written: if access == Access::Store { None } else { new.map(|new| new as u64) },
                     order: order_name(order),
@@ -354,7 +354,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
                     w.note(
                         || StepWhat::Access {
                             op: Access::CellRead,
-                            cell: crate::names::name_of(place),
+                            cell: crate::names::noted(place),
                             value: hash,
                             written: None,
                             order: "plain",
@@ -387,7 +387,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
                     w.note(
                         || StepWhat::Access {
                             op: Access::CellWrite,
-                            cell: crate::names::name_of(place),
+                            cell: crate::names::noted(place),
                             value: hash,
                             written: None,
                             order: "plain",

@@ -165,7 +165,7 @@ impl World {
         let running = self.cpu;
         self.cpu = cpu;
         self.note(
-            || StepWhat::Drain { cell: crate::names::name_of(entry.place), value: entry.value as u64 },
+            || StepWhat::Drain { cell: crate::names::noted(entry.place), value: entry.value as u64 },
             entry.at,
         );
         self.cpu = running;

@@ -10,13 +10,14 @@ use std::ptr;
 use standstill::event::{Event, What};
 use standstill::invariants::{Monitor, Tally};
 use standstill::platform::Entry;
-use standstill::{CpuId, Property};
+use standstill::{CpuId, Place, Property};
 
 use crate::class::{Classes, Who};
 use crate::fibre::{Command, Slot};
 use crate::hash::Hash128;
 use crate::movers::Movers;
 use crate::mutate::Mutation;
+use crate::names::Kept;
 use crate::options::{MemoryModel, Options};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
 use crate::tso::Buffers;
@@ -39,6 +40,10 @@ pub(crate) struct Fault {
 pub(crate) struct World {
     pub(crate) options: Options,
     pub(crate) entry: Option<&'static dyn Entry>,
+    /// What lies where in the machine.
+    pub(crate) describe: Option<&'static dyn Fn(usize) -> Option<Place>>,
+    /// What the scenario keeps beside it.
+    pub(crate) kept: Vec<Kept>,
     /// The handler of device interrupts.
     pub(crate) device: Option<&'static dyn Fn(usize)>,
     pub(crate) tasks: Vec<&'static dyn Fn()>,
@@ -196,6 +201,8 @@ impl World {
         let rules = Rules::new(options.protocol);
         Box::new(World {
             entry: None,
+            describe: None,
+            kept: Vec::new(),
             device: None,
             tasks: Vec::new(),
             boot: None,
@@ -353,8 +360,9 @@ impl World {
         let context = self.context_name();
         let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.choices.len().saturating_sub(1));
         let location = format!("{}:{}", at.file(), at.line());
+        let what = self.named(what());
         if let Some(steps) = &mut self.record {
-            steps.push(Step { cpu, context, what: what(), location, irqs_on, choice });
+            steps.push(Step { cpu, context, what, location, irqs_on, choice });
         }
     }
 

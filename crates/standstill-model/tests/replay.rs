@@ -2,8 +2,9 @@
 
 use std::ops::ControlFlow;
 
+use standstill::event::What;
 use standstill::{Property, Protocol};
-use standstill_model::{Options, counterexample, load, save};
+use standstill_model::{Options, StepWhat, counterexample, load, save};
 
 fn saved() -> String {
     let mut options = Options::default();
@@ -49,4 +50,36 @@ fn a_schedule_of_another_machine_is_refused_where_it_differs() {
     let text = saved().replace("protocol linux-3.14", "protocol standstill");
     let why = load(&text).expect("it is well formed").replay().expect_err("it is another machine");
     assert!(why.contains("choice"), "{why}");
+}
+
+#[test]
+fn a_run_says_what_each_word_is_and_where_each_event_comes_from() {
+    let mut options = Options::default();
+    options.protocol = Protocol::LINUX_3_14;
+    let race =
+        counterexample(&options, Property::Late, &mut |_| ControlFlow::Continue(())).expect("the race");
+    let mut cells: Vec<&str> = race
+        .steps
+        .iter()
+        .filter_map(|step| match &step.what {
+            StepWhat::Access { cell, .. } if !cell.is_empty() => Some(cell.as_str()),
+            _ => None,
+        })
+        .collect();
+    cells.sort_unstable();
+    cells.dedup();
+    for name in ["stop word", "online mask", "call queue of CPU 1", "a Csd of the scenario"] {
+        assert!(cells.contains(&name), "{name}: {cells:?}");
+    }
+    assert!(
+        !cells.contains(&"a word") && cells.iter().all(|cell| cell.parse::<usize>().is_err()),
+        "{cells:?}"
+    );
+    let place = |wanted: &dyn Fn(&What) -> bool| {
+        let step = race.steps.iter().find(|step| matches!(&step.what, StepWhat::Event(what) if wanted(what)));
+        step.expect("it is part of the race").location.clone()
+    };
+    assert!(place(&|what| matches!(what, What::CallQueued(_))).contains("/call/single.rs:"));
+    assert!(place(&|what| matches!(what, What::CallLate(_))).contains("/call/flush.rs:"));
+    assert!(place(&|what| matches!(what, What::IrqsClosed { .. })).contains("/stop/machine.rs:"));
 }

@@ -10,6 +10,7 @@ use crate::cpu::CpuId;
 use crate::event::{Event, What};
 use crate::hotplug::{Hotplug, HotplugCpu};
 use crate::mask::{AtomicCpuMask, CpuMask};
+use crate::places::Finder;
 use crate::platform::{Entry, Memory, Platform, Runs, Site, TooLate, Word};
 use crate::protocol::Protocol;
 use crate::stop::{Acks, Copied, MAX_CPUS, Stop, StopCpu};
@@ -63,6 +64,13 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
             call: CallCpu::new(),
             stop: StopCpu::new(),
         }
+    }
+}
+
+impl<P: Memory, const W: usize> PerCpu<P, W> {
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("acknowledgements of the group", &self.acks);
+        finder.see("stop word of the group", &self.copied);
     }
 }
 
@@ -197,7 +205,17 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         f(&off)
     }
 
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("boot flag", &self.booted);
+        finder.see("possible mask", &self.possible);
+        finder.see("present mask", &self.present);
+        finder.see("online mask", &self.online);
+        finder.see("active mask", &self.active);
+        finder.see("accepting mask", &self.accepting);
+    }
+
     #[inline(always)]
+    #[track_caller]
     pub(crate) fn emit(&self, what: impl FnOnce() -> What) {
         self.platform.event(|| Event { cpu: self.platform.this_cpu(), what: what() });
     }

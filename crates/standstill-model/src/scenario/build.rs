@@ -9,6 +9,7 @@ use standstill::{CpuId, CpuMask, Machine};
 
 use super::Machined;
 use crate::memory::ModelCell;
+use crate::names::Kept;
 use crate::options::Options;
 use crate::port::Model;
 use crate::state::{Kind, MAX_CPUS, TASKS};
@@ -37,6 +38,7 @@ impl<'w, const N: usize> Setup<'w, N> {
     pub(crate) fn new(world: &'w mut World) -> Self {
         let machine: &'static Machined<N> = Box::leak(Box::new(Machine::new(Model, world.options.protocol)));
         world.entry = Some(machine);
+        world.describe = Some(Box::leak(Box::new(|address| machine.place_at(address))));
         world.boot = Some(leak(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
             unsafe { machine.boot(&CpuMask::first_n(N), &CpuMask::first_n(N)) };
@@ -92,7 +94,9 @@ impl<'w, const N: usize> Setup<'w, N> {
 
     /// Keeps a value for as long as the machine lives: what CPUs share, slots of calls, callbacks.
     pub fn keep<T: 'static>(&mut self, value: T) -> &'static T {
-        Box::leak(Box::new(value))
+        let kept = Box::leak(Box::new(value));
+        self.world.kept.push(Kept::new(kept));
+        kept
     }
 
     /// Plain memory that nobody has written yet.

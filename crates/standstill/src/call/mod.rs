@@ -42,6 +42,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed};
 use crate::context::{IrqOff, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::{CallInfo, CallKey, Form};
+use crate::places::Finder;
 use crate::platform::{DataCell, Memory, Pointer, Word};
 use many::Board;
 use queue::{Kind, Node, Queue};
@@ -221,6 +222,15 @@ pub(crate) struct CallCpu<P: Memory, const W: usize> {
 }
 
 impl<P: Memory, const W: usize> CallCpu<P, W> {
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("call queue", &self.queue);
+        finder.see("call requests", &self.requests);
+        finder.see("node of the call requests", &self.nodes);
+        finder.see("call board", &self.board);
+        finder.see("own call slot", &self.slot);
+        finder.see("running function", &self.running);
+    }
+
     pub(crate) const fn new() -> Self {
         CallCpu {
             queue: Queue::new(),

@@ -60,6 +60,7 @@ use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
+use crate::places::Finder;
 use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
 use lock::HotplugLock;
 use table::Table;
@@ -110,7 +111,25 @@ pub(crate) struct HotplugCpu<P: Memory> {
     mailbox: Mailbox<P>,
 }
 
+impl<P: Memory, const W: usize> Hotplug<P, W> {
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("hotplug lock", &self.lock);
+        finder.see("hotplug states", &self.table);
+        finder.see("hotplug disable count", &self.disabled);
+        finder.see("count of CPUs given up", &self.loose);
+    }
+}
+
 impl<P: Memory> HotplugCpu<P> {
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("hotplug readers", &self.readers);
+        finder.see("hotplug state", &self.state);
+        finder.see("hotplug handshake", &self.sync);
+        finder.see("injected failure", &self.inject);
+        finder.see("refusal to leave", &self.refusal);
+        finder.see("hotplug mailbox", &self.mailbox);
+    }
+
     pub(crate) const fn new() -> Self {
         HotplugCpu {
             readers: P::Word::ZERO,

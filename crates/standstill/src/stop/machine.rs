@@ -16,6 +16,7 @@ use crate::cpu::CpuId;
 use crate::event::What;
 use crate::machine::Machine;
 use crate::mask::AtomicCpuMask;
+use crate::places::Finder;
 use crate::platform::{
     DataCell, Deadline, Memory, Platform, Pointer, Site, WaitContext, WaitFor, Word, drive,
 };
@@ -89,6 +90,19 @@ impl<P: Memory, const W: usize> Stop<P, W> {
         }
     }
 
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("turn of the stops", &self.turn);
+        finder.see("stop word", &self.at);
+        finder.see("last stop that ended", &self.done);
+        finder.see("members of the stop", &self.members);
+        finder.see("active CPUs of the stop", &self.active);
+        finder.see("CPUs that leave in the stop", &self.leaving);
+        finder.see("split of the stop", &self.split);
+        finder.see("deadline of the stop", &self.deadline);
+        finder.see("caller of the stop", &self.from);
+        finder.see("function of the stop", &self.body);
+    }
+
     pub(crate) fn site(&self, what: &'static str) -> Site {
         let from = self.from.load(Relaxed);
         // SAFETY: only ever set from a `&'static Location`, before the first stage is published.
@@ -119,6 +133,13 @@ pub(crate) struct StopCpu<P: Memory> {
 }
 
 impl<P: Memory> StopCpu<P> {
+    pub(crate) fn places(&self, finder: &mut Finder) {
+        finder.see("stopper queue", &self.works);
+        finder.see("stopper's part in the stop", &self.multi);
+        finder.see("progress in the stop", &self.progress);
+        finder.see("receipt of the stop", &self.receipt);
+    }
+
     pub(crate) const fn new() -> Self {
         StopCpu {
             works: Works::new(),
