@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::bounded;
+use crate::dpor::{self, Part};
 use crate::options::{Engine, Ipi, MemoryModel, Options};
 use crate::random;
 use crate::sched::{bare, cpu_of, is_device, take};
@@ -38,11 +39,9 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         Engine::Pct { runs, seed, depth } => {
             random::search(&ready, options, (runs, seed, Some(depth)), began, &mut found, progress)
         }
-        Engine::Dpor => {
-            let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
-            let error = format!("the engine `{}` is not there yet", options.engine.name());
-            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
-        }
+        Engine::Dpor => until_settled(&ready, &mut found, &mut |found| {
+            dpor::search(&ready, options, Part::WHOLE, began, found, progress)
+        }),
     };
     let states = found.states;
     let runs = found.runs;
@@ -179,7 +178,12 @@ pub(crate) fn assumptions(options: &Options) -> Vec<String> {
             .to_string(),
         "conditions that are waited for change nothing while they do not hold".to_string(),
     ];
-    if options.engine == Engine::Stateful {
+    if options.engine == Engine::Dpor {
+        all.push(
+            "rules that compare CPUs which share no place are judged in one order of each trace".to_string(),
+        );
+    }
+    if matches!(options.engine, Engine::Stateful | Engine::Bounded { .. }) {
         all.push("two states with the same hash of 128 bits are one".to_string());
         all.push("a loop that cuts its history remembers nothing but its state".to_string());
     }

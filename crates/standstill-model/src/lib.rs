@@ -15,8 +15,10 @@
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
 //! | `bounded.rs` | every state within a bound on preemptions |
+//! | `dpor.rs`, `touch.rs` | every trace once |
 //! | `random.rs` | random schedules |
 //! | `scenario/`, `setup.rs` | what is explored, from where |
+//! | `counter.rs` | what the engines are measured by |
 //! | `shrink.rs` | the cheapest run to a goal |
 //! | `mutate.rs` | the library with one thing left out |
 //! | `matrix.rs` | which property each preset breaks |
@@ -27,6 +29,8 @@
 mod bounded;
 mod check;
 mod class;
+mod counter;
+mod dpor;
 mod fibre;
 mod file;
 mod follow;
@@ -49,6 +53,7 @@ mod setup;
 mod shrink;
 mod state;
 mod story;
+mod touch;
 mod tso;
 mod undo;
 mod verdict;
@@ -62,7 +67,7 @@ pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
-pub use scenario::{Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, scenarios};
+pub use scenario::{Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, scenarios};
 pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;
 pub use verdict::{

@@ -16,6 +16,7 @@ use crate::movers::Use;
 use crate::mutate::Change;
 use crate::port::Model;
 use crate::state::{Op, OpKind};
+use crate::touch::How;
 use crate::verdict::{Access, StepWhat};
 use crate::world::{World, point, with};
 
@@ -113,6 +114,8 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
         if conflicts {
             with(|w| w.meet(place, if writes { Use::Write } else { Use::Read }));
         }
+        // Only now: handlers may have run in there.
+        with(|w| w.touches.shared = conflicts);
     }
 }
 
@@ -176,6 +179,9 @@ fn access(
         let new = f(old);
         let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
         let new = new.filter(|_| !drops);
+        if w.inside {
+            w.touches.word(place, old, new);
+        }
         let late = access == Access::Store && new.is_some_and(|new| w.buffer(place, new, at));
         if let (Some(new), false) = (new, late) {
             // SAFETY: as above.
@@ -350,6 +356,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
         if !std::thread::panicking() {
             with(|w| {
                 if w.inside && w.peeking.is_none() {
+                    w.touches.add(place, How::Reads);
                     w.learn(hash);
                     w.note(
                         || StepWhat::Access {
@@ -384,6 +391,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
                 let old = unsafe { *self.hash.get() };
                 w.wrote(place, old, hash);
                 if w.inside {
+                    w.touches.add(place, How::Writes);
                     w.note(
                         || StepWhat::Access {
                             op: Access::CellWrite,

@@ -30,6 +30,7 @@ use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
     SOME_DEADLINE, Watch,
 };
+use crate::touch::{self, How};
 use crate::verdict::{Interrupt, StepWhat};
 use crate::world::{World, announce, point, with};
 
@@ -247,9 +248,15 @@ unsafe impl Irq for Model {
                 Ipi::Halt => PENDING_HALT,
             };
             let target = &mut w.cpus[to.index()];
-            let raises = target.power == Power::On && target.pending & bit == 0;
+            let old = usize::from(target.pending & bit);
+            let on = target.power == Power::On;
+            let raises = on && old == 0;
             if raises {
                 target.pending |= bit;
+            }
+            w.touches.add(touch::power(to.index()), How::Reads);
+            if on {
+                w.touches.change(touch::pending(to.index(), bit), How::Sets, old, 1);
             }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
@@ -468,7 +475,7 @@ impl World {
     ) -> bool {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
-        let time = wait.deadline != Deadline::NEVER && self.expirations > 0;
+        let time = wait.deadline != Deadline::NEVER;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
         let blocks = self.budget.and(self.blocks);
         let t = self.thread_mut();
@@ -482,6 +489,12 @@ impl World {
         }
         t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
         t.may_expire = time && branching;
+        let looks_at_memory = t.yields || several;
+        if looks_at_memory {
+            // Who leaves the CPU to others, or tries again, does so for what it saw here.
+            self.touch_watch(thread);
+        }
+        let t = self.thread_mut();
         // Nobody else can change what it depends on.
         let quiet = holds && t.watch.open == 0 && branching;
         if !only_looks && (quiet || self.budget.is_some()) && self.passes(false) {
@@ -523,6 +536,7 @@ unsafe impl Cpus for Model {
             w.drain(w.cpu);
             w.drain(index);
             w.meet_power(index);
+            w.touch_power(index);
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::state::Cpu {
                 power: Power::On,
@@ -545,6 +559,7 @@ unsafe impl Cpus for Model {
             w.note(|| StepWhat::Die, at);
             // The port wakes whoever sleeps on it.
             w.notified.push(dead.place());
+            w.touch_power(w.cpu);
             let cpu = w.cpu_mut();
             cpu.power = Power::Off;
             cpu.pending = 0;
@@ -555,7 +570,10 @@ unsafe impl Cpus for Model {
     }
 
     fn halt(&self) -> ! {
-        with(|w| w.cpu_mut().power = Power::Halted);
+        with(|w| {
+            w.touch_power(w.cpu);
+            w.cpu_mut().power = Power::Halted;
+        });
         rest_for_ever()
     }
 
@@ -570,8 +588,13 @@ unsafe impl Sched for Model {
     fn evict(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
+            w.touches.add(touch::scheduling(cpu.index()), How::Writes);
             w.cpus[cpu.index()].evicted = true;
             for thread in 2 * MAX_CPUS..w.threads.len() {
+                if w.threads[thread].as_ref().is_some_and(|t| usize::from(t.cpu) == cpu.index()) {
+                    w.touches.add(touch::thread(thread), How::Reads);
+                    w.touch_watch(thread);
+                }
                 let moves = w.threads[thread]
                     .as_ref()
                     .is_some_and(|t| t.blocked && t.yields && usize::from(t.cpu) == cpu.index());
@@ -584,7 +607,10 @@ unsafe impl Sched for Model {
 
     fn readmit(&self, cpu: CpuId) {
         rearranges();
-        with(|w| w.cpus[cpu.index()].evicted = false);
+        with(|w| {
+            w.touches.add(touch::scheduling(cpu.index()), How::Writes);
+            w.cpus[cpu.index()].evicted = false;
+        });
     }
 
     fn vacate(&self, cpu: CpuId) -> Result<(), Vacate> {
@@ -614,7 +640,10 @@ unsafe impl Sched for Model {
     fn occupied(&self, cpu: CpuId) -> Option<&'static str> {
         with(|w| {
             let occupied = w.occupied(cpu.index());
-            if !w.watch(cpu.index() + 1, usize::from(occupied)) && w.inside {
+            if w.peeking.is_none() {
+                w.touches.add(touch::occupied(cpu.index()), How::Reads);
+            }
+            if !w.watch(touch::occupied(cpu.index()), usize::from(occupied)) && w.inside {
                 w.learn(u64::from(occupied));
             }
             occupied.then_some("a task")
@@ -623,6 +652,7 @@ unsafe impl Sched for Model {
 
     fn only_idle_left(&self) -> bool {
         with(|w| {
+            w.touches.add(touch::occupied(w.cpu), How::Reads);
             let answer = w.thread_ref().kind == Kind::Idle && !w.occupied(w.cpu);
             w.learn(u64::from(answer));
             answer
@@ -632,11 +662,14 @@ unsafe impl Sched for Model {
     fn park_threads(&self, cpu: CpuId) {
         let site = standstill::platform::Site::here("the hotplug thread to return");
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
-        let place = 64 + cpu.index();
+        let place = touch::parked(cpu.index());
         let dummy = ModelWord::ZERO;
         self.wait_until(&dummy, &wait, || {
             with(|w| {
                 let parked = w.parked(cpu.index());
+                if w.peeking.is_none() {
+                    w.touches.add(place, How::Reads);
+                }
                 w.watch(place, usize::from(parked));
                 parked.then_some(())
             })
@@ -647,13 +680,19 @@ unsafe impl Sched for Model {
         rearranges();
         with(|w| {
             let index = cpu.index();
+            w.touches.add(touch::scheduling(index), How::Writes);
+            w.touches.add(touch::parked(index), How::Writes);
+            w.touches.add(touch::thread(MAX_CPUS + index), How::Writes);
             w.spawn(MAX_CPUS + index, Kind::Hotplug, index, "hotplug thread");
         });
     }
 
     fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
         rearranges();
-        with(|w| w.cpus[cpu.index()].lines = false);
+        with(|w| {
+            w.touches.add(touch::lines(cpu.index()), How::Writes);
+            w.cpus[cpu.index()].lines = false;
+        });
         Ok(())
     }
 
@@ -663,7 +702,10 @@ unsafe impl Sched for Model {
 
     fn lines_back(&self, cpu: CpuId) {
         rearranges();
-        with(|w| w.cpus[cpu.index()].lines = true);
+        with(|w| {
+            w.touches.add(touch::lines(cpu.index()), How::Writes);
+            w.cpus[cpu.index()].lines = true;
+        });
     }
 
     fn runs(&self, _: CpuId) -> Runs {

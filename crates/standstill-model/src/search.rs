@@ -22,6 +22,9 @@ pub(crate) struct Found {
     pub(crate) firsts: [Option<Vec<u32>>; 5],
     pub(crate) fault: Option<(Fault, Vec<u32>)>,
     pub(crate) ends: HashSet<u128, BuildHashed>,
+    /// Of the engine that counts traces: those, and the runs that were none.
+    pub(crate) traces: HashSet<u128, BuildHashed>,
+    pub(crate) blocked: u64,
     pub(crate) states: u64,
     pub(crate) runs: u64,
     pub(crate) depth: usize,
@@ -36,6 +39,8 @@ impl Found {
             firsts: [const { None }; 5],
             fault: None,
             ends: HashSet::default(),
+            traces: HashSet::default(),
+            blocked: 0,
             states: 0,
             runs: 0,
             depth: 0,
@@ -92,6 +97,8 @@ impl Found {
     pub(crate) fn verdict(self, options: &Options, coverage: Coverage, began: Instant) -> Verdict {
         let mut ends: Vec<_> = self.ends.into_iter().collect();
         ends.sort_unstable();
+        let mut traces: Vec<_> = self.traces.into_iter().collect();
+        traces.sort_unstable();
         let mut firsts = self.firsts.into_iter();
         let counts = self.counts;
         Verdict {
@@ -110,6 +117,8 @@ impl Found {
             time_ns: began.elapsed().as_nanos() as u64,
             peak_bytes: self.bytes,
             ends,
+            traces,
+            blocked: self.blocked,
             error: None,
         }
     }

@@ -94,6 +94,10 @@ pub struct Verdict {
     pub peak_bytes: u64,
     /// The states in which nothing more can happen, as hashes, sorted.
     pub ends: Vec<u128>,
+    /// The traces, as hashes, sorted: of the engine that counts those.
+    pub traces: Vec<u128>,
+    /// The runs of that engine that turned out to be no new trace.
+    pub blocked: u64,
     /// The options can't be checked: nothing was done, and this says why.
     pub error: Option<String>,
 }

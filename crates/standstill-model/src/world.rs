@@ -20,6 +20,7 @@ use crate::mutate::Mutation;
 use crate::names::Kept;
 use crate::options::{MemoryModel, Options};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
+use crate::touch::{self, How, Touches};
 use crate::tso::Buffers;
 use crate::undo::Undo;
 use crate::verdict::{Context, Interrupt, Step, StepWhat};
@@ -98,6 +99,7 @@ pub(crate) struct World {
     pub(crate) expirations: u8,
     pub(crate) steps: u64,
     pub(crate) record: Option<Vec<Step>>,
+    pub(crate) touches: Touches,
     /// The words that were notified in this step.
     pub(crate) notified: Vec<usize>,
     pub(crate) mutation: Option<Box<Mutation>>,
@@ -192,6 +194,12 @@ fn thread_main(thread: usize) {
             let at = w.thread_ref().op.at;
             w.fail("panic", text, format!("{}:{}", at.file(), at.line()));
         }
+        let (cpu, kind) = (w.cpu, w.thread_ref().kind);
+        match kind {
+            Kind::Task => w.touches.add(touch::occupied(cpu), How::Writes),
+            Kind::Hotplug => w.touches.add(touch::parked(cpu), How::Writes),
+            Kind::Idle => {}
+        }
         w.thread_mut().life = Life::Done;
     });
 }
@@ -237,6 +245,7 @@ impl World {
             expirations: 0,
             steps: 0,
             record: None,
+            touches: Touches::default(),
             notified: Vec::new(),
             mutation: Mutation::of(&options),
             leaving: false,
@@ -269,9 +278,18 @@ impl World {
 
     /// Moves a task to a CPU that takes tasks; false if there is none.
     pub(crate) fn move_thread(&mut self, thread: usize) -> bool {
+        for cpu in 0..self.options.cpus {
+            self.touches.add(touch::scheduling(cpu), How::Reads);
+        }
         let Some(to) = self.cpus.iter().position(|cpu| cpu.power == Power::On && !cpu.evicted) else {
             return false;
         };
+        let from = self.threads[thread].as_ref().map_or(to, |t| usize::from(t.cpu));
+        for cpu in [from, to] {
+            self.touches.add(touch::scheduling(cpu), How::Writes);
+            self.touches.add(touch::occupied(cpu), How::Writes);
+        }
+        self.touches.add(touch::thread(thread), How::Writes);
         self.undo.touch(thread, &self.threads[thread]);
         if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
             self.drain(from);
@@ -291,6 +309,7 @@ impl World {
         }
         let (kind, cpu) = (t.kind, usize::from(t.cpu));
         if usize::from(self.cpus[cpu].current) == thread {
+            self.touches.add(touch::scheduling(cpu), How::Writes);
             self.cpus[cpu].current = cpu as u8;
         }
         if kind == Kind::Task && self.cpus[cpu].evicted {

@@ -16,7 +16,8 @@ mod stops;
 
 use standstill::Machine;
 
-use crate::options::{MemoryModel, Options};
+use crate::counter::LITMUS;
+use crate::options::{Engine, MemoryModel, Options};
 use crate::port::Model;
 use crate::state::MAX_CPUS;
 use crate::world::World;
@@ -47,9 +48,15 @@ pub fn scenarios() -> &'static [ScenarioInfo] {
     SCENARIOS
 }
 
+/// Scenarios without the library, for the tests of the engines.
+#[must_use]
+pub fn litmus() -> &'static [ScenarioInfo] {
+    LITMUS
+}
+
 /// The scenario with this name.
 pub(crate) fn by_name(name: &str) -> Option<&'static ScenarioInfo> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name)
+    SCENARIOS.iter().chain(LITMUS).find(|scenario| scenario.name == name)
 }
 
 /// Calls the instance of a function for as many CPUs as the options say.
@@ -72,7 +79,7 @@ const AT_STOP: &str = "when the works of the stop that takes the CPU out are que
 const ALL_UP: &str = "when all CPUs are up";
 const AT_START: &str = "when CPU 0 is about to start it";
 
-const fn info(
+pub(crate) const fn info(
     name: &'static str,
     about: &'static str,
     min_cpus: usize,
@@ -337,6 +344,12 @@ fn limits(options: &Options) -> Result<(), String> {
             "the memory model `{}` can't be explored yet: `sc` and `tso` can",
             options.memory.name()
         ));
+    }
+    if options.engine == Engine::Dpor && (options.memory != MemoryModel::Sc || options.sleepers) {
+        return Err(
+            "the engine `dpor` explores sequentially consistent memory and waits that poll, and nothing else"
+                .to_string(),
+        );
     }
     if options.irqs > 8 {
         return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));
