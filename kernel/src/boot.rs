@@ -131,9 +131,9 @@ impl StartInfo {
         if self.command_line == 0 {
             return "";
         }
-        // SAFETY: the loader's string ends with a zero.
-        let text =
-            unsafe { core::ffi::CStr::from_ptr(self.command_line as usize as *const core::ffi::c_char) };
+        let start = self.command_line as usize as *const core::ffi::c_char;
+        // SAFETY: the loader's string ends with a zero, and nobody changes it.
+        let text = unsafe { core::ffi::CStr::from_ptr(start) };
         text.to_str().unwrap_or("")
     }
 

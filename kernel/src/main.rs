@@ -89,9 +89,11 @@ struct Flat;
 impl Physical for Flat {
     fn bytes(&self, address: u64, length: usize) -> Option<&'static [u8]> {
         let end = address.checked_add(length as u64)?;
+        if end > 1 << 32 {
+            return None;
+        }
         // SAFETY: the first 4 GiB are mapped, and the firmware's tables do not change.
-        (end <= 1 << 32)
-            .then(|| unsafe { core::slice::from_raw_parts(address as usize as *const u8, length) })
+        Some(unsafe { core::slice::from_raw_parts(address as usize as *const u8, length) })
     }
 }
 

@@ -1,7 +1,8 @@
 //! The local APIC: as memory (xAPIC) or as registers (x2APIC), chosen once by [`find`].
 //!
 //! A send is two writes in an xAPIC, so interrupts are closed around them. Nothing is ever sent by shorthand: "all but me" would
-//! reach CPUs that are parked or were never started.
+//! reach CPUs that are parked or were never started. An x2APIC takes a set of CPUs in one write, if they are in the same cluster of 16:
+//! its logical ids follow from the physical ones, a bit for each CPU, so the set is exact.
 
 use core::sync::atomic::Ordering::Relaxed;
 use core::sync::atomic::{AtomicBool, AtomicUsize};
@@ -79,6 +80,36 @@ impl Message {
 #[must_use]
 pub const fn x2apic_command(to: u32, message: Message) -> u64 {
     (to as u64) << 32 | message.command() as u64
+}
+
+/// The x2APIC command for a set of CPUs of one cluster, named by their logical ids.
+const fn x2apic_cluster_command(cluster: Cluster, message: Message) -> u64 {
+    const LOGICAL: u64 = 1 << 11;
+    (cluster.number as u64) << 48 | (cluster.members as u64) << 32 | LOGICAL | message.command() as u64
+}
+
+/// Some CPUs of one cluster.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Cluster {
+    number: u16,
+    members: u16,
+}
+
+/// Calls `f` for the clusters of `ids`, and `alone` for those that are in none: once for each cluster, if the ids are in order.
+fn each_cluster(ids: impl Iterator<Item = u32>, mut f: impl FnMut(Cluster), mut alone: impl FnMut(u32)) {
+    let mut now: Option<Cluster> = None;
+    for id in ids {
+        let Ok(number) = u16::try_from(id >> 4) else {
+            alone(id);
+            continue;
+        };
+        let member = 1 << (id & 15);
+        match &mut now {
+            Some(cluster) if cluster.number == number => cluster.members |= member,
+            _ => now.replace(Cluster { number, members: member }).into_iter().for_each(&mut f),
+        }
+    }
+    now.into_iter().for_each(f);
 }
 
 /// The high half of the xAPIC command for `to`.
@@ -198,6 +229,24 @@ pub fn send(to: u32, message: Message) {
     irq::open_if(on);
 }
 
+/// Sends `message` to each of the CPUs with the APIC ids `to`, by clusters where that is possible. From every context, as [`send`].
+pub fn send_each(to: impl Iterator<Item = u32>, message: Message) {
+    if !is_x2apic() {
+        return to.for_each(|id| send(id, message));
+    }
+    // As in `send`.
+    core::sync::atomic::fence(core::sync::atomic::Ordering::SeqCst);
+    let write = |command| {
+        // SAFETY: as in `send`, for each of the CPUs, and no other has a bit.
+        unsafe { Msr::new(X2APIC_MSRS + (ICR >> 4)).write(command) };
+    };
+    each_cluster(
+        to,
+        |cluster| write(x2apic_cluster_command(cluster, message)),
+        |id| write(x2apic_command(id, message)),
+    );
+}
+
 fn wait_until_sent() {
     if SENDS_AT_ONCE.load(Relaxed) {
         return;
@@ -230,6 +279,8 @@ pub(crate) fn run_timer_masked() {
 
 #[cfg(test)]
 mod tests {
+    extern crate std;
+
     use super::*;
 
     #[test]
@@ -247,7 +298,25 @@ mod tests {
     }
 
     #[test]
-    fn no_command_uses_a_shorthand_or_a_logical_destination() {
+    fn sets_are_sent_by_clusters() {
+        let clusters = |ids: &[u32]| {
+            let (mut clusters, mut alone) = (std::vec::Vec::new(), std::vec::Vec::new());
+            each_cluster(ids.iter().copied(), |c| clusters.push((c.number, c.members)), |id| alone.push(id));
+            (clusters, alone)
+        };
+        assert_eq!(clusters(&[]), (std::vec![], std::vec![]));
+        assert_eq!(clusters(&[0, 1, 15, 16, 18, 300]).0, [(0, 0x8003), (1, 0b101), (18, 1 << 12)]);
+        // Out of order it takes more commands, and reaches the same CPUs.
+        assert_eq!(clusters(&[17, 0, 18]).0, [(1, 2), (0, 1), (1, 4)]);
+        // Beyond what a logical id can name.
+        assert_eq!(clusters(&[3, 1 << 20, 4]), (std::vec![(0, 0b11000)], std::vec![1 << 20]));
+        // Cluster 2, members 0 and 3, vector 0xf0, logical.
+        let command = x2apic_cluster_command(Cluster { number: 2, members: 9 }, Message::Fixed(0xf0));
+        assert_eq!(command, 0x0002_0009_0000_48f0);
+    }
+
+    #[test]
+    fn no_command_to_one_cpu_uses_a_shorthand_or_a_logical_destination() {
         for message in [Message::Fixed(0xff), Message::Nmi, Message::Init, Message::StartUp(0xff)] {
             assert_eq!(message.command() & (3 << 18 | 1 << 11), 0, "{message:?}");
         }

@@ -13,8 +13,8 @@ use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::Ordering::{Acquire, Relaxed};
 
-use standstill::CpuId;
 use standstill::platform::{Ipi, Irq};
+use standstill::{CpuId, CpuMask};
 
 use crate::X86;
 use crate::apic::{self, Message};
@@ -236,11 +236,23 @@ unsafe impl<K: Kernel> Irq for X86<K> {
             cpu::here().need_stopper.store(true, Relaxed);
             return;
         }
-        let vector = match why {
-            Ipi::Call => vector::CALL,
-            Ipi::Stop => vector::STOP,
-            Ipi::Halt => vector::HALT,
-        };
-        apic::send(cpu::block(to).apic_id(), Message::Fixed(vector));
+        apic::send(cpu::block(to).apic_id(), message(why));
     }
+
+    fn send_ipi_mask<const W: usize>(&self, to: &CpuMask<W>, why: Ipi) {
+        let me = cpu::this_cpu();
+        if to.contains(me) {
+            self.send_ipi(me, why);
+        }
+        let others = to.iter().filter(|cpu| *cpu != me);
+        apic::send_each(others.map(|cpu| cpu::block(cpu).apic_id()), message(why));
+    }
+}
+
+fn message(why: Ipi) -> Message {
+    Message::Fixed(match why {
+        Ipi::Call => vector::CALL,
+        Ipi::Stop => vector::STOP,
+        Ipi::Halt => vector::HALT,
+    })
 }
