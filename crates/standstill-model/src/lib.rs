@@ -25,6 +25,7 @@
 //! | `file.rs` | schedules as text |
 //! | `follow.rs` | a schedule under other options |
 //! | `check.rs` | the entries |
+//! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
 mod bounded;
 mod check;
@@ -54,6 +55,7 @@ mod shrink;
 mod state;
 mod story;
 mod touch;
+pub mod transfers;
 mod tso;
 mod undo;
 mod verdict;

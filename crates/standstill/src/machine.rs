@@ -13,7 +13,7 @@ use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
 use crate::platform::{Entry, Memory, Platform, Runs, Site, TooLate, Word};
 use crate::protocol::Protocol;
-use crate::stop::{Acks, Copied, MAX_CPUS, Stop, StopCpu};
+use crate::stop::{Acks, Brief, Copied, MAX_CPUS, Stop, StopCpu};
 
 /// CPUs, their calls, their stoppers and their hotplug states: all of Standstill for one machine of up to `N` CPUs.
 ///
@@ -47,6 +47,8 @@ pub(crate) struct PerCpu<P: Memory, const W: usize> {
     pub(crate) hotplug: HotplugCpu<P>,
     /// That group's copy of the stage word.
     pub(crate) copied: Copied<P>,
+    /// What its CPUs have to know. Beside the word that they look at, and not beside the one that they write.
+    pub(crate) brief: Brief<P>,
     pub(crate) call: CallCpu<P, W>,
     pub(crate) stop: StopCpu<P>,
 }
@@ -61,6 +63,7 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
             acks: Acks::new(),
             hotplug: HotplugCpu::new(),
             copied: Copied::new(),
+            brief: Brief::new(),
             call: CallCpu::new(),
             stop: StopCpu::new(),
         }
@@ -71,6 +74,7 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
     pub(crate) fn places(&self, finder: &mut Finder) {
         finder.see("acknowledgements of the group", &self.acks);
         finder.see("stop word of the group", &self.copied);
+        finder.see("what the group has to know", &self.brief);
     }
 }
 

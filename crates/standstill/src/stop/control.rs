@@ -7,11 +7,12 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::machine::Body;
 use super::receipts::{Receipt, StopError};
 use super::stage::{At, Stage};
+use super::work::Part;
 use crate::cpu::CpuId;
 use crate::event::{What, WorkKey};
 use crate::machine::Machine;
 use crate::mask::CpuMask;
-use crate::platform::{DataCell, Deadline, Platform, Pointer, WaitContext, WaitFor, Word};
+use crate::platform::{DataCell, Deadline, Platform, Site, WaitContext, WaitFor, Word};
 
 /// What a stop is to do.
 pub(crate) struct Plan<const W: usize> {
@@ -50,6 +51,10 @@ impl<const W: usize> Plan<W> {
             inline: None,
         }
     }
+
+    fn part_of(&self, cpu: CpuId, epoch: usize) -> Part {
+        Part { epoch, active: self.active.contains(cpu), leaves: self.leaving.contains(cpu) }
+    }
 }
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
@@ -74,9 +79,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Some(cpu) if plan.all_or_nothing => Err(StopError::Offline(cpu)),
             _ => {
                 if let Some(me) = plan.inline {
-                    self.run_stop(me, epoch);
+                    self.run_stop(me, plan.part_of(me, epoch));
                 }
-                self.await_end(plan, epoch, context)
+                self.await_end(plan, epoch, context, from)
             }
         };
         self.emit(|| What::StopEnd { epoch });
@@ -87,11 +92,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let stop = &self.stop;
         stop.members.assign(&plan.members);
         self.expect(&plan.members);
-        stop.active.assign(&plan.active);
         stop.leaving.assign(&plan.leaving);
         stop.split.store(plan.split.into(), Relaxed);
-        stop.deadline.store(plan.deadline.0, Relaxed);
-        stop.from.store(ptr::from_ref(from).cast_mut(), Relaxed);
+        self.brief(&plan.members, plan.deadline, from);
         // SAFETY: only an active CPU reads it, in RUN, of a stop that was not abandoned; the last such stop is over, as its one that
         // started it held `turn` until every CPU had acknowledged EXIT.
         unsafe { stop.body.write(body) };
@@ -114,7 +117,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
             self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-            let queued = if multi.arm(epoch) {
+            let queued = if multi.arm(plan.part_of(cpu, epoch)) {
                 // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
                 unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
             } else {
@@ -156,9 +159,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.notify(&raw const *self.stop.at);
     }
 
-    fn await_end(&self, plan: &Plan<W>, epoch: usize, context: WaitContext) -> Result<(), StopError<W>> {
+    fn await_end(
+        &self,
+        plan: &Plan<W>,
+        epoch: usize,
+        context: WaitContext,
+        from: &'static Location<'static>,
+    ) -> Result<(), StopError<W>> {
         loop {
-            let site = self.stop.site("stop_machine: the other CPUs");
+            let site = Site { what: "stop_machine: the other CPUs", at: from };
             // The CPUs in the loop speak for themselves; this one only speaks if none has got there.
             let stalled = |waited_ns| {
                 let at = At::unpack(self.stop.at.load(Relaxed));
@@ -186,13 +195,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     self.claim_back(plan, epoch);
                     return Err(StopError::Deadline { stage: at.stage, missing });
                 }
-                None => self.abandon_if_early(epoch, context),
+                None => self.abandon_if_early(epoch, context, from),
             }
         }
     }
 
     /// The deadline is over, and this CPU is not in the loop itself.
-    fn abandon_if_early(&self, epoch: usize, context: WaitContext) {
+    fn abandon_if_early(&self, epoch: usize, context: WaitContext, from: &'static Location<'static>) {
         let at = At::unpack(self.stop.at.load(Acquire));
         if at.aborted {
             return;
@@ -202,7 +211,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return;
         }
         // Too late: it runs, and ends soon.
-        let site = self.stop.site("stop_machine: the function to return");
+        let site = Site { what: "stop_machine: the function to return", at: from };
         let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
         self.platform
             .wait_until(&self.stop.done, &wait, || (self.stop.done.load(Acquire) == epoch).then_some(()));
@@ -216,7 +225,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn claim_back(&self, plan: &Plan<W>, epoch: usize) {
         for cpu in &plan.members {
             let multi = &self.cpu[cpu.index()].stop.multi;
-            if multi.claim_back(epoch) {
+            if multi.claim_back(plan.part_of(cpu, epoch)) {
                 self.emit(|| What::WorkClaimed(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
             }
         }

@@ -2,7 +2,6 @@
 
 use core::hash::{Hash, Hasher};
 use core::ops::{ControlFlow, Deref};
-use core::panic::Location;
 use core::ptr;
 use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
@@ -10,16 +9,14 @@ use super::lock::TicketLock;
 use super::receipts::Receipt;
 use super::relay::Post;
 use super::stage::{At, Stage};
-use super::work::{MultiWork, Works};
+use super::work::{MultiWork, Part, Works};
 use crate::context::{Stopped, no_unwind};
 use crate::cpu::CpuId;
 use crate::event::What;
 use crate::machine::Machine;
 use crate::mask::AtomicCpuMask;
 use crate::places::Finder;
-use crate::platform::{
-    DataCell, Deadline, Memory, Platform, Pointer, Site, WaitContext, WaitFor, Word, drive,
-};
+use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word, drive};
 
 /// The function of a stop, without its type.
 #[derive(Clone, Copy)]
@@ -60,16 +57,10 @@ pub(crate) struct Stop<P: Memory, const W: usize> {
     pub(crate) done: Line<P::Word>,
     /// The CPUs that take part.
     pub(crate) members: AtomicCpuMask<P, W>,
-    /// Those that run the function.
-    pub(crate) active: AtomicCpuMask<P, W>,
     /// Those that will be gone after it.
     pub(crate) leaving: AtomicCpuMask<P, W>,
     /// Two disable stages (1) or one (0).
     pub(crate) split: P::Word,
-    /// When to abandon it.
-    pub(crate) deadline: P::Word,
-    /// Who asked for it.
-    pub(crate) from: P::Ptr<Location<'static>>,
     /// The function. Read in RUN only, by active CPUs.
     pub(crate) body: P::Cell<Body>,
 }
@@ -81,11 +72,8 @@ impl<P: Memory, const W: usize> Stop<P, W> {
             at: Line(P::Word::ZERO),
             done: Line(P::Word::ZERO),
             members: AtomicCpuMask::new(),
-            active: AtomicCpuMask::new(),
             leaving: AtomicCpuMask::new(),
             split: P::Word::ZERO,
-            deadline: P::Word::ZERO,
-            from: P::Ptr::NULL,
             body: P::Cell::EMPTY,
         }
     }
@@ -95,18 +83,9 @@ impl<P: Memory, const W: usize> Stop<P, W> {
         finder.see("stop word", &self.at);
         finder.see("last stop that ended", &self.done);
         finder.see("members of the stop", &self.members);
-        finder.see("active CPUs of the stop", &self.active);
         finder.see("CPUs that leave in the stop", &self.leaving);
         finder.see("split of the stop", &self.split);
-        finder.see("deadline of the stop", &self.deadline);
-        finder.see("caller of the stop", &self.from);
         finder.see("function of the stop", &self.body);
-    }
-
-    pub(crate) fn site(&self, what: &'static str) -> Site {
-        let from = self.from.load(Relaxed);
-        // SAFETY: only ever set from a `&'static Location`, before the first stage is published.
-        Site { what, at: unsafe { from.as_ref() }.unwrap_or(Location::caller()) }
     }
 }
 
@@ -154,7 +133,7 @@ impl<P: Memory> StopCpu<P> {
 #[derive(Hash)]
 struct Loop<F: Hash> {
     me: CpuId,
-    epoch: usize,
+    part: Part,
     /// Where it looks at the stage.
     post: Post,
     /// The stage word that this CPU acted on last.
@@ -168,13 +147,13 @@ struct Loop<F: Hash> {
 }
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
-    /// This CPU's part in stop `epoch`. Does not return on a CPU that leaves the machine in it and stays deaf.
-    pub(super) fn run_stop(&self, me: CpuId, epoch: usize) {
+    /// This CPU plays its part in a stop. Does not return if it leaves the machine in it and stays deaf.
+    pub(super) fn run_stop(&self, me: CpuId, part: Part) {
         let mut state = Loop {
             me,
-            epoch,
-            post: self.take_post(me, epoch),
-            seen: At::new(epoch, Stage::None).pack(),
+            part,
+            post: self.take_post(me, part.epoch),
+            seen: At::new(part.epoch, Stage::None).pack(),
             flags: None,
             were_on: false,
             value: None,
@@ -188,7 +167,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let at = At::unpack(word);
         // A copy may be behind, down to earlier stops.
         let moved = word > s.seen;
-        let over = moved && (at.epoch != s.epoch || at.aborted);
+        let over = moved && (at.epoch != s.part.epoch || at.aborted);
         if over {
             self.relay(s.me, s.post, word);
         }
@@ -207,13 +186,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.leave(s, at);
             return ControlFlow::Break(());
         }
-        self.acknowledge(s.me, at);
+        self.acknowledge(s, at);
         ControlFlow::Continue(())
     }
 
     /// What a CPU does in each stage.
     fn act(&self, s: &mut Loop<P::Flags>, at: At) {
-        let active = self.stop.active.contains(s.me);
+        let active = s.part.active;
         match at.stage {
             Stage::None | Stage::Prepare | Stage::Seal => {}
             Stage::DisableIrqInactive => {
@@ -268,12 +247,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.notify(&raw const *self.stop.at);
     }
 
-    fn acknowledge(&self, me: CpuId, at: At) {
-        self.emit(|| What::StageAck {
-            epoch: at.epoch,
-            stage: at.stage,
-            active: self.stop.active.contains(me),
-        });
+    fn acknowledge(&self, s: &Loop<P::Flags>, at: At) {
+        let me = s.me;
+        self.emit(|| What::StageAck { epoch: at.epoch, stage: at.stage, active: s.part.active });
         self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
         if self.count_in(me, at) {
             self.advance(at);
@@ -285,21 +261,26 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         s.were_on = self.platform.irqs_on();
         s.flags = Some(self.platform.irq_save());
         self.platform.hard_irq_disable();
-        let split = self.stop.split.load(Relaxed) != 0;
-        self.emit(|| What::IrqsClosed { epoch: at.epoch, stage: at.stage, active, split });
+        // Who does not listen does not fetch the line of `split` either.
+        self.emit(|| What::IrqsClosed {
+            epoch: at.epoch,
+            stage: at.stage,
+            active,
+            split: self.stop.split.load(Relaxed) != 0,
+        });
     }
 
     fn reopen(&self, s: &mut Loop<P::Flags>) {
         if let Some(flags) = s.flags.take() {
             // SAFETY: from the save in `close`, on this CPU.
             unsafe { self.platform.irq_restore(flags) };
-            let (epoch, were_on) = (s.epoch, s.were_on);
+            let (epoch, were_on) = (s.part.epoch, s.were_on);
             self.emit(|| What::IrqsRestored { epoch, were_on, are_on: self.platform.irqs_on() });
         }
     }
 
     fn run_body(&self, s: &mut Loop<P::Flags>) {
-        self.emit(|| What::RunBegin { epoch: s.epoch, active: true });
+        self.emit(|| What::RunBegin { epoch: s.part.epoch, active: true });
         // SAFETY: the stage is RUN, so the caller wrote the function before PREPARE, and waits until every CPU acknowledged EXIT: the
         // cell is not written and what it points to is alive. This CPU is active and has closed its interrupts.
         let value = unsafe {
@@ -308,13 +289,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         };
         s.value = Some(value);
         self.cpu[s.me.index()].stop.receipt.store(Receipt::Ran(value).pack(), Relaxed);
-        self.emit(|| What::RunEnd { epoch: s.epoch, value });
+        self.emit(|| What::RunEnd { epoch: s.part.epoch, value });
     }
 
     /// EXIT. After the acknowledgement the stop may be over for everybody else, so nothing of it is read after.
     fn leave(&self, s: &mut Loop<P::Flags>, at: At) {
-        let gone = self.protocol.deaf && s.value == Some(0) && self.stop.leaving.contains(s.me);
-        self.acknowledge(s.me, at);
+        let gone = self.protocol.deaf && s.value == Some(0) && s.part.leaves;
+        self.acknowledge(s, at);
         if gone {
             self.die(s.me);
         }
@@ -325,16 +306,19 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let at = At::unpack(word.max(s.seen));
         let abortable =
             matches!(at.stage, Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive);
-        let deadline = if abortable { Deadline(self.stop.deadline.load(Relaxed)) } else { Deadline::NEVER };
-        let site = self.stop.site(match at.stage {
-            Stage::None => "stop_machine: the works to be queued",
-            Stage::Prepare => "stop_machine: the acknowledgements of PREPARE",
-            Stage::DisableIrqInactive => "stop_machine: the acknowledgements of DISABLE_IRQ_INACTIVE",
-            Stage::DisableIrqActive => "stop_machine: the acknowledgements of DISABLE_IRQ_ACTIVE",
-            Stage::Seal => "stop_machine: the queues to be shut",
-            Stage::Run => "stop_machine: the function to return",
-            Stage::Exit => "stop_machine: the end",
-        });
+        let deadline = if abortable { self.deadline_of(s.me) } else { Deadline::NEVER };
+        let site = self.site_of(
+            s.me,
+            match at.stage {
+                Stage::None => "stop_machine: the works to be queued",
+                Stage::Prepare => "stop_machine: the acknowledgements of PREPARE",
+                Stage::DisableIrqInactive => "stop_machine: the acknowledgements of DISABLE_IRQ_INACTIVE",
+                Stage::DisableIrqActive => "stop_machine: the acknowledgements of DISABLE_IRQ_ACTIVE",
+                Stage::Seal => "stop_machine: the queues to be shut",
+                Stage::Run => "stop_machine: the function to return",
+                Stage::Exit => "stop_machine: the end",
+            },
+        );
         let stalled = |waited_ns| {
             if self.speaks_for(s.me, at) {
                 self.report_missing(site, waited_ns, at);

@@ -30,10 +30,12 @@
 //! | `tree.rs` | which CPUs share a cache line |
 //! | `acks.rs` | the way up: who came last |
 //! | `relay.rs` | the way down: the stage word and its copies |
+//! | `brief.rs` | what waiting CPUs have to know |
 //! | `lock.rs` | stops take turns |
 //! | `receipts.rs` | what the caller gets |
 
 mod acks;
+mod brief;
 mod control;
 mod forms;
 mod lock;
@@ -50,6 +52,7 @@ pub use stage::Stage;
 pub use work::{StopWork, WorkState};
 
 pub(crate) use acks::{Acks, MAX as MAX_CPUS};
+pub(crate) use brief::Brief;
 pub(crate) use control::Plan;
 pub(crate) use lock::TicketLock;
 pub(crate) use machine::{Body as StopBody, Stop, StopCpu};

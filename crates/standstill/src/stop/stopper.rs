@@ -29,9 +29,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     self.platform.notify(unsafe { StopWork::finish(work, WorkState::Ran(value)) });
                 }
                 Kind::Multi => {
-                    if let Some(epoch) = mine.multi.take() {
+                    if let Some(part) = mine.multi.take() {
                         self.emit(|| What::WorkBegin(key));
-                        self.run_stop(me, epoch);
+                        self.run_stop(me, part);
                         self.emit(|| What::WorkEnd(key));
                     }
                 }

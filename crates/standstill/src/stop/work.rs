@@ -291,15 +291,36 @@ impl<P: Memory> Default for StopWork<P> {
     }
 }
 
-/// A CPU's part in the stop of several CPUs that is in flight. One for each CPU is enough, as those stops take turns.
+/// A CPU's part in a stop: which stop, and what it does there. One word, which the CPU reads when it takes the work: from its own cache line, where masks
+/// of the stop would have to be fetched by all CPUs from one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct Part {
+    pub(crate) epoch: usize,
+    /// It runs the function.
+    pub(crate) active: bool,
+    /// It will be gone after it.
+    pub(crate) leaves: bool,
+}
+
+impl Part {
+    const fn pack(self) -> usize {
+        self.epoch << 4 | (self.leaves as usize) << 3 | (self.active as usize) << 2 | QUEUED
+    }
+
+    const fn unpack(word: usize) -> Part {
+        Part { epoch: word >> 4, leaves: word & 8 != 0, active: word & 4 != 0 }
+    }
+}
+
+/// The work for a CPU's [`Part`] in the stop of several CPUs that is in flight. One for each CPU is enough, as those stops take turns.
 ///
 /// ```text
-///   IDLE ── 1 arm ──> QUEUED(e) ── 2 take ──> IDLE          the stopper runs stop e
+///   IDLE ── 1 arm ──> QUEUED(p) ── 2 take ──> IDLE          the stopper plays part p
 ///                        │
 ///                        └ 3 claim ──> CLAIMED ── 2 take ──> IDLE     nothing runs
-///                                         └ 1 arm ──> QUEUED(e')      it is still in the list: no push
+///                                         └ 1 arm ──> QUEUED(p')      it is still in the list: no push
 /// ```
-/// 1 by the one that stops the machine, 2 by the stopper that popped it, 3 by the one that gave up on stop `e`. Each is one
+/// 1 by the one that stops the machine, 2 by the stopper that popped it, 3 by the one that gave up on the stop of `p`. Each is one
 /// atomic step, so a work that was given up on either does not run, or is running already.
 #[repr(C)]
 pub(crate) struct MultiWork<P: Memory> {
@@ -316,10 +337,10 @@ impl<P: Memory> MultiWork<P> {
         MultiWork { link: Link::new(Kind::Multi), state: P::Word::ZERO }
     }
 
-    /// Arms it for stop `epoch`; true if it has to be pushed.
-    pub(crate) fn arm(&self, epoch: usize) -> bool {
+    /// Arms it for a stop; true if it has to be pushed.
+    pub(crate) fn arm(&self, part: Part) -> bool {
         // AcqRel: if it is in a list still, its stopper must see what was prepared for this stop.
-        self.state.swap(epoch << 2 | QUEUED, AcqRel) & 3 == IDLE
+        self.state.swap(part.pack(), AcqRel) & 3 == IDLE
     }
 
     /// It could not be pushed.
@@ -327,14 +348,14 @@ impl<P: Memory> MultiWork<P> {
         self.state.store(IDLE, Relaxed);
     }
 
-    /// Takes it back from stop `epoch`; false if its stopper has taken it.
-    pub(crate) fn claim_back(&self, epoch: usize) -> bool {
-        self.state.compare_exchange(epoch << 2 | QUEUED, CLAIMED, AcqRel, Relaxed).is_ok()
+    /// Takes it back from that stop; false if its stopper has taken it.
+    pub(crate) fn claim_back(&self, part: Part) -> bool {
+        self.state.compare_exchange(part.pack(), CLAIMED, AcqRel, Relaxed).is_ok()
     }
 
-    /// The stopper popped it: which stop is it for?
-    pub(crate) fn take(&self) -> Option<usize> {
+    /// The stopper popped it: what is it for?
+    pub(crate) fn take(&self) -> Option<Part> {
         let state = self.state.swap(IDLE, AcqRel);
-        (state & 3 == QUEUED).then_some(state >> 2)
+        (state & 3 == QUEUED).then(|| Part::unpack(state))
     }
 }
