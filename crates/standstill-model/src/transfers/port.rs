@@ -287,6 +287,7 @@ pub(super) fn measure<const N: usize, const W: usize>(fan_in: usize, hold: bool)
         for cpu in (1..N).map(CpuId::new) {
             machine.cpu_up(&mut task, cpu).expect("a CPU comes up");
         }
+        world().comes_up.set(false);
         let empty = |_: &Stopped<'_>| 0;
         drop(machine.stop_machine(&mut task, None, &empty).expect("a stop"));
         world().measure(hold);

@@ -74,6 +74,8 @@ pub(super) struct World {
     lines: RefCell<BTreeMap<usize, Line>>,
     meter: RefCell<Meter>,
     uncounted: Cell<bool>,
+    /// The machine comes up: contexts take turns only where they wait.
+    pub(super) comes_up: Cell<bool>,
     pub(super) fan_in: usize,
     pub(super) entry: Cell<Option<&'static dyn Entry>>,
 }
@@ -96,6 +98,7 @@ impl World {
             lines: RefCell::default(),
             meter: RefCell::default(),
             uncounted: Cell::new(false),
+            comes_up: Cell::new(true),
             fan_in,
             entry: Cell::new(None),
         }));
@@ -190,7 +193,9 @@ impl World {
         if self.uncounted.get() {
             return;
         }
-        self.suspend();
+        if !self.comes_up.get() {
+            self.suspend();
+        }
         let (me, at) = (self.me(), self.at());
         let number = address / LINE;
         let mut lines = self.lines.borrow_mut();
