@@ -89,11 +89,29 @@ fn notes(steps: &[Step], choices: usize) -> Vec<String> {
     notes
 }
 
+/// What changes the run, and has no place in a file.
+fn unsaid(options: &Options) -> Option<&'static str> {
+    let usual = Options::default();
+    [
+        (options.own.is_some(), "a scenario of one's own"),
+        (options.mutant.is_some(), "a mutant of the library"),
+        (options.sleepers != usual.sleepers, "waits that sleep until they are notified"),
+        (options.fan_in != usual.fan_in, "another fan-in"),
+    ]
+    .into_iter()
+    .find_map(|(there, what)| there.then_some(what))
+}
+
 /// The text of a schedule that breaks `rule`. It is carried out once, for the notes.
 ///
 /// # Errors
 /// It can't be carried out.
 pub fn save(options: &Options, rule: &str, choices: &[u32]) -> Result<String, crate::ReplayError> {
+    if let Some(what) = unsaid(options) {
+        return Err(crate::ReplayError::BadOptions(format!(
+            "a schedule with {what} can't be saved in a file"
+        )));
+    }
     let run = replay(options, choices)?;
     let mut text = format!(
         "{MAGIC} {VERSION}\nprotocol {}\nscenario {}\ncpus {}\nirqs {}\nipi {}\nmemory {}\nrule {rule}\nchoices {}\n",

@@ -5,7 +5,7 @@
 //! a device interrupt is taken as soon as its CPU has its interrupts open. What is left at the end happens in a fixed order.
 
 use crate::check::told;
-use crate::options::Options;
+use crate::options::{Ipi, Options};
 use crate::sched::{bare, cpu_of, is_device, is_flush, is_interrupt, take};
 use crate::search::Found;
 use crate::setup::Ready;
@@ -54,15 +54,14 @@ pub(crate) fn along(
     let mut wanted = wanted.iter().flat_map(|choice| single(*choice));
     // Device interrupts that were raised and could not be taken yet.
     let mut raised: Vec<u32> = Vec::new();
+    let instant = with_ptr(ready.world, |w| w.options.ipi == Ipi::Instant);
     let (mut possible, mut cost, mut last) = (Vec::new(), Cost::default(), None);
     for _ in 0..PATIENCE {
         with_ptr(ready.world, |w| w.enabled(&mut possible));
         let due = raised.iter().position(|choice| possible.contains(choice)).map(|at| raised.remove(at));
-        let next = due.or_else(|| next(&possible, &mut wanted, &mut raised)).or_else(|| {
-            // Whoever ran last goes on, so that nothing is torn apart.
-            let code = possible.iter().copied().filter(|choice| !is_device(*choice));
-            code.clone().find(|choice| Some(cpu_of(*choice)) == last).or_else(|| code.clone().next())
-        });
+        let next = due
+            .or_else(|| next(&possible, &mut wanted, &mut raised, instant))
+            .or_else(|| rest(&possible, last));
         let Some(choice) = next else { return (cost, true) };
         cost = cost.after(&possible, choice, last);
         last = Some(cpu_of(choice));
@@ -75,8 +74,22 @@ pub(crate) fn along(
     (cost, false)
 }
 
+/// What happens when the schedule is over: whoever ran last goes on, so that nothing is torn apart; and interrupts come as late as they may, so that
+/// what goes well does so not because of them.
+fn rest(possible: &[u32], last: Option<usize>) -> Option<u32> {
+    let code = possible.iter().copied().filter(|choice| !is_interrupt(*choice));
+    let own = code.clone().find(|choice| Some(cpu_of(*choice)) == last);
+    own.or_else(|| code.clone().next())
+        .or_else(|| possible.iter().copied().find(|choice| !is_device(*choice)))
+}
+
 /// The next step of the schedule that is possible, or what its CPU can do instead.
-fn next(possible: &[u32], wanted: &mut impl Iterator<Item = u32>, raised: &mut Vec<u32>) -> Option<u32> {
+fn next(
+    possible: &[u32],
+    wanted: &mut impl Iterator<Item = u32>,
+    raised: &mut Vec<u32>,
+    instant: bool,
+) -> Option<u32> {
     for choice in wanted {
         if possible.contains(&choice) {
             return Some(choice);
@@ -84,10 +97,11 @@ fn next(possible: &[u32], wanted: &mut impl Iterator<Item = u32>, raised: &mut V
         if is_device(choice) {
             raised.push(choice);
         } else if !is_interrupt(choice) && !is_flush(choice) {
-            let mut instead =
-                possible.iter().copied().filter(|c| cpu_of(*c) == cpu_of(choice) && !is_device(*c));
+            let instead = possible.iter().copied().filter(|c| cpu_of(*c) == cpu_of(choice) && !is_device(*c));
             let code = instead.clone().find(|choice| !is_interrupt(*choice) && !is_flush(*choice));
-            if let Some(choice) = code.or_else(|| instead.next()) {
+            // A CPU that waits takes no interrupt for that: those have their own places in the schedule. But one that must be taken at once is.
+            let must = instead.clone().find(|choice| !is_interrupt(*choice) || instant);
+            if let Some(choice) = code.or(must) {
                 return Some(choice);
             }
         }

@@ -83,3 +83,55 @@ fn a_run_says_what_each_word_is_and_where_each_event_comes_from() {
     assert!(place(&|what| matches!(what, What::CallLate(_))).contains("/call/flush.rs:"));
     assert!(place(&|what| matches!(what, What::IrqsClosed { .. })).contains("/stop/machine.rs:"));
 }
+
+#[test]
+fn a_search_for_the_cheapest_run_can_be_stopped() {
+    let mut options = Options::default();
+    options.cpus = 4;
+    let mut asked = 0;
+    let found = counterexample(&options, Property::Frozen, &mut |_| {
+        asked += 1;
+        ControlFlow::Break(())
+    });
+    assert!(found.is_none());
+    assert_eq!(asked, 1, "whoever said that it is over is not asked again");
+}
+
+#[test]
+fn no_damage_makes_a_replay_panic() {
+    let text = saved();
+    let began = text.find("choices ").expect("it has a schedule");
+    let (mut refused, mut seed) = (0, 7_u64);
+    for _ in 0..400 {
+        // One digit or letter of the schedule becomes another one.
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let at = began + (seed >> 33) as usize % (text.len() - began);
+        let digit = b"0123456789abcdef"[(seed >> 20) as usize % 16];
+        let mut bytes = text.clone().into_bytes();
+        if bytes[at] == b'\n' || bytes[at] == digit {
+            continue;
+        }
+        bytes[at] = digit;
+        let damaged = String::from_utf8(bytes).expect("it stays ASCII");
+        match load(&damaged) {
+            Err(error) => {
+                assert!(error.line > 1 && !error.text.is_empty());
+                refused += 1;
+            }
+            // What a choice did is in the file, too: so hardly any damage goes unnoticed.
+            Ok(saved) => refused += usize::from(saved.replay().is_err()),
+        }
+    }
+    assert!(refused > 300, "{refused}");
+}
+
+#[test]
+fn what_a_file_cannot_say_is_not_saved() {
+    let mut options = Options::default();
+    options.protocol = Protocol::LINUX_3_14;
+    let lost =
+        counterexample(&options, Property::Lost, &mut |_| ControlFlow::Continue(())).expect("a call is lost");
+    options.sleepers = true;
+    let why = save(&options, &lost.rule, &lost.choices).expect_err("a file does not say it");
+    assert!(why.to_string().contains("can't be saved"), "{why}");
+}
