@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 use x86_64::registers::model_specific::Msr;
 
-use crate::irq;
+use crate::{cpu, irq};
 
 /// The vector of interrupts that nobody sent.
 pub const SPURIOUS: u8 = 0xff;
@@ -224,7 +224,11 @@ pub fn send(to: u32, message: Message) {
     }
     let on = irq::close();
     wait_until_sent();
-    write(ICR_HIGH, xapic_destination(to));
+    let sent_to = &cpu::here().sent_to;
+    if sent_to.load(Relaxed) != to {
+        write(ICR_HIGH, xapic_destination(to));
+        sent_to.store(to, Relaxed);
+    }
     write(ICR, message.command());
     irq::open_if(on);
 }

@@ -60,6 +60,8 @@ pub struct Cpu {
     pub(crate) dozes_on: AtomicUsize,
     /// What its APIC latched in an earlier life is thrown away.
     pub(crate) discards: AtomicBool,
+    /// The APIC id that its APIC was told last to send to.
+    pub(crate) sent_to: AtomicU32,
     /// The word that it was told to store to as its last access; 0: it lives.
     pub(crate) dies_by: AtomicUsize,
     /// How often it polls in a wait that can't sleep before it dozes.
@@ -104,6 +106,7 @@ impl Cpu {
             halt_at_nmi: AtomicBool::new(false),
             dozes_on: AtomicUsize::new(0),
             discards: AtomicBool::new(false),
+            sent_to: AtomicU32::new(NO_APIC),
             dies_by: AtomicUsize::new(0),
             patience: AtomicU32::new(u32::MAX),
         }
@@ -176,6 +179,7 @@ pub unsafe fn enter(cpu: CpuId) {
     block.in_nmi.store(false, Relaxed);
     block.off_at.store(ptr::null_mut(), Relaxed);
     block.dozes_on.store(0, Relaxed);
+    block.sent_to.store(NO_APIC, Relaxed);
     block.is_boot.store(apic::is_boot_cpu(), Relaxed);
     block.now_doing(Doing::StartUp);
     let mut gs = x86_64::registers::model_specific::Msr::new(0xc000_0101);

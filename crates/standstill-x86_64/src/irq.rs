@@ -80,11 +80,12 @@ pub unsafe fn handle<K: Kernel>(vector: u8) -> bool {
     }
     match vector {
         vector::CALL => {
-            apic::end_of_interrupt();
             let was = cpu::here().now_doing(Doing::Handler);
             // SAFETY: this CPU got the IPI, and is in interrupt context with interrupts off.
             unsafe { K::entry().on_call_ipi() };
             cpu::here().doing.store(was, Relaxed);
+            // Last, as nobody who waits for the calls has to wait for it. An IPI that came meanwhile is latched, and is taken after this.
+            apic::end_of_interrupt();
         }
         vector::STOP => {
             apic::end_of_interrupt();

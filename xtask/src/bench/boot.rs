@@ -73,8 +73,14 @@ impl Drop for Running {
     }
 }
 
-/// Runs a machine to its end. `progress` gets the name of each operation that was measured.
-pub(super) fn run(machine: Machine, stop: &AtomicBool, progress: impl Fn(&str)) -> Result<Heard, String> {
+/// Runs a machine to its end. `progress` gets the name of each operation that was measured, `heard` all that it said, also if it did not
+/// come to its end.
+pub(super) fn run(
+    machine: Machine,
+    stop: &AtomicBool,
+    heard: &mut Heard,
+    progress: impl Fn(&str),
+) -> Result<(), String> {
     let mut qemu = command(QEMU, &["-machine", "q35", "-accel", ACCELERATOR, "-cpu", MODEL, "-m", "1024"]);
     qemu.args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-serial", "stdio"])
         .args(["-device", "isa-debug-exit,iobase=0xf4,iosize=4", "-device", "edu", "-device", "edu"])
@@ -97,7 +103,7 @@ pub(super) fn run(machine: Machine, stop: &AtomicBool, progress: impl Fn(&str)) 
             }
         }
     });
-    let (began, mut said, mut heard) = (Instant::now(), Vec::new(), Heard::default());
+    let (began, mut said) = (Instant::now(), Vec::new());
     loop {
         if stop.load(Relaxed) {
             return Err("stopped by Ctrl-C".into());
@@ -120,7 +126,7 @@ pub(super) fn run(machine: Machine, stop: &AtomicBool, progress: impl Fn(&str)) 
         said.push(line);
     }
     if heard.ended && !heard.dists.is_empty() {
-        Ok(heard)
+        Ok(())
     } else {
         Err(format!("it ended before it was done; its last words:\n{}", tail(&said)))
     }

@@ -34,7 +34,7 @@ use crate::tools::QEMU;
 use boot::System;
 pub(crate) use linux::COMPILER;
 use plan::{Counts, Turn};
-use results::{Results, Run};
+use results::{Heard, Results, Run};
 
 /// Options of `cargo xtask bench-linux`.
 #[derive(clap::Args)]
@@ -74,7 +74,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 pub(crate) fn smoke() -> Outcome {
     let args = Args { cpus: vec![2], rounds: 1, json: None, quick: true, only_standstill: true };
     let results = Results { cores: cores(), runs: measure(&args, None)? };
-    if let Some(broken) = results.broken_rules() {
+    if let Some(broken) = results.broken() {
         return fail(broken);
     }
     let missing = results::OPS.iter().find(|(op, _)| results.middle(System::Standstill, 2, op).is_none());
@@ -117,16 +117,13 @@ fn run(args: &Args) -> Result<(), Not> {
     };
     let results = Results { cores: cores(), runs: measure(args, linux.as_ref())? };
     println!("{}", table::render(&results));
-    if let Some(broken) = results.broken_rules() {
-        return fail(broken);
-    }
     if let Some(file) = &args.json {
         write(file, &results.json()?)?;
     }
     if !args.quick && !args.only_standstill {
         page::write(&results)?;
     }
-    Ok(())
+    results.broken().map_or(Ok(()), fail)
 }
 
 fn cores() -> usize {
@@ -146,13 +143,20 @@ fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
             (System::Linux, Some(linux)) => linux.machine(cpus, &counts),
             _ => boot::standstill(cpus, &counts, rules),
         };
-        let heard = boot::run(machine, &STOP, |op| bar.show(&format!("{name}: {op}")))
-            .or_else(|why| fail(format!("{name}: {why}")))?;
+        let mut heard = Heard::default();
+        let ended = boot::run(machine, &STOP, &mut heard, |op| bar.show(&format!("{name}: {op}")));
+        if STOP.load(Relaxed) {
+            return fail("stopped by Ctrl-C: nothing was written");
+        }
+        if let Err(why) = &ended {
+            // What it measured counts all the same, and the others go on.
+            bar.say(&format!("{name}: {why}"));
+        }
         let version = match (system, linux) {
             (System::Linux, Some(linux)) => linux.version.clone(),
             _ => env!("CARGO_PKG_VERSION").into(),
         };
-        runs.push(Run { system, version, cpus, round, heard });
+        runs.push(Run { system, version, cpus, round, rules, heard, failed: ended.err() });
         bar.step();
     }
     bar.clear();
@@ -182,6 +186,14 @@ impl Progress {
         match &self.0 {
             Some(bar) => bar.set_message(what.to_string()),
             None => eprintln!("{what}"),
+        }
+    }
+
+    /// Something that stays.
+    fn say(&self, text: &str) {
+        match &self.0 {
+            Some(bar) => bar.println(text),
+            None => eprintln!("{text}"),
         }
     }
 

@@ -76,6 +76,15 @@ fn section(results: &Results) -> String {
         let _ = writeln!(out, "\n### Where the time goes: {title}\n\n![{title}](bench/{file}.svg)\n");
         states(&mut out, results, ours, theirs);
     }
+    for run in results.runs.iter().filter(|run| run.failed.is_some()) {
+        let _ = writeln!(
+            out,
+            "{} with {} CPUs did not come to its end in round {}: only what it measured before counts.\n",
+            run.system.name(),
+            run.cpus,
+            run.round
+        );
+    }
     out.push_str("### With every rule on\n\n");
     for (cpus, rules) in results.rules() {
         let _ = writeln!(

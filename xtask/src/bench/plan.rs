@@ -42,16 +42,17 @@ impl Counts {
             (false, true) => fitting,
             (false, false) => crowded,
         };
+        // A thread that runs on every CPU of a crowded machine makes each stop last for rounds of the host's scheduler.
+        let crowd = |few, least| if many { least } else { few };
         Counts(vec![
-            ("calls", pick(200, 10_000, 2_000)),
+            ("calls", pick(200, 10_000, crowd(2_000, 500))),
             ("stops", pick(50, 10_000, (1_600 / cpus).max(30))),
             ("updown", pick(5, 50, (160 / cpus).max(8))),
-            ("slices", pick(3, 20, 10)),
-            // A thread that runs on every CPU of a crowded machine makes each stop last for rounds of the host's scheduler.
-            ("watched", pick(10, 1_000, if many { 3 } else { 20 })),
-            ("looks", pick(3, 50, if many { 3 } else { 10 })),
-            ("probe_us", pick(5_000, 250, 5_000)),
-            ("loaded", pick(2, 50, if many { 3 } else { 10 })),
+            ("slices", pick(3, 20, crowd(10, 5))),
+            ("watched", pick(10, 1_000, crowd(20, 3))),
+            ("looks", pick(3, 50, crowd(10, 3))),
+            ("probe_us", pick(5_000, 250, crowd(5_000, 20_000))),
+            ("loaded", pick(2, 50, crowd(10, 3))),
         ])
     }
 

@@ -79,7 +79,11 @@ pub(super) struct Run {
     pub(super) version: String,
     pub(super) cpus: usize,
     pub(super) round: usize,
+    /// Every rule was on; it is not timed.
+    pub(super) rules: bool,
     pub(super) heard: Heard,
+    /// Why it did not come to its end.
+    pub(super) failed: Option<String>,
 }
 
 pub(super) struct Results {
@@ -133,7 +137,7 @@ impl Results {
 
     /// The runs that were timed.
     pub(super) fn timed(&self, system: System, cpus: usize) -> impl Iterator<Item = &Run> {
-        let of = move |run: &&Run| run.system == system && run.cpus == cpus && run.heard.rules.is_none();
+        let of = move |run: &&Run| run.system == system && run.cpus == cpus && !run.rules;
         self.runs.iter().filter(of)
     }
 
@@ -190,8 +194,11 @@ impl Results {
         self.runs.iter().filter_map(|run| Some((run.cpus, run.heard.rules.as_ref()?)))
     }
 
-    /// What a run with every rule on found, if anything.
-    pub(super) fn broken_rules(&self) -> Option<String> {
+    /// What is wrong with these results, if anything is: a machine that did not come to its end, a rule that was broken.
+    pub(super) fn broken(&self) -> Option<String> {
+        if let Some(run) = self.runs.iter().find(|run| run.failed.is_some()) {
+            return Some(format!("{} with {} CPUs did not come to its end", run.system.name(), run.cpus));
+        }
         let bad = |r: &Rules| r.broken + r.lost + r.late + r.spurious + r.outside > 0 || r.asked == 0;
         let (cpus, rules) = self.rules().find(|(_, rules)| bad(rules))?;
         Some(format!("with {cpus} CPUs and every rule on: {rules:?}"))
@@ -234,7 +241,8 @@ impl Results {
             "command": std::env::args().collect::<Vec<_>>(),
             "host": { "cpus": self.cores, "model": MODEL, "accel": ACCELERATOR },
             "protocol": { "preset": "standstill", "stages": "split", "drain": "run_start", "deaf": true },
-            "seed": 0, "exit": 0, "verdict": "pass",
+            "seed": 0, "exit": i32::from(self.broken().is_some()),
+            "verdict": if self.broken().is_none() { "pass" } else { "fail" },
             "rounds": rounds, "samples": results.len(),
             "results": results, "ratios": ratios,
         });
@@ -258,7 +266,7 @@ pub(super) mod tests {
             format!(r#"@stage {{"op":"cpu_down","stage":"145 takedown_cpu","n":50,"p50_ns":{}}}"#, p50 / 2);
         assert_eq!(heard.take(&stage), Ok(None));
         assert_eq!(heard.take("@end {}"), Ok(None));
-        Run { system, version: "1".into(), cpus: 2, round, heard }
+        Run { system, version: "1".into(), cpus: 2, round, rules: false, heard, failed: None }
     }
 
     /// Three rounds, in which Linux takes ten times as long.
@@ -286,7 +294,7 @@ pub(super) mod tests {
     #[test]
     fn broken_rules_are_found() {
         let mut results = three_rounds();
-        assert!(results.broken_rules().is_none());
+        assert!(results.broken().is_none());
         let good = Rules {
             asked: 9,
             broken: 0,
@@ -307,8 +315,11 @@ pub(super) mod tests {
             (Rules { asked: 0, ..good }, true),
         ] {
             results.runs[0].heard.rules = Some(rules);
-            assert_eq!(results.broken_rules().is_some(), bad);
+            assert_eq!(results.broken().is_some(), bad);
         }
+        results.runs[0].heard.rules = None;
+        results.runs[0].failed = Some("it hung".into());
+        assert!(results.broken().is_some());
     }
 
     #[test]
