@@ -343,10 +343,13 @@ static void measure_lateness(const char *op, int with_stops)
 	for_each_online_cpu(cpu)
 		late[cpu] = 0;
 	for (i = 0; i < looks; i++) {
-		if (with_stops)
+		/* Long enough for the timer of each CPU to fire. */
+		u64 until = ktime_get_ns() + 4 * PROBE_NS;
+
+		if (!with_stops)
+			usleep_range(4 * probe_us, 4 * probe_us + 100);
+		while (with_stops && ktime_get_ns() < until)
 			stop_machine(nothing, NULL, NULL);
-		else
-			usleep_range(2000, 2100);
 		for_each_online_cpu(cpu) {
 			if (n < room)
 				samples[n++] = READ_ONCE(late[cpu]);

@@ -168,7 +168,8 @@ fn stop(task: &mut Task) {
 /// How late timer interrupts are on each CPU: the longest time with interrupts off, and the way of an interrupt.
 pub(super) fn latenesses(task: &mut Task, counts: &Counts) {
     let online = machine().online().snapshot();
-    sched::probe_timers(Some(counts.probe_us as u64 * 1_000));
+    let probe_ns = counts.probe_us as u64 * 1_000;
+    sched::probe_timers(Some(probe_ns));
     // A CPU that is idle looks at it at its next interrupt.
     machine().on_each_cpu(task, &|_: &IrqOff<'_>| sched::arm_probe()).expect("interrupts are on");
     sched::sleep(2 * SLICE_NS);
@@ -176,10 +177,13 @@ pub(super) fn latenesses(task: &mut Task, counts: &Counts) {
         online.iter().for_each(|cpu| _ = sched::local(cpu).latest.swap(0, Relaxed));
         let mut samples = Samples::new(counts.looks * online.len());
         for _ in 0..counts.looks {
-            if with_stops {
+            // Long enough for the timer of each CPU to fire.
+            let until = now_ns() + 4 * probe_ns;
+            if !with_stops {
+                sched::sleep(4 * probe_ns);
+            }
+            while with_stops && now_ns() < until {
                 stop(task);
-            } else {
-                sched::sleep(2_000_000);
             }
             samples.0.extend(online.iter().map(|cpu| sched::local(cpu).latest.swap(0, Relaxed)));
         }
