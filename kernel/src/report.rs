@@ -6,7 +6,7 @@ use core::fmt::{self, Display, Formatter};
 use standstill::event::What;
 use standstill::invariants::{RULES, Scope, Tally};
 use standstill::{CpuId, Property};
-use standstill_torture::{Dist, Failure, Ops, Progress, Report};
+use standstill_torture::{Calls, Dist, Failure, Ops, Progress, Report};
 
 use crate::{say, watch};
 
@@ -143,24 +143,16 @@ pub(crate) fn progress(elapsed_ns: u64, counts: &Progress) {
     );
 }
 
-/// Calls of one form. A sender that waits for many is told who ran the call, not who died with it: that is known from the events.
+/// The calls of each form.
 fn calls(report: &Report, tally: &Tally) -> impl Iterator<Item = alloc::string::String> {
-    report
-        .calls
-        .map(|(form, calls)| {
-            use standstill::event::Form;
-            let unseen = if matches!(form, Form::ManyWait | Form::AllWait) { tally.of(form).lost } else { 0 };
-            alloc::format!(
-                r#"{{"form":"{}","sent":{},"ran":{},"refused":{},"busy":{},"lost":{}}}"#,
-                form.name(),
-                calls.sent + unseen,
-                calls.ran,
-                calls.refused,
-                calls.busy,
-                calls.lost + unseen
-            )
-        })
-        .into_iter()
+    let line = |(form, calls): (standstill::event::Form, Calls)| {
+        let Calls { sent, ran, refused, busy, lost } = calls;
+        let form = form.name();
+        alloc::format!(
+            r#"{{"form":"{form}","sent":{sent},"ran":{ran},"refused":{refused},"busy":{busy},"lost":{lost}}}"#
+        )
+    };
+    report.calls_seen(tally).map(line).into_iter()
 }
 
 fn rules(report: &Report, tally: &Tally) -> impl Iterator<Item = Rule> {
@@ -171,28 +163,13 @@ fn rules(report: &Report, tally: &Tally) -> impl Iterator<Item = Rule> {
         checked: checks.asked(rule.id),
         broken: checks.broken(rule.id),
     });
-    let own = report.rules.map(|rule| Rule {
+    let own = report.rules.into_iter().chain(core::iter::once(report.agreement(tally)));
+    on_events.chain(own.map(|rule| Rule {
         id: (0, rule.id),
         scope: "torture",
         checked: rule.checked,
         broken: rule.broken,
-    });
-    on_events.chain(own).chain(core::iter::once(agreement(report, tally)))
-}
-
-/// Do the workloads and the events tell the same story? For the forms that nobody else uses.
-fn agreement(report: &Report, tally: &Tally) -> Rule {
-    let mut rule = Rule { id: (0, "counts-agree"), scope: "torture", checked: 0, broken: 0 };
-    for (form, calls) in report.calls.iter().filter(|(form, _)| !form.waits()) {
-        let events = tally.of(*form);
-        for (mine, theirs) in
-            [(calls.ran, events.ran + events.in_place), (calls.lost, events.lost), (calls.busy, events.busy)]
-        {
-            rule.checked += 1;
-            rule.broken += u64::from(mine != theirs);
-        }
-    }
-    rule
+    }))
 }
 
 fn stall() -> Option<alloc::string::String> {

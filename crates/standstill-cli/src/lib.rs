@@ -10,6 +10,7 @@ mod check_matrix;
 mod check_progress;
 pub mod check_trace;
 pub mod check_words;
+mod conclude;
 pub mod json;
 pub mod judge;
 pub mod progress;

@@ -13,16 +13,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use standstill::context::Task;
 use standstill::event::Form;
-use standstill::invariants::Tally;
 use standstill::{CpuId, Machine};
 use standstill_hosted::{Config, Hosted};
-use standstill_torture::{Calls, Failure, Progress as Counts, Report, Settings, Torture};
+use standstill_torture::{Calls, Failure, Progress as Counts, Report, RuleCount, Settings, Torture};
 
 use crate::args::TortureArgs;
-use crate::json::{
-    CallsJson, FailureJson, Host, HotplugJson, OpsJson, ProtocolJson, RuleJson, StallJson, StopJson, TORTURE,
-    TortureJson,
-};
+use crate::conclude::{Found, conclude as print};
+use crate::json::{CallsJson, FailureJson, Host, HotplugJson, OpsJson, RuleJson, StallJson, StopJson};
 use crate::judge::Judge;
 use crate::progress::Progress;
 use crate::table;
@@ -206,7 +203,7 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
     let tally = judge.tally();
     let mut rules = rules(&report, judge);
     if !hangs {
-        rules.push(agreement(&report, &tally));
+        rules.push(torture_rule(&report.agreement(&tally)));
     }
     let findings = Findings {
         protocol: args.protocol,
@@ -216,27 +213,10 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
         cut_short: INTERRUPTED.load(Relaxed) || hangs,
         hangs,
     };
-    let verdict = findings.verdict();
-    let wrong = findings.wrong();
-    let result = TortureJson {
-        schema: TORTURE.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
+    let found = Found {
         host: host(),
-        protocol: ProtocolJson::from(&args.protocol),
-        seed,
-        exit: verdict.exit(),
-        verdict,
-        port: args.on.name().into(),
-        cpus: args.cpus,
         seconds: Duration::from_nanos(run.ran_ns.load(Relaxed)).as_secs_f64(),
-        calls: report.calls.iter().map(|(form, calls)| calls_of(*form, calls, &tally)).collect(),
-        late: tally.late,
-        lost: tally.lost,
-        spurious: tally.spurious,
-        outside: tally.outside,
-        frozen: tally.frozen,
-        drained: tally.drained,
+        calls: report.calls_seen(&tally).iter().map(|(form, calls)| calls_of(*form, calls)).collect(),
         hotplug: HotplugJson {
             down: ops(&report.down),
             up: ops(&report.up),
@@ -244,8 +224,6 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
             cycles: run.torture.get().map_or_else(Vec::new, |torture| torture.cycles()),
         },
         stop: StopJson { count: report.stops, aborted: report.aborted, frozen: report.frozen.into() },
-        rules: rules.clone(),
-        stalls: tally.stalled,
         first_stall: judge.stalls().first().map(|stall| StallJson {
             cpu: stall.cpu.index(),
             site: stall.site.to_string(),
@@ -257,39 +235,16 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
         first_late: report.first_late.as_ref().map(failure_of),
         first_lost: report.first_lost.as_ref().map(failure_of),
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
-    } else {
-        println!("{}", table::render(&result, &wrong));
-    }
-    verdict.exit()
+    print(args, seed, &findings, found)
 }
 
-/// A sender that waits for many is told who ran the call, not who died with it: that is known from the events.
-fn calls_of(form: Form, calls: &Calls, tally: &Tally) -> CallsJson {
+fn calls_of(form: Form, calls: &Calls) -> CallsJson {
     let Calls { sent, ran, refused, busy, lost } = *calls;
-    let unseen = if matches!(form, Form::ManyWait | Form::AllWait) { tally.of(form).lost } else { 0 };
-    CallsJson { form: form.name().into(), sent: sent + unseen, ran, refused, busy, lost: lost + unseen }
+    CallsJson { form: form.name().into(), sent, ran, refused, busy, lost }
 }
 
-/// Do the workloads and the events tell the same story? For the forms that nobody else uses: what handlers counted is what the
-/// library says it ran, and what senders were told is what it says it refused.
-fn agreement(report: &Report, tally: &Tally) -> RuleJson {
-    let mut rule = RuleJson { id: "counts-agree".into(), scope: "torture".into(), checked: 0, broken: 0 };
-    for (form, calls) in report.calls.iter().filter(|(form, _)| !form.waits()) {
-        let events = tally.of(*form);
-        let mut check = |mine: u64, theirs: u64| {
-            rule.checked += 1;
-            rule.broken += u64::from(mine != theirs);
-        };
-        check(calls.ran, events.ran + events.in_place);
-        check(calls.lost, events.lost);
-        check(calls.busy, events.busy);
-        if matches!(form, Form::Single | Form::Async) {
-            check(calls.refused, events.refused);
-        }
-    }
-    rule
+fn torture_rule(rule: &RuleCount) -> RuleJson {
+    RuleJson { id: rule.id.into(), scope: "torture".into(), checked: rule.checked, broken: rule.broken }
 }
 
 fn ops(ops: &standstill_torture::Ops) -> OpsJson {
@@ -304,12 +259,7 @@ fn rules(report: &Report, judge: &Judge) -> Vec<RuleJson> {
         checked,
         broken,
     });
-    let own = report.rules.iter().map(|rule| RuleJson {
-        id: rule.id.into(),
-        scope: "torture".into(),
-        checked: rule.checked,
-        broken: rule.broken,
-    });
+    let own = report.rules.iter().map(torture_rule);
     on_events.chain(own).collect()
 }
 
@@ -341,6 +291,7 @@ fn failure_of(failure: &Failure) -> FailureJson {
     }
 }
 
+/// This computer.
 pub(crate) fn host() -> Host {
     let info = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(':'));

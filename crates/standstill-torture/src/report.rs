@@ -2,6 +2,7 @@
 
 use standstill::event::Form;
 use standstill::hotplug::HotplugError;
+use standstill::invariants::Tally;
 
 use crate::counts::{Calls, Ops};
 use crate::hist::Dist;
@@ -64,4 +65,79 @@ pub struct Report {
     pub first_lost: Option<Failure>,
     /// The first thing that went wrong.
     pub first_failure: Option<Failure>,
+}
+
+impl Report {
+    /// The calls of each form, with what only the events know: a sender that waits for many is told who ran the call, not who died with it.
+    #[must_use]
+    pub fn calls_seen(&self, tally: &Tally) -> [(Form, Calls); Form::ALL.len()] {
+        self.calls.map(|(form, mut calls)| {
+            if matches!(form, Form::ManyWait | Form::AllWait) {
+                let unseen = tally.of(form).lost;
+                calls.sent += unseen;
+                calls.lost += unseen;
+            }
+            (form, calls)
+        })
+    }
+
+    /// Do the workloads and the events tell the same story? For the forms that nobody else uses: what handlers counted is what the
+    /// library says it ran, and what senders were told is what it says it refused.
+    #[must_use]
+    pub fn agreement(&self, tally: &Tally) -> RuleCount {
+        let mut rule = RuleCount { id: "counts-agree", checked: 0, broken: 0 };
+        for (form, calls) in self.calls.iter().filter(|(form, _)| !form.waits()) {
+            let events = tally.of(*form);
+            let mut check = |mine: u64, theirs: u64| {
+                rule.checked += 1;
+                rule.broken += u64::from(mine != theirs);
+            };
+            check(calls.ran, events.ran + events.in_place);
+            check(calls.lost, events.lost);
+            check(calls.busy, events.busy);
+            if matches!(form, Form::Single | Form::Async) {
+                check(calls.refused, events.refused);
+            }
+        }
+        rule
+    }
+}
+
+#[cfg(test)]
+mod tests {
+
+    use super::*;
+
+    fn report(calls: impl Fn(Form) -> Calls) -> Report {
+        Report {
+            cpus: 2,
+            calls: Form::ALL.map(|form| (form, calls(form))),
+            down: Ops::default(),
+            up: Ops::default(),
+            veto: None,
+            stops: 0,
+            aborted: 0,
+            frozen: Dist::default(),
+            rules: Rule::ALL.map(|rule| RuleCount { id: rule.id(), checked: 0, broken: 0 }),
+            first_late: None,
+            first_lost: None,
+            first_failure: None,
+        }
+    }
+
+    #[test]
+    fn workloads_and_events_that_disagree_are_noticed() {
+        let tally = Tally::new();
+        assert_eq!(report(|_| Calls::default()).agreement(&tally).broken, 0);
+        assert!(report(|_| Calls::default()).agreement(&tally).checked > 0);
+        for wrong in [
+            Calls { ran: 1, ..Calls::default() },
+            Calls { lost: 1, ..Calls::default() },
+            Calls { busy: 1, ..Calls::default() },
+            Calls { refused: 1, ..Calls::default() },
+        ] {
+            let of_async = |form| if form == Form::Async { wrong } else { Calls::default() };
+            assert_eq!(report(of_async).agreement(&tally).broken, 1, "{wrong:?}");
+        }
+    }
 }

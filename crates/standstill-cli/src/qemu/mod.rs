@@ -110,6 +110,7 @@ fn listen(machine: &Machine, lines: &Receiver<String>, progress: &mut Progress) 
     let mut heard = Heard::default();
     let mut rest = String::new();
     let mut last_word = Instant::now();
+    let (started, mut began) = (last_word, false);
     loop {
         if INTERRUPTED.load(SeqCst) {
             machine.kill();
@@ -120,6 +121,11 @@ fn listen(machine: &Machine, lines: &Receiver<String>, progress: &mut Progress) 
                 last_word = Instant::now();
                 rest += &piece;
                 while let Some((line, after)) = rest.split_once('\n') {
+                    if !began && line.starts_with("@progress") {
+                        began = true;
+                        let ms = started.elapsed().as_millis();
+                        progress.say(&format!("booted: the torture began {ms} ms after QEMU"));
+                    }
                     heard.line(line.trim_end(), progress);
                     rest = after.to_string();
                 }

@@ -1,6 +1,5 @@
 //! What the kernel says, and what follows from it.
 
-use std::thread::available_parallelism;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,10 +8,8 @@ use standstill_torture::Progress as Counts;
 
 use super::machine::DONE;
 use crate::args::TortureArgs;
-use crate::json::{
-    CallsJson, FailureJson, Host, HotplugJson, ProtocolJson, RuleJson, StallJson, StopJson, TORTURE,
-    TortureJson,
-};
+use crate::conclude::{Found, conclude as print};
+use crate::json::{CallsJson, FailureJson, Host, HotplugJson, RuleJson, StallJson, StopJson};
 use crate::progress::Progress;
 use crate::table;
 use crate::verdict::Findings;
@@ -162,40 +159,18 @@ pub(super) fn conclude(
         eprintln!("verdict: {}; the machine made no report", verdict.name());
         return verdict.exit();
     };
-    let result = TortureJson {
-        schema: TORTURE.into(),
-        version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
-        host: host(),
-        protocol: ProtocolJson::from(&args.protocol),
-        seed,
-        exit: verdict.exit(),
-        verdict,
-        port: args.on.name().into(),
-        cpus: args.cpus,
+    let found = Found {
+        host: Host { model: "qemu max".into(), accel: "tcg".into(), ..crate::run::host() },
         seconds: if report.ran_ns == 0 { took } else { Duration::from_nanos(report.ran_ns) }.as_secs_f64(),
         calls: report.calls.clone(),
-        late: properties.late,
-        lost: properties.lost,
-        spurious: properties.spurious,
-        outside: properties.outside,
-        frozen: properties.frozen,
-        drained: properties.drained,
         hotplug: report.hotplug.clone(),
         stop: report.stop.clone(),
-        rules,
-        stalls: properties.stalls,
         first_stall: report.first_stall.clone(),
         first_failure: report.first_failure.clone().map(short),
         first_late: report.first_late.clone().map(short),
         first_lost: report.first_lost.clone().map(short),
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
-    } else {
-        println!("{}", table::render(&result, &wrong));
-    }
-    verdict.exit()
+    print(args, seed, &findings, found)
 }
 
 fn rule(id: &str, holds: bool) -> RuleJson {
@@ -204,14 +179,6 @@ fn rule(id: &str, holds: bool) -> RuleJson {
 
 fn short(failure: FailureJson) -> FailureJson {
     FailureJson { func: failure.func.map(|func| table::short_name(&func)), ..failure }
-}
-
-fn host() -> Host {
-    Host {
-        cpus: available_parallelism().map_or(1, usize::from),
-        model: "qemu max".into(),
-        accel: "tcg".into(),
-    }
 }
 
 #[cfg(test)]

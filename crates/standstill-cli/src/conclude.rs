@@ -1,0 +1,61 @@
+//! The end of a torture, on whatever port: its result is put together and printed, and becomes an exit code.
+
+use crate::args::TortureArgs;
+use crate::json::{
+    CallsJson, FailureJson, Host, HotplugJson, ProtocolJson, StallJson, StopJson, TORTURE, TortureJson,
+};
+use crate::table;
+use crate::verdict::Findings;
+
+/// What a port found out, [`Findings`] aside.
+pub(crate) struct Found {
+    pub(crate) host: Host,
+    pub(crate) seconds: f64,
+    pub(crate) calls: Vec<CallsJson>,
+    pub(crate) hotplug: HotplugJson,
+    pub(crate) stop: StopJson,
+    pub(crate) first_stall: Option<StallJson>,
+    pub(crate) first_failure: Option<FailureJson>,
+    pub(crate) first_late: Option<FailureJson>,
+    pub(crate) first_lost: Option<FailureJson>,
+}
+
+/// Prints the result and returns the exit code.
+pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, found: Found) -> u8 {
+    let Findings { tally, rules, .. } = findings;
+    let verdict = findings.verdict();
+    let result = TortureJson {
+        schema: TORTURE.into(),
+        version: env!("CARGO_PKG_VERSION").into(),
+        command: std::env::args().collect(),
+        host: found.host,
+        protocol: ProtocolJson::from(&args.protocol),
+        seed,
+        exit: verdict.exit(),
+        verdict,
+        port: args.on.name().into(),
+        cpus: args.cpus,
+        seconds: found.seconds,
+        calls: found.calls,
+        late: tally.late,
+        lost: tally.lost,
+        spurious: tally.spurious,
+        outside: tally.outside,
+        frozen: tally.frozen,
+        drained: tally.drained,
+        hotplug: found.hotplug,
+        stop: found.stop,
+        rules: rules.to_vec(),
+        stalls: tally.stalled,
+        first_stall: found.first_stall,
+        first_failure: found.first_failure,
+        first_late: found.first_late,
+        first_lost: found.first_lost,
+    };
+    if args.json {
+        println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
+    } else {
+        println!("{}", table::render(&result, &findings.wrong()));
+    }
+    verdict.exit()
+}
