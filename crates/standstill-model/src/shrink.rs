@@ -391,23 +391,27 @@ fn pair(
             .map_or(choices.len(), |c| first + 1 + c);
         let mut reversed = choices.to_vec();
         reversed[begin..end].rotate_left(first + 1 - begin);
-        if !reaches(&ready, goal, &reversed) {
+        if passes(&ready, goal, &reversed) {
             return step_of(first).zip(step_of(first + 1));
         }
     }
     None
 }
 
-/// Does a run reach the goal that goes along this schedule?
-fn reaches(ready: &Ready, goal: &Goal, choices: &[u32]) -> bool {
-    let hit = |found: &Found| match goal {
-        Goal::Property(property) => found.counts[*property as usize] > 0,
-        Goal::Rule(rule) => found.fault.as_ref().is_some_and(|(fault, _)| fault.rule == *rule),
+/// Does nothing break in a run along this schedule? A call that is lost instead of late is no cure.
+fn passes(ready: &Ready, goal: &Goal, choices: &[u32]) -> bool {
+    let broken = |found: &Found| {
+        let counts = |property: Property| found.counts[property as usize] > 0;
+        let hit = match goal {
+            Goal::Property(property) => counts(*property),
+            Goal::Rule(_) => false,
+        };
+        hit || counts(Property::Late) || counts(Property::Lost) || found.fault.is_some()
     };
     let mut found = Found::new();
-    let (_, complete) = along(ready, choices, &mut found, hit);
+    let (_, complete) = along(ready, choices, &mut found, broken);
     if complete {
         found.look_at_end(ready);
     }
-    hit(&found)
+    complete && !broken(&found)
 }

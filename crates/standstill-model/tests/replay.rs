@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use standstill::event::What;
 use standstill::{Property, Protocol};
-use standstill_model::{Options, StepWhat, counterexample, load, save};
+use standstill_model::{Interrupt, Ipi, Options, StepWhat, counterexample, critical_pair, load, save};
 
 fn saved() -> String {
     let mut options = Options::default();
@@ -134,4 +134,27 @@ fn what_a_file_cannot_say_is_not_saved() {
     options.sleepers = true;
     let why = save(&options, &lost.rule, &lost.choices).expect_err("a file does not say it");
     assert!(why.to_string().contains("can't be saved"), "{why}");
+}
+
+#[test]
+fn the_pair_decides() {
+    let mut options = Options::default();
+    options.protocol = Protocol::LINUX_3_14;
+    options.ipi = Ipi::Instant;
+    let race =
+        counterexample(&options, Property::Late, &mut |_| ControlFlow::Continue(())).expect("the race");
+    let (first, second) = race.critical_pair.expect("the mail names it");
+    // Who leaves closes its interrupts; then the device of the other one sends.
+    assert_eq!((race.steps[first].cpu, race.steps[second].cpu), (1, 0));
+    assert!(race.steps[..=first].iter().any(|s| s.cpu == 1 && matches!(s.what, StepWhat::CloseIrqs)));
+    assert!(matches!(race.steps[second].what, StepWhat::TakeInterrupt(Interrupt::Device)));
+    let again = critical_pair(&options, "W", &race.choices, &race.steps, &mut |_| ControlFlow::Continue(()));
+    assert_eq!(again, race.critical_pair, "a replay finds the same pair");
+    // An IPI that may come late can be sent before anything of that: no single order decides.
+    options.ipi = Ipi::Delayed;
+    let race =
+        counterexample(&options, Property::Late, &mut |_| ControlFlow::Continue(())).expect("the race");
+    if let Some((first, second)) = race.critical_pair {
+        assert_ne!(race.steps[first].cpu, race.steps[second].cpu);
+    }
 }
