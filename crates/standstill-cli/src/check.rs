@@ -13,13 +13,13 @@ use standstill_model::{
 use standstill_report::html::{Case, Page};
 use standstill_report::{Trace, chrome, html, svg};
 
-use crate::check_args::{CheckArgs, ReplayArgs};
+use crate::check_args::{CheckArgs, Instead, ReplayArgs};
 use crate::check_json::{CHECK, CheckJson, CoverageJson, ViolationJson};
 use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
 use crate::json::{Host, ProtocolJson, Verdict};
-use crate::{check_matrix, run};
+use crate::{check_matrix, check_parts, run};
 
 /// The command line, or a file, can't be used.
 pub(crate) const USAGE: u8 = 2;
@@ -180,9 +180,15 @@ pub(crate) fn cured(options: &Options, choices: &[u32]) -> Option<Trace> {
 /// Runs a check, prints its result and returns the exit code.
 #[must_use]
 pub fn check(args: &CheckArgs) -> u8 {
+    if let Some(Instead::Merge(args)) = &args.instead {
+        return check_parts::merge(args);
+    }
     if let Err(error) = args.refuse() {
         eprintln!("standstill: {error}");
         return USAGE;
+    }
+    if let (Some(shard), Some(file)) = (args.shard, &args.part_file) {
+        return check_parts::part(args, shard, file);
     }
     listen();
     if args.matrix {

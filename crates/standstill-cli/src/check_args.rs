@@ -3,13 +3,18 @@
 use std::path::PathBuf;
 
 use standstill::Protocol;
-use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, scenarios};
+use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, litmus, scenarios};
 
 use crate::args::preset;
 
 /// Options of `standstill check`.
 #[derive(clap::Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true)]
 pub struct CheckArgs {
+    /// Something else than a check.
+    #[command(subcommand)]
+    pub instead: Option<Instead>,
+
     /// How a CPU leaves; `standstill presets` lists the presets [default: standstill; with --matrix: all, and a list is understood]
     #[arg(long, value_name = "PRESET", value_parser = preset, value_delimiter = ',')]
     pub protocol: Vec<Protocol>,
@@ -66,6 +71,15 @@ pub struct CheckArgs {
     #[arg(long, conflicts_with = "ipi")]
     pub matrix: bool,
 
+    /// Makes only part I of N of the search (engine dpor): `standstill check merge` puts the parts together
+    #[arg(long, value_name = "I/N", value_parser = shard, requires = "part_file",
+        conflicts_with_all = ["matrix", "json", "save", "html", "svg", "trace"])]
+    pub shard: Option<(u32, u32)>,
+
+    /// Where the part is written
+    #[arg(long, value_name = "FILE", requires = "shard")]
+    pub part_file: Option<PathBuf>,
+
     /// Prints one JSON object on standard output, and nothing else there
     #[arg(long)]
     pub json: bool,
@@ -85,6 +99,21 @@ pub struct CheckArgs {
     /// Writes a violation's trace, for Perfetto
     #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
     pub trace: Option<PathBuf>,
+}
+
+/// What `standstill check` can do instead of a check.
+#[derive(clap::Subcommand, Clone, Debug)]
+pub enum Instead {
+    /// Puts the parts of one search together that `check --shard` wrote
+    Merge(MergeArgs),
+}
+
+/// Options of `standstill check merge`.
+#[derive(clap::Args, Clone, Debug)]
+pub struct MergeArgs {
+    /// The files of all parts
+    #[arg(value_name = "FILE", required = true)]
+    pub files: Vec<PathBuf>,
 }
 
 /// Options of `standstill replay`.
@@ -156,6 +185,13 @@ fn irqs(text: &str) -> Result<usize, String> {
     }
 }
 
+fn shard(text: &str) -> Result<(u32, u32), String> {
+    text.split_once('/')
+        .and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)))
+        .filter(|(index, of)| (1..=*of).contains(index))
+        .ok_or_else(|| "a part is I/N, with I from 1 to N".into())
+}
+
 fn ipi(text: &str) -> Result<Ipi, String> {
     Ipi::by_name(text).ok_or_else(|| "IPIs are: instant, delayed".into())
 }
@@ -170,8 +206,12 @@ fn memory(text: &str) -> Result<MemoryModel, String> {
 /// There is none with this name.
 pub fn scenario(text: &str) -> Result<&'static str, String> {
     let all = scenarios();
-    all.iter().find(|scenario| scenario.name == text).map(|scenario| scenario.name).ok_or_else(|| {
-        let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
-        format!("there is no such scenario; the scenarios are: {}", names.join(", "))
-    })
+    all.iter()
+        .chain(litmus())
+        .find(|scenario| scenario.name == text)
+        .map(|scenario| scenario.name)
+        .ok_or_else(|| {
+            let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
+            format!("there is no such scenario; the scenarios are: {}", names.join(", "))
+        })
 }

@@ -114,6 +114,9 @@ pub const fn coverage(coverage: Coverage) -> (&'static str, Option<&'static str>
 #[must_use]
 pub fn covered(found: &Found) -> String {
     let how = match found.coverage {
+        Coverage::Exhausted { states } if !found.traces.is_empty() => {
+            format!("exhausted: {}", count(states, "trace"))
+        }
         Coverage::Exhausted { states } => format!("exhausted: {}", count(states, "state")),
         Coverage::Random { runs } => count(runs, "random schedule"),
         Coverage::Bounded { states, by } => {

@@ -65,7 +65,11 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
 }
 
 /// Searches again until nothing that was taken to be quiet turns out to be shared.
-fn until_settled(ready: &Ready, found: &mut Found, search: &mut dyn FnMut(&mut Found) -> End) -> End {
+pub(crate) fn until_settled(
+    ready: &Ready,
+    found: &mut Found,
+    search: &mut dyn FnMut(&mut Found) -> End,
+) -> End {
     loop {
         match search(found) {
             End::Again => {

@@ -14,7 +14,7 @@
 
 use std::collections::HashMap;
 
-use crate::hash::BuildHashed;
+use crate::hash::{BuildHashed, Hash128};
 use crate::state::MAX_CPUS;
 
 /// A context, and whether its interrupts are on: a number below 36.
@@ -95,6 +95,23 @@ impl Classes {
     /// Nobody uses anything yet. `buffers`: CPUs have store buffers.
     pub(crate) fn new(buffers: bool) -> Classes {
         Classes { buffers, ..Classes::default() }
+    }
+
+    /// All places that anybody was seen to use.
+    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
+        self.users.keys().copied()
+    }
+
+    /// Says the same for two processes that know the same, wherever they have their memory.
+    pub(crate) fn hash(&self) -> u64 {
+        let mut all = Hash128::ZERO;
+        for users in self.users.values() {
+            let mut hash = Hash128::ZERO;
+            hash.mix(users.readers);
+            hash.mix(users.writers);
+            all.add(hash);
+        }
+        all.0
     }
 
     /// Notes an access and says whether it is a scheduling point.

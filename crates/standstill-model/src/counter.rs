@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 
 use crate::memory::ModelWord;
+use crate::names::Kept;
 use crate::port::Model;
 use crate::scenario::{ScenarioInfo, info};
 use crate::state::{Cpu, Kind, MAX_CPUS, Power};
@@ -47,6 +48,7 @@ fn build(world: &mut World, split: bool) {
         cpus,
         split,
     }));
+    world.kept.push(Kept::new(counter));
     for cpu in 0..cpus {
         world.tasks.push(Box::leak(Box::new(move || counter.stop(cpu))));
     }

@@ -412,3 +412,26 @@ pub(crate) fn search(
     found.blocked = explorer.blocked;
     end
 }
+
+/// More is never tried in full.
+const DEEPEST: usize = 64;
+
+/// To which depth everything has to be tried for `of` parts to have enough to share.
+pub(crate) fn depth_for(ready: &Ready, options: &Options, of: u32) -> usize {
+    if of == 1 {
+        return 0;
+    }
+    let options = Options { limits: crate::Limits::default(), ..options.clone() };
+    let mut depth = 4;
+    while depth < DEEPEST {
+        // No part has this index: what hangs below is only counted.
+        let part = Part { index: of, of, depth };
+        let mut explorer = Explorer::new(ready, &options, Mode::Source, part);
+        explorer.explore(&options, Instant::now(), &mut Found::new(), &mut |_| ControlFlow::Continue(()));
+        if explorer.begun >= 16 * u64::from(of) {
+            break;
+        }
+        depth += 2;
+    }
+    depth
+}

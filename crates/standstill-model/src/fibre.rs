@@ -105,6 +105,11 @@ impl Slot {
         (self.stack.limit().get()..self.stack.base().get()).contains(&place)
     }
 
+    /// How far below the base of the stack a place on it is.
+    pub(crate) fn offset(&self, place: usize) -> usize {
+        self.stack.base().get() - place
+    }
+
     /// The live part of the stack of a suspended fibre.
     fn live(&self) -> (usize, usize) {
         let (base, limit) = (self.stack.base().get(), self.stack.limit().get());

@@ -16,6 +16,7 @@
 //! | `search.rs` | every state once |
 //! | `bounded.rs` | every state within a bound on preemptions |
 //! | `dpor.rs`, `touch.rs` | every trace once |
+//! | `shard.rs` | that in several processes |
 //! | `random.rs` | random schedules |
 //! | `scenario/`, `setup.rs` | what is explored, from where |
 //! | `counter.rs` | what the engines are measured by |
@@ -51,6 +52,7 @@ mod scenario;
 mod sched;
 mod search;
 mod setup;
+mod shard;
 mod shrink;
 mod state;
 mod story;
@@ -70,6 +72,7 @@ pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, scenarios};
+pub use shard::{Merged, PartResult, check_part, merge};
 pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;
 pub use verdict::{

@@ -21,6 +21,15 @@ impl Kept {
         Kept { from: std::ptr::from_ref(value).addr(), len: size_of::<T>(), what: std::any::type_name::<T>() }
     }
 
+    pub(crate) fn holds(&self, place: usize) -> bool {
+        (self.from..self.from + self.len).contains(&place)
+    }
+
+    /// Where in it a place is.
+    pub(crate) const fn offset(&self, place: usize) -> usize {
+        place - self.from
+    }
+
     /// The type's name, without where it is from, what it holds, and how many there are.
     fn short(&self) -> &'static str {
         let inner = self.what.trim_start_matches('[');
@@ -52,7 +61,7 @@ impl World {
                 format!("a word on the stack of the {name}")
             };
         }
-        let kept = self.kept.iter().find(|kept| (kept.from..kept.from + kept.len).contains(&place));
+        let kept = self.kept.iter().find(|kept| kept.holds(place));
         kept.map_or_else(|| "a word".to_string(), |kept| format!("a {} of the scenario", kept.short()))
     }
 }

@@ -3,7 +3,7 @@
 //! A state is remembered by its fingerprint: memory, CPUs, the rules' own state, and for each context the history of what it read. The
 //! code is deterministic, so two states with the same fingerprint go on alike. Going back is undoing the last step.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
@@ -22,6 +22,8 @@ pub(crate) struct Found {
     pub(crate) firsts: [Option<Vec<u32>>; 5],
     pub(crate) fault: Option<(Fault, Vec<u32>)>,
     pub(crate) ends: HashSet<u128, BuildHashed>,
+    /// The final states, by what does not depend on addresses, if somebody asks for that.
+    pub(crate) stable: Option<BTreeSet<u128>>,
     /// Of the engine that counts traces: those, and the runs that were none.
     pub(crate) traces: HashSet<u128, BuildHashed>,
     pub(crate) blocked: u64,
@@ -39,6 +41,7 @@ impl Found {
             firsts: [const { None }; 5],
             fault: None,
             ends: HashSet::default(),
+            stable: None,
             traces: HashSet::default(),
             blocked: 0,
             states: 0,
@@ -79,6 +82,9 @@ impl Found {
             (w.end_hash().to_u128(), w.fault.take())
         });
         self.ends.insert(hash);
+        if let Some(stable) = &mut self.stable {
+            stable.insert(with_ptr(ready.world, |w| w.stable_end()));
+        }
         if let Some(fault) = fault {
             let choices = with_ptr(ready.world, |w| w.choices.clone());
             self.fault.get_or_insert((fault, choices));

@@ -38,6 +38,7 @@ impl<'w, const N: usize> Setup<'w, N> {
     pub(crate) fn new(world: &'w mut World) -> Self {
         let machine: &'static Machined<N> = Box::leak(Box::new(Machine::new(Model, world.options.protocol)));
         world.entry = Some(machine);
+        world.kept.push(Kept::new(machine));
         world.describe = Some(Box::leak(Box::new(|address| machine.place_at(address))));
         world.boot = Some(leak(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
