@@ -50,7 +50,7 @@ fn build(world: &mut World, split: bool) {
     }));
     world.kept.push(Kept::new(counter));
     for cpu in 0..cpus {
-        world.tasks.push(Box::leak(Box::new(move || counter.stop(cpu))));
+        world.tasks.push((0, Box::leak(Box::new(move || counter.stop(cpu)))));
     }
     world.boot = Some(Box::leak(Box::new(move || {
         counter.left.store(cpus, Release);

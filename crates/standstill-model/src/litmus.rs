@@ -84,7 +84,7 @@ fn ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> BTreeSet<([Option
     let mut world = World::new(options);
     world.entry = Some(Box::leak(Box::new(OnIpi { words, body: on_ipi })));
     for (cpu, body) in bodies.iter().copied().enumerate() {
-        world.tasks.push(Box::leak(Box::new(move || body(words))));
+        world.tasks.push((0, Box::leak(Box::new(move || body(words)))));
         world.cpus[cpu] = Cpu {
             power: Power::On,
             irqs_on: true,

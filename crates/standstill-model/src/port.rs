@@ -52,7 +52,7 @@ pub(crate) fn run_thread(thread: usize) {
         // SAFETY: the body of the CPU's one hotplug fibre.
         unsafe { entry().serve_hotplug(&mut task) };
     } else {
-        let task = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
+        let (_, task) = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
         task();
     }
     rearranges();
@@ -337,7 +337,7 @@ unsafe impl Wait for Model {
             return poll().or_else(skipped);
         }
         let before = with(|w| w.thread_ref().level().history);
-        let mut failed = false;
+        let mut failed = None;
         // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
         let mut only_looks = false;
         loop {
@@ -352,12 +352,12 @@ unsafe impl Wait for Model {
                     // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
                     Command::Interrupt(kind) => {
                         take_interrupt(kind);
-                        failed = false;
+                        failed = None;
                         continue;
                     }
                     Command::Stopper => {
                         take_stopper();
-                        failed = false;
+                        failed = None;
                         continue;
                     }
                     Command::Peek => {
@@ -377,6 +377,7 @@ unsafe impl Wait for Model {
                     }
                 }
             }
+            let slept_on = with(|w| w.looks(on.place()));
             let result = poll();
             with(|w| {
                 w.fused = false;
@@ -388,7 +389,7 @@ unsafe impl Wait for Model {
             }
             // A look that found nothing leaves no trace.
             with(|w| w.thread_mut().level_mut().history = before);
-            failed = true;
+            failed = Some(slept_on);
         }
     }
 
@@ -444,15 +445,30 @@ unsafe impl Wait for Model {
             });
             point(Op { kind: OpKind::Announce, place: 0, at }, noticed);
         }
-        with(|w| {
+        let broken = with(|w| {
             w.until = 0;
             w.event(&event, at);
             w.fused |= first;
+            w.fault.is_some() && w.inside
         });
+        if broken {
+            // What comes after may rely on what was just broken.
+            rest_for_ever();
+        }
     }
 }
 
 impl World {
+    /// A condition is about to be looked at: what does the word hold that it sleeps on?
+    fn looks(&mut self, on: usize) -> usize {
+        if !self.options.sleepers || !self.thread_ref().several(true) {
+            return 0;
+        }
+        let value = self.value_seen(self.cpu, on);
+        self.learn(value as u64);
+        value
+    }
+
     /// A wait ends: which one place did it depend on?
     fn end_wait(&mut self) {
         self.learn(OpKind::Wait.code());
@@ -470,7 +486,7 @@ impl World {
         on: usize,
         wait: &WaitFor<'_>,
         holds: bool,
-        failed: bool,
+        failed: Option<usize>,
         only_looks: bool,
     ) -> bool {
         let thread = self.thread;
@@ -478,12 +494,15 @@ impl World {
         let time = wait.deadline != Deadline::NEVER;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
         let blocks = self.budget.and(self.blocks);
+        let sleepers = self.options.sleepers;
+        // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
+        let still = failed.is_some_and(|seen| !sleepers || self.value_seen(self.cpu, on) == seen);
         let t = self.thread_mut();
         t.on = on;
-        let several = t.watch.open > 1;
+        let several = t.several(sleepers);
         // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
         // it failed: a reading that is half old and half new may hold where none at one instant does.
-        t.blocked = if several { failed && !holds } else { !holds };
+        t.blocked = if several { still && (sleepers || !holds) } else { !holds };
         if let (Some(blocks), false) = (blocks, only_looks) {
             t.blocked = blocks;
         }

@@ -122,7 +122,7 @@ impl World {
                 return;
             }
         }
-        if c.devices > 0 && c.lines && interruptible && self.branching && drained {
+        if self.device.is_some() && c.devices > 0 && c.lines && interruptible && self.branching && drained {
             add(Choice::Interrupt(Interrupt::Device));
         }
         if c.pending & PENDING_STOP != 0 && stoppable {
@@ -257,8 +257,10 @@ pub(crate) fn settle(world: *mut World) {
             let changed = t.watch.iter().any(|(place, value)| {
                 (told || place < 128) && w.value_seen(usize::from(t.cpu), place) != value
             });
-            let (several, cpu) = (t.watch.open > 1, usize::from(t.cpu));
-            if !changed {
+            let (several, cpu) = (t.several(w.options.sleepers), usize::from(t.cpu));
+            // Who sleeps is woken, whether its condition holds or not.
+            let woken = several && told && w.options.sleepers;
+            if !changed && !woken {
                 return None;
             }
             w.undo.touch(thread, &w.threads[thread]);

@@ -35,7 +35,7 @@ impl Ready {
         for _ in 0..PATIENCE {
             let next = with_ptr(world, |w| {
                 if let Some(fault) = &w.fault {
-                    return Err(format!("the set-up of the scenario fails: {}", fault.text));
+                    return Err(format!("the set-up of the scenario fails: {}: {}", fault.rule, fault.text));
                 }
                 if w.branching {
                     return Ok(None);

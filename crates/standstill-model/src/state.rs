@@ -303,6 +303,13 @@ impl Thread {
         }
     }
 
+    /// Is the condition that is waited for carried out place by place? If it reads one place it is one step; who sleeps on that place
+    /// finds out in the same step.
+    pub(crate) fn several(&self, sleepers: bool) -> bool {
+        self.watch.open > 1
+            || sleepers && self.watch.iter().any(|(place, _)| place >= 128 && place != self.on)
+    }
+
     pub(crate) fn level(&self) -> &Level {
         &self.levels[usize::from(self.depth)]
     }

@@ -47,7 +47,8 @@ pub(crate) struct World {
     pub(crate) kept: Vec<Kept>,
     /// The handler of device interrupts.
     pub(crate) device: Option<&'static dyn Fn(usize)>,
-    pub(crate) tasks: Vec<&'static dyn Fn()>,
+    /// Each with the CPU that it begins on.
+    pub(crate) tasks: Vec<(usize, &'static dyn Fn())>,
     /// What the boot CPU does first.
     pub(crate) boot: Option<&'static dyn Fn()>,
     pub(crate) slots: Box<[Slot]>,
@@ -458,7 +459,8 @@ impl World {
         match place {
             // Who occupies a CPU, and whether its hotplug thread is parked: see `port`.
             1..64 => usize::from(self.occupied(place - 1)),
-            64..128 => usize::from(self.parked(place - 64)),
+            64..96 => usize::from(self.parked(place - 64)),
+            96..128 => usize::from(self.cpus[place - 96].power != Power::On),
             // SAFETY: a word of a machine, or of the stack of a thread that waits on it.
             _ => unsafe { *(place as *const usize) },
         }

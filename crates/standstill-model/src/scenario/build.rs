@@ -47,7 +47,7 @@ impl<'w, const N: usize> Setup<'w, N> {
                 w.cpus[0].evicted = false;
                 w.spawn(MAX_CPUS, Kind::Hotplug, 0, "hotplug thread");
                 for task in 0..w.tasks.len() {
-                    w.spawn(2 * MAX_CPUS + task, Kind::Task, 0, "task");
+                    w.spawn(2 * MAX_CPUS + task, Kind::Task, w.tasks[task].0, "task");
                 }
             });
         }));
@@ -71,12 +71,22 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// # Panics
     /// If there are too many.
     pub fn task(&mut self, body: impl Fn(&mut Task) + 'static) {
+        self.task_on(CpuId::BOOT, body);
+    }
+
+    /// As [`task`](Self::task), on another CPU: it runs beside those of CPU 0. If its CPU goes, it moves off when it waits.
+    ///
+    /// # Panics
+    /// As there, and if there is no such CPU.
+    pub fn task_on(&mut self, cpu: CpuId, body: impl Fn(&mut Task) + 'static) {
+        assert!(cpu.index() < N, "the machine has no {cpu}");
         assert!(self.world.tasks.len() < TASKS, "a scenario has at most {TASKS} tasks");
-        self.world.tasks.push(leak(move || {
+        let body = leak(move || {
             // SAFETY: a thread of its own, interrupts on.
             let mut task = unsafe { Task::new() };
             body(&mut task);
-        }));
+        });
+        self.world.tasks.push((cpu.index(), body));
     }
 
     /// What a device interrupt does, on the CPU that takes it. How many each CPU may get is in [`Options::irqs`].
@@ -154,6 +164,13 @@ pub fn all_up<const N: usize>(machine: &Machine<Model, N, 1>, task: &mut Task) {
         if let Err(error) = machine.cpu_up(task, CpuId::new(cpu)) {
             panic!("CPU {cpu} does not come up in the set-up: {error}");
         }
+    }
+    for mask in [machine.online(), machine.active(), machine.accepting()] {
+        assert_eq!(
+            mask.snapshot(),
+            CpuMask::first_n(N),
+            "all CPUs are up, and one of the masks does not say so"
+        );
     }
 }
 

@@ -1,9 +1,10 @@
 //! Calls to a CPU that leaves.
 
 use standstill::context::{IrqOff, Task};
+use standstill::platform::Irq;
 use standstill::{CallError, CpuId, CpuMask, Csd, Property};
 
-use super::build::{Setup, all_up, branch_at_stop};
+use super::build::{Setup, all_up, branch, branch_at_stop};
 use super::hotplug::take_down;
 use crate::port::Model;
 use crate::scenario::Machined;
@@ -51,6 +52,7 @@ pub(super) fn irqs_off_sender<const N: usize>(s: &mut Setup<'_, N>) {
     let csd = s.keep(Csd::new());
     beside_down(s, move |machine, task| {
         machine.irq_off(task, |off| {
+            assert!(!machine.platform().irqs_on(), "the section has its interrupts on");
             let _ = machine.call_single_async(off, CpuId::new(N - 1), csd, &nothing);
         });
     });
@@ -103,6 +105,34 @@ pub(super) fn boards_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
     });
 }
 
+/// A board is waited for: it is in use by the last call of this CPU's handlers.
+pub(super) fn board_is_busy<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    s.device(move |off, _| {
+        let _ = machine.call_all_async(off, &nothing);
+    });
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        let ran = machine.call_all(task, &nothing);
+        assert_eq!(ran.map(|ran| ran.len()), Ok(N - 1));
+    });
+}
+
+pub(super) fn pinned_sender<const N: usize>(s: &mut Setup<'_, N>) {
+    beside_down(s, |machine, task| {
+        let last = CpuId::new(N - 1);
+        machine.pin(task, |pinned| {
+            // No stop begins, so who takes calls now takes them until the section ends.
+            if machine.accepting().contains(last) {
+                assert_eq!(machine.call_single(pinned, last, &nothing), Ok(()));
+                let ran = machine.call_all(pinned, &nothing);
+                assert!(ran.is_ok_and(|ran| ran.contains(last)), "it took calls a moment ago");
+            }
+        });
+    });
+}
+
 pub(super) fn call_forms<const N: usize>(s: &mut Setup<'_, N>) {
     beside_down(s, |machine, task| {
         let last = CpuId::new(N - 1);
@@ -113,12 +143,13 @@ pub(super) fn call_forms<const N: usize>(s: &mut Setup<'_, N>) {
             Err(error) => panic!("a call to any of one: {error}"),
         }
         for ran in [
-            machine.on_each_cpu(task, &nothing),
+            machine.on_each_cpu(task, &|_: &IrqOff<'_>| {
+                assert!(!machine.platform().irqs_on(), "a call runs with interrupts on");
+            }),
             machine.on_each_cpu_cond(task, &everybody, |cpu| cpu == CpuId::BOOT, &nothing),
         ] {
             assert!(ran.is_ok_and(|ran| ran.contains(CpuId::BOOT)), "the caller's own CPU is online");
         }
-        let _ = machine.pin(task, |pinned| machine.call_all(pinned, &nothing));
     });
 }
 

@@ -1,13 +1,17 @@
 //! The way up and down, and what can be in the way.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use standstill::context::{IrqOff, Task};
 use standstill::hotplug::{Callbacks, Reason, StateId};
-use standstill::platform::Irq;
+use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 use standstill::{CpuId, CpuMask, HotplugError};
 
 use super::build::{Setup, all_up, branch};
-use super::calls::devices_call;
+use super::calls::{devices_call, nothing};
+use crate::memory::ModelWord;
 use crate::scenario::Machined;
+use crate::world::with;
 
 /// Brings up all CPUs but the last one.
 pub(super) fn others_up<const N: usize>(machine: &Machined<N>, task: &mut Task) {
@@ -24,6 +28,7 @@ pub(super) fn bring_up<const N: usize>(machine: &Machined<N>, task: &mut Task) {
     if let Err(error) = machine.cpu_up(task, last) {
         panic!("{last} does not come up: {error}");
     }
+    assert!(machine.online().contains(last) && machine.active().contains(last));
 }
 
 /// Takes down the last CPU.
@@ -32,6 +37,7 @@ pub(super) fn take_down<const N: usize>(machine: &Machined<N>, task: &mut Task) 
     if let Err(error) = machine.cpu_down(task, last) {
         panic!("{last} does not go down: {error}");
     }
+    assert!(!machine.online().contains(last) && !machine.active().contains(last));
 }
 
 pub(super) fn down_and_up<const N: usize>(s: &mut Setup<'_, N>) {
@@ -52,16 +58,37 @@ pub(super) fn reader_vs_writer<const N: usize>(s: &mut Setup<'_, N>) {
         branch();
         take_down(machine, task);
     });
+    s.task(move |task| reads(machine, task));
+}
+
+/// Holds the lock for reading, and waits for others in between.
+fn reads<const N: usize>(machine: &Machined<N>, task: &mut Task) {
+    let last = CpuId::new(N - 1);
+    let mut read = machine.cpus_read_lock(task);
+    let before = machine.online().snapshot();
+    let sent = machine.call_single(read.task(), last, &nothing);
+    assert_eq!(sent.is_ok(), before.contains(last), "a CPU came or went under a reader's eyes");
+    let after = machine.online().snapshot();
+    assert_eq!(before, after, "the online mask changed under a reader's eyes");
+    assert_eq!(
+        machine.accepting().snapshot(),
+        after,
+        "a CPU is online and takes no calls under a reader's eyes"
+    );
+}
+
+pub(super) fn readers_and_writers<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
     s.task(move |task| {
-        let _read = machine.cpus_read_lock(task);
-        let before = machine.online().snapshot();
-        let after = machine.online().snapshot();
-        assert_eq!(before, after, "the online mask changed under a reader's eyes");
-        assert_eq!(
-            machine.accepting().snapshot(),
-            after,
-            "a CPU is online and takes no calls under a reader's eyes"
-        );
+        all_up(machine, task);
+        branch();
+        let changed = machine.hotplug_disable(task);
+        assert_eq!(changed, Ok(()));
+    });
+    s.task_on(CpuId::new(N - 1), move |task| reads(machine, task));
+    s.task(move |task| {
+        let changed = machine.hotplug_disable(task);
+        assert_eq!(changed, Ok(()));
     });
 }
 
@@ -86,22 +113,62 @@ pub(super) fn callers_own_cpu<const N: usize>(s: &mut Setup<'_, N>) {
         let here = machine.platform().this_cpu();
         assert!(here != CpuId::BOOT, "the caller is still on the CPU that it took down");
         assert_eq!(machine.online().snapshot(), CpuMask::first_n(N).without(&CpuMask::of(CpuId::BOOT)));
+        if let Err(error) = machine.cpu_up(task, CpuId::BOOT) {
+            panic!("the CPU that booted does not come back: {error}");
+        }
     });
 }
 
 pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     s.deadlines_may_be_over(1);
+    let gone = s.keep(ModelWord::ZERO);
+    let starts = s.keep(move |_: &IrqOff<'_>, _: CpuId| {
+        assert_eq!(gone.load(Relaxed), 0, "a callback runs after it was removed");
+        assert!(!machine.platform().irqs_on(), "a STARTING callback runs with interrupts on");
+    });
     s.task(move |task| {
+        let callbacks = Callbacks::Starting { starting: Some(starts), dying: Some(starts) };
+        let state = match machine.add_state(task, "starts", callbacks) {
+            Ok(state) => state,
+            Err(error) => panic!("the set-up of the scenario: {error}"),
+        };
         others_up(machine, task);
         branch();
         match machine.cpu_up(task, last) {
             Ok(()) => assert!(machine.online().contains(last)),
             Err(HotplugError::NoAnswer(_) | HotplugError::Stuck(_)) => {
                 assert!(!machine.online().contains(last), "nobody waits for it any more, and it is online");
+                match machine.remove_state_nocalls(task, state) {
+                    Ok(()) => gone.store(1, Relaxed),
+                    // It is in its callbacks still.
+                    Err(error) => assert!(matches!(error, HotplugError::Stuck(_)), "{error}"),
+                }
+                await_off(machine, last);
             }
             Err(error) => panic!("{last} does not come up: {error}"),
         }
+        match machine.remove_state_nocalls(task, state) {
+            Ok(()) => assert_eq!(gone.load(Relaxed), 0),
+            Err(error) => {
+                assert!(matches!(error, HotplugError::NotInstalled(_)) && gone.load(Relaxed) == 1, "{error}");
+            }
+        }
+    });
+}
+
+/// Waits until `cpu` runs nothing any more.
+fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
+    let site = Site::here("a CPU to be off");
+    let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
+    let dummy = ModelWord::ZERO;
+    machine.platform().wait_until(&dummy, &wait, || {
+        let place = 96 + cpu.index();
+        with(|w| {
+            let off = w.value_of(place);
+            w.watch(place, off);
+            (off != 0).then_some(())
+        })
     });
 }
 
@@ -157,6 +224,7 @@ fn inject<const N: usize>(machine: &Machined<N>, task: &mut Task, cpu: CpuId, st
 pub(super) fn halt<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
     let stop = move |off: &IrqOff<'_>| {
+        assert!(!machine.platform().irqs_on());
         let left = machine.stop_others(off, 1);
         assert!(left.is_empty(), "each of them answers, and {left} did not stop");
     };

@@ -147,6 +147,20 @@ const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(calls::boards_vs_offline),
     ),
     info(
+        "board-is-busy",
+        "a thread calls all other CPUs while device interrupts of its own CPU do, in the same slot",
+        2,
+        ALL_UP,
+        for_size!(calls::board_is_busy),
+    ),
+    info(
+        "pinned-sender",
+        "the last CPU goes offline while a pinned section calls it twice: who takes calls takes them to the section's end",
+        2,
+        AT_STOP,
+        for_size!(calls::pinned_sender),
+    ),
+    info(
         "call-forms",
         "a thread sends calls in each form while the last CPU goes offline",
         2,
@@ -204,6 +218,20 @@ const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(stops::pair_vs_offline),
     ),
     info(
+        "stop-vs-work",
+        "a thread on the last CPU stops the machine while one on CPU 0 queues a work for that CPU",
+        2,
+        ALL_UP,
+        for_size!(stops::stop_vs_work),
+    ),
+    info(
+        "deadline-frees",
+        "the last CPU does not answer a stop until that has ended, by its deadline",
+        2,
+        ALL_UP,
+        for_size!(stops::deadline_frees),
+    ),
+    info(
         "stop-from-inactive",
         "the last CPU stops the machine as it comes up, before it is online",
         2,
@@ -223,6 +251,13 @@ const SCENARIOS: &[ScenarioInfo] = &[
         2,
         ALL_UP,
         for_size!(hotplug::reader_vs_writer),
+    ),
+    info(
+        "readers-and-writers",
+        "a thread takes the hotplug lock for reading while two take it for writing, one after the other",
+        2,
+        ALL_UP,
+        for_size!(hotplug::readers_and_writers),
     ),
     info(
         "two-operations",

@@ -166,6 +166,7 @@ pub(super) fn offline<const N: usize>(s: &mut Setup<'_, N>) {
         ran.set(1);
     });
     let dies = s.keep(move |_: &IrqOff<'_>, cpu: CpuId| {
+        assert!(!machine.platform().irqs_on(), "a DYING callback runs with interrupts on");
         if cpu == last {
             dying.set(1);
         }
@@ -192,6 +193,7 @@ pub(super) fn online<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     let (there, early, late) = (s.plain(), s.plain(), s.plain());
     let starts = s.keep(move |_: &IrqOff<'_>, cpu: CpuId| {
+        assert!(!machine.platform().irqs_on(), "a STARTING callback runs with interrupts on");
         if cpu == last {
             expect(there, 1);
             early.set(1);

@@ -1,14 +1,17 @@
 //! Stops of the machine, and works of single stoppers.
 
+use std::sync::atomic::Ordering::{Acquire, Release};
+
 use standstill::context::{IrqOff, Pinned, Stopped};
 use standstill::hotplug::Callbacks;
-use standstill::platform::{Irq, Wait};
-use standstill::stop::{Receipt, StopError, StopWork, WorkState};
+use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
+use standstill::stop::{Receipt, Stage, StopError, StopWork, WorkState};
 use standstill::{CpuId, CpuMask, Csd};
 
 use super::build::{Setup, all_up, branch};
 use super::calls::{beside_down, devices_call, nothing};
 use super::hotplug::{bring_up, others_up, take_down};
+use crate::memory::ModelWord;
 use crate::port::Model;
 use crate::scenario::branch_at_stop;
 
@@ -102,6 +105,14 @@ pub(super) fn two_active<const N: usize>(s: &mut Setup<'_, N>) {
             }
             Err(error) => panic!("a stop with two active CPUs: {error}"),
         }
+        // The last one's receipts are gone.
+        match machine.stop_machine(task, None, &|_: &Stopped<'_>| 0) {
+            Ok(receipts) => assert_eq!(
+                (receipts.of(CpuId::BOOT), receipts.of(last)),
+                (Receipt::Ran(0), Receipt::NotAMember)
+            ),
+            Err(error) => panic!("a stop with one active CPU: {error}"),
+        }
     });
 }
 
@@ -129,10 +140,68 @@ pub(super) fn pair_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
         branch();
         take_down(machine, task);
     });
-    s.task(move |task| match machine.stop_two_cpus(task, CpuId::BOOT, last, &|_: &Stopped<'_>| 0) {
+    // With three CPUs the other one is none that controls anything.
+    let other = CpuId::new(N - 2);
+    s.task(move |task| match machine.stop_two_cpus(task, other, last, &|_: &Stopped<'_>| 0) {
         Ok(receipts) => assert_eq!(receipts.ran(), 2),
         Err(error) => assert!(matches!(error, StopError::Offline(cpu) if cpu == last), "{error}"),
     });
+}
+
+/// A stop that a thread on the last CPU begins, while a thread on CPU 0 queues a work for that CPU: if it were interrupted between the push and
+/// the IPI, by a stopper that waits for the CPU that would get the IPI, both would wait for ever.
+pub(super) fn stop_vs_work<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        assert_eq!(machine.stop_one_cpu(task, last, &seven), Ok(7));
+    });
+    s.task_on(last, move |task| match machine.stop_machine(task, None, &|_: &Stopped<'_>| 1) {
+        Ok(receipts) => assert_eq!(receipts.ran(), 1),
+        Err(error) => panic!("a stop of the machine: {error}"),
+    });
+}
+
+/// A CPU that does not answer until the stop has ended.
+pub(super) fn deadline_frees<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    // Who sees it over may be interrupted before it says so, and the next one sees it over, too.
+    s.deadlines_may_be_over(2);
+    let inside = s.keep(ModelWord::ZERO);
+    let over = s.keep(ModelWord::ZERO);
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        await_word(machine.platform(), inside, WaitContext::Task);
+        {
+            let mut read = machine.cpus_read_lock(task);
+            let deadline = machine.platform().deadline_in(1);
+            let f = |_: &Stopped<'_>| 3;
+            match machine.stop_machine_deadline(read.task(), None, deadline, &f) {
+                Err(StopError::Deadline { stage, missing }) => {
+                    assert!(stage <= Stage::Prepare && missing.contains(last), "{stage}: {missing}");
+                }
+                other => panic!("a CPU does not answer, and a stop ends with {:?}", other.map(|_| ())),
+            }
+        }
+        over.store(1, Release);
+        machine.platform().notify(over);
+    });
+    s.task_on(last, move |task| {
+        machine.irq_off(task, |_| {
+            inside.store(1, Release);
+            machine.platform().notify(inside);
+            await_word(machine.platform(), over, WaitContext::Frozen);
+        });
+    });
+}
+
+/// Waits until `word` is not 0.
+fn await_word(platform: &Model, word: &'static ModelWord, context: WaitContext) {
+    let site = Site::here("a word of the scenario");
+    let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
+    platform.wait_until(word, &wait, || (word.load(Acquire) != 0).then_some(()));
 }
 
 pub(super) fn stop_from_inactive<const N: usize>(s: &mut Setup<'_, N>) {

@@ -23,6 +23,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         self.await_release(me, at(Sync::Alive));
         if self.sync_of(me) != at(Sync::Released) {
+            // Released and given up before it looked: it was counted, and runs no callbacks.
+            self.hotplug.loose.fetch_sub(1, Release);
             return Err(TooLate);
         }
         // SAFETY: interrupts are off until the port opens them after this function.

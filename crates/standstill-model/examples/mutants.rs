@@ -1,0 +1,98 @@
+//! One process of `cargo xtask mutants`: finds mutants, or runs one.
+//!
+//! ```text
+//! mutants sites CELL             the cell must pass; its mutants, one in a line
+//! mutants run "MUTANT" CELL...   runs the mutant in each cell until it is caught
+//! ```
+//! A cell is `scenario:cpus:irqs:memory:waits:seconds`, with `waits` `polls` or `sleeps`. A mutant may break what the checker itself relies on, so
+//! each runs in a process of its own.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Instant;
+
+use standstill_model::{Bound, Coverage, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios};
+
+fn cell(text: &str) -> Option<Options> {
+    let parts: Vec<&str> = text.split(':').collect();
+    let [scenario, cpus, irqs, memory, waits, seconds] = parts[..] else { return None };
+    let mut options = Options::default();
+    options.scenario = scenarios().iter().find(|known| known.name == scenario)?.name;
+    options.cpus = cpus.parse().ok()?;
+    options.irqs = irqs.parse().ok()?;
+    options.memory = MemoryModel::by_name(memory)?;
+    options.sleepers = waits == "sleeps";
+    options.limits.seconds = seconds.parse().ok()?;
+    options.limits.bytes = 2 << 30;
+    options.shrink = false;
+    Some(options)
+}
+
+fn run(options: &Options) -> Verdict {
+    check(options, &mut |_| ControlFlow::Continue(()))
+}
+
+/// A text without what separates fields and lines.
+fn plain(text: &str) -> String {
+    text.replace(['\t', '\n'], " ")
+}
+
+fn sites(text: &str) -> ExitCode {
+    let Some(mut options) = cell(text) else { return wrong(text) };
+    let sites = Sites::new();
+    options.sites = Some(sites.clone());
+    let began = Instant::now();
+    let verdict = run(&options);
+    if let Err(why) = verdict.story() {
+        let bounded = matches!(
+            verdict.coverage,
+            Coverage::Bounded { by: Bound::Seconds | Bound::States | Bound::Bytes, .. }
+        );
+        if !bounded {
+            println!("broken\t{}", plain(&why));
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("cell\t{}\t{}\t{}", verdict.passed(), verdict.states, began.elapsed().as_millis());
+    for mutant in sites.list() {
+        println!("{mutant}");
+    }
+    ExitCode::SUCCESS
+}
+
+fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
+    let Ok(mutant) = mutant.parse() else { return wrong(mutant) };
+    let began = Instant::now();
+    let mut bounded = 0;
+    for text in cells {
+        let Some(mut options) = cell(text) else { return wrong(text) };
+        options.mutant = Some(Mutant::clone(&mutant));
+        let verdict = run(&options);
+        let (rule, why) = match (&verdict.violation, &verdict.error) {
+            (Some(violation), _) => (violation.rule.clone(), violation.text.clone()),
+            (None, Some(error)) => ("set-up".to_string(), error.clone()),
+            (None, None) => {
+                bounded += usize::from(!verdict.passed());
+                continue;
+            }
+        };
+        println!("caught\t{rule}\t{text}\t{}\t{}", began.elapsed().as_millis(), plain(&why));
+        return ExitCode::SUCCESS;
+    }
+    println!("survived\t{bounded}\t{}", began.elapsed().as_millis());
+    ExitCode::SUCCESS
+}
+
+fn wrong(text: &str) -> ExitCode {
+    eprintln!("mutants: `{text}` is no cell and no mutant; see the head of examples/mutants.rs");
+    ExitCode::from(2)
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    match &args[..] {
+        [what, cell] if what == "sites" => sites(cell),
+        [what, which, cells @ ..] if what == "run" && !cells.is_empty() => mutant(which, cells),
+        _ => wrong(&args.join(" ")),
+    }
+}
