@@ -94,6 +94,9 @@ pub struct MatrixJson {
     pub version: String,
     pub command: Vec<String>,
     pub host: Host,
+    /// The default, which the others are compared with.
+    pub protocol: ProtocolJson,
+    /// Those of the rows.
     pub protocols: Vec<ProtocolJson>,
     pub seed: u64,
     pub exit: u8,

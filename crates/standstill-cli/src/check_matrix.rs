@@ -348,6 +348,7 @@ fn json(
         version: env!("CARGO_PKG_VERSION").into(),
         command: std::env::args().collect(),
         host: host(),
+        protocol: ProtocolJson::from(&Protocol::STANDSTILL),
         protocols: STORY
             .iter()
             .filter(|protocol| rows.iter().any(|row| row.options.protocol == **protocol))

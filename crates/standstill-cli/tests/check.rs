@@ -25,6 +25,16 @@ fn dir(name: &str) -> PathBuf {
     dir
 }
 
+/// What each object that a command prints begins with.
+const FRAME: [&str; 8] = ["schema", "version", "command", "host", "protocol", "seed", "exit", "verdict"];
+
+/// The object has these fields; some may be null.
+fn has(value: &serde_json::Value, fields: &[&str]) {
+    for field in fields {
+        assert!(value.get(field).is_some(), "{field} is missing: {value}");
+    }
+}
+
 #[test]
 fn the_default_passes_and_says_what_was_covered() {
     let (exit, stdout, stderr) = text(&standstill(&["check"]));
@@ -121,9 +131,14 @@ fn json_is_one_object_of_the_schema() {
     assert!(violation.replay.starts_with("standstill-replay ") && violation.steps > 10);
     assert!(json.coverage.states > 100 && !json.assumptions.is_empty());
     let value: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
-    for field in ["protocol", "host", "seed", "engine", "time_ns", "peak_bytes", "scenario"] {
-        assert!(!value[field].is_null(), "{field}");
-    }
+    has(&value, &FRAME);
+    has(&value, &["scenario", "cpus", "irqs_per_cpu", "ipi", "memory", "engine", "coverage", "time_ns"]);
+    has(&value, &["peak_bytes", "assumptions", "violation"]);
+    has(&value["coverage"], &["kind", "bound", "runs", "states", "steps", "depth"]);
+    has(&value["protocol"], &["preset", "stages", "drain", "deaf"]);
+    has(&value["host"], &["cpus", "model", "accel"]);
+    has(&value["violation"], &["rule", "cpu", "location", "interrupts", "preemptions", "steps"]);
+    has(&value["violation"], &["critical_pair", "replay"]);
 }
 
 #[test]
@@ -164,6 +179,14 @@ fn the_matrix_of_two_cpus_is_the_design_s_and_answers_the_mail() {
     }
     assert!(json.cells.iter().all(|cell| cell.result != "unknown"));
     assert!(json.answer.iter().any(|line| line.starts_with("For calls, no:")), "{:?}", json.answer);
+
+    let value: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+    has(&value, &FRAME);
+    has(&value, &["properties", "cells", "answer"]);
+    for cell in value["cells"].as_array().expect("a list") {
+        has(cell, &["preset", "ipi", "cpus", "property", "result", "states", "time_ns", "replay"]);
+        assert_eq!(cell["replay"].is_null(), cell["result"] != "found", "{cell}");
+    }
 
     // Each broken cell can be replayed, and the page shows it.
     let html = std::fs::read_to_string(&page).expect("it was written");
