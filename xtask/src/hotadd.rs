@@ -38,9 +38,8 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    fn start(socket: &Path, round: usize, count: usize) -> Result<Self, Not> {
+    fn start(socket: &Path, line: &str, count: usize) -> Result<Self, Not> {
         let smp = format!("{FIRST},maxcpus={}", FIRST + count + 2);
-        let line = format!("torture protocol=standstill ms=600000 seed={round} slots ejects={count}");
         let qmp = format!("unix:{},server=on,wait=off", socket.display());
         let args = [
             "-machine",
@@ -65,18 +64,38 @@ impl Machine {
             "-smp",
             &smp,
             "-append",
-            &line,
+            line,
             "-qmp",
             &qmp,
         ];
         let mut qemu = command(QEMU, &args);
-        qemu.arg("-kernel").arg(image::path()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        qemu.arg("-kernel")
+            .arg(image::path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         match qemu.spawn() {
             Ok(mut child) => {
                 let lines = child.stdout.take().map_or_else(|| channel().1, listen);
                 Ok(Machine { child, lines, said: Vec::new() })
             }
             Err(error) => fail(format!("{QEMU}: {error}")),
+        }
+    }
+
+    /// Types a line on its console.
+    fn type_line(&mut self, line: &str) -> Result<(), Not> {
+        match self.child.stdin.as_mut().map(|stdin| writeln!(stdin, "{line}")) {
+            Some(Ok(())) => Ok(()),
+            _ => fail(format!("nobody reads '{line}'")),
+        }
+    }
+
+    /// Its end, which has to be a good one.
+    fn ends(&mut self) -> Result<(), Not> {
+        match self.child.wait().ok().and_then(|status| status.code()) {
+            Some(33) => Ok(()),
+            code => fail(format!("QEMU ended with {code:?}")),
         }
     }
 
@@ -168,6 +187,19 @@ impl Qmp {
         }
     }
 
+    /// Plugs a CPU in.
+    fn add(&mut self, cpu: usize) -> Result<(), Not> {
+        let place = format!(r#""socket-id":0,"core-id":{cpu},"thread-id":0"#);
+        self.tell(&format!(
+            r#"{{"execute":"device_add","arguments":{{"driver":"max-x86_64-cpu","id":"c{cpu}",{place}}}}}"#
+        ))
+    }
+
+    /// Asks for it back.
+    fn remove(&mut self, cpu: usize) -> Result<(), Not> {
+        self.tell(&format!(r#"{{"execute":"device_del","arguments":{{"id":"c{cpu}"}}}}"#))
+    }
+
     /// Tells QEMU something and waits for its answer; events in between are passed over.
     fn tell(&mut self, what: &str) -> Result<(), Not> {
         if let Err(error) = writeln!(self.0.get_mut(), "{what}") {
@@ -190,9 +222,47 @@ impl Qmp {
 
 /// One fresh machine: `count` CPUs come one by one, are cycled by the torture, and go one by one.
 pub(crate) fn round(round: usize, count: usize) -> Outcome {
-    let socket = target_dir().join(format!("hotadd-{}-{round}.qmp", std::process::id()));
-    let mut machine = Machine::start(&socket, round, count)?;
-    let outcome = play(&mut machine, &socket, count);
+    let line = format!("torture protocol=standstill ms=600000 seed={round} slots ejects={count}");
+    on_fresh_machine(&round.to_string(), &line, count, |machine, qmp| play(machine, qmp, count))
+}
+
+/// The last CPU online is asked for back, while two others are there that are offline: one of them comes up, and it goes.
+pub(crate) fn last_online() -> Outcome {
+    on_fresh_machine("last", "protocol=standstill slots", 1, |machine, qmp| {
+        machine.hear("type `help`")?;
+        // What is typed before the kernel sets the port up may be lost.
+        machine.type_line("")?;
+        qmp.add(FIRST)?;
+        machine.hear("CPU 2 is present")?;
+        for (line, answer) in [
+            ("up 2", "CPU 2 is active (active)"),
+            ("down 0", "CPU 0 is offline (present)"),
+            ("down 1", "CPU 1 is offline (present)"),
+        ] {
+            machine.type_line(line)?;
+            machine.hear(answer)?;
+        }
+        qmp.remove(FIRST)?;
+        machine.hear("CPU 2 is ejected")?;
+        machine.type_line("cpus")?;
+        machine.hear("CPU 0: active")?;
+        machine.hear("CPU 2: not there")?;
+        machine.type_line("exit")?;
+        machine.ends()?;
+        Ok(String::new())
+    })
+}
+
+/// Starts a machine with room for `count` CPUs more, and plays with it.
+fn on_fresh_machine(
+    name: &str,
+    line: &str,
+    count: usize,
+    play: impl FnOnce(&mut Machine, &mut Qmp) -> Outcome,
+) -> Outcome {
+    let socket = target_dir().join(format!("hotadd-{}-{name}.qmp", std::process::id()));
+    let mut machine = Machine::start(&socket, line, count)?;
+    let outcome = Qmp::connect(&socket).and_then(|mut qmp| play(&mut machine, &mut qmp));
     // It may never have been made.
     let _ = fs::remove_file(&socket);
     match outcome {
@@ -202,15 +272,10 @@ pub(crate) fn round(round: usize, count: usize) -> Outcome {
     }
 }
 
-fn play(machine: &mut Machine, socket: &Path, count: usize) -> Outcome {
-    let mut qmp = Qmp::connect(socket)?;
+fn play(machine: &mut Machine, qmp: &mut Qmp, count: usize) -> Outcome {
     machine.hear("@progress")?;
     for cpu in FIRST..FIRST + count {
-        let place = format!(r#""socket-id":0,"core-id":{cpu},"thread-id":0"#);
-        let what = format!(
-            r#"{{"execute":"device_add","arguments":{{"driver":"max-x86_64-cpu","id":"c{cpu}",{place}}}}}"#
-        );
-        qmp.tell(&what)?;
+        qmp.add(cpu)?;
         machine.hear(&format!("CPU {cpu} is present"))?;
     }
     // Until each has been down and up again.
@@ -221,14 +286,11 @@ fn play(machine: &mut Machine, socket: &Path, count: usize) -> Outcome {
         }
     };
     for cpu in FIRST..FIRST + count {
-        qmp.tell(&format!(r#"{{"execute":"device_del","arguments":{{"id":"c{cpu}"}}}}"#))?;
+        qmp.remove(cpu)?;
         machine.hear(&format!("CPU {cpu} is ejected"))?;
     }
     let report = machine.hear("@report")?;
-    let code = machine.child.wait().ok().and_then(|status| status.code());
-    if code != Some(33) {
-        return fail(format!("QEMU ended with {code:?}"));
-    }
+    machine.ends()?;
     match wrong(&report) {
         None => Ok(format!("{count} CPUs came, were cycled, and went; {downs} times down meanwhile")),
         Some(what) => fail(what),

@@ -50,6 +50,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
         });
     }
     steps.run("kernel: a failure in each state that can fail is undone in reverse order", rollback::all);
+    steps.run("kernel: the last CPU online is asked for back", hotadd::last_online);
     hot_adds(steps, if quick { 1 } else { 3 }, hotadd::COUNT);
     steps.run("kernel: the bench, for a moment", bench::smoke);
     for (name, line, wanted) in [

@@ -109,6 +109,7 @@ fn main() -> ExitCode {
         }
         Command::Hotadd { rounds, cpus } => {
             steps.run("kernel: image for the torture", || image::build(image::Presets::Study));
+            steps.run("kernel: the last CPU online is asked for back", hotadd::last_online);
             kernel::hot_adds(&mut steps, rounds, cpus);
         }
         Command::Test { quick } => {
