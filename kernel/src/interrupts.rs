@@ -45,7 +45,10 @@ fn other(vector: u8) {
             sched::tick();
             watchdog::look();
         }
-        RESCHEDULE => apic::end_of_interrupt(),
+        RESCHEDULE => {
+            apic::end_of_interrupt();
+            sched::share();
+        }
         _ => match lines::line_of(vector) {
             Some(line) => {
                 apic::end_of_interrupt();

@@ -7,8 +7,8 @@
 //! A thread is switched out at its own wish, or at the end of an interrupt when its time is over. Either way its preempt count is 0.
 
 use core::ptr;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release, SeqCst};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize, fence};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 
 use standstill::CpuId;
 use standstill::platform::Vacate;
@@ -165,10 +165,26 @@ pub(crate) fn tick() {
     let me = here();
     me.beat();
     me.latest.fetch_max(now_ns().saturating_sub(me.due.swap(u64::MAX, Relaxed)), Relaxed);
-    let timer = me.queue.lock().timers();
+    let (timer, others) = {
+        let mut queue = me.queue.lock();
+        (queue.timers(), queue.has_ready())
+    };
     if me.current().is_some() {
         me.wants_switch.store(true, Relaxed);
-        arm(timer, SLICE_NS);
+        arm(timer, slice(others));
+    }
+}
+
+/// How long a thread may run. One that nobody waits for needs no timer, which costs a virtual machine more than its interrupt; who puts another one
+/// on its CPU asks for a slice.
+fn slice(others: bool) -> u64 {
+    if others { SLICE_NS } else { HEARTBEAT_NS }
+}
+
+/// Another thread was put on this CPU. In a handler, or in a closed section.
+pub(crate) fn share() {
+    if here().current().is_some() {
+        arm(u64::MAX, SLICE_NS);
     }
 }
 
@@ -184,7 +200,7 @@ pub(crate) fn interrupt_exit() {
 fn run(me: &'static Local, thread: &'static Thread, timer: u64) {
     me.current.store(ptr::from_ref(thread).cast_mut(), Relaxed);
     me.wants_switch.store(false, Relaxed);
-    arm(timer, SLICE_NS);
+    arm(timer, slice(me.queue.lock().has_ready()));
     // SAFETY: the thread was on this CPU's queue, so it does not run; its stack was saved by `switch`, or is fresh.
     unsafe { switch(&raw const me.idle_sp, thread.sp.load(Acquire)) };
     assert!(thread.is_sound(), "thread {} overran its stack", thread.name);
@@ -284,12 +300,11 @@ fn place_for(thread: &Thread, at: CpuId) -> Option<CpuId> {
     (0..MAX_CPUS).map(|i| CpuId::new((first + i) % MAX_CPUS)).find(|cpu| takes(*cpu))
 }
 
-/// Makes `cpu` look at its queue if it is idle.
+/// There is something new on the queue of `cpu`: makes it look there if it is idle, and end the turn of its thread in time if not.
 fn kick(cpu: CpuId) {
-    let target = local(cpu);
-    // Pairs with the idle loop, which looks at the queue under its lock before it sleeps.
-    fence(SeqCst);
-    if target.current.load(Relaxed).is_null() && cpu != cpu::this_cpu() {
+    if cpu == cpu::this_cpu() {
+        share();
+    } else {
         apic::send(cpu::block(cpu).apic_id(), Message::Fixed(RESCHEDULE));
     }
 }

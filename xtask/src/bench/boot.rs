@@ -19,6 +19,8 @@ use crate::tools::QEMU;
 
 /// How long one machine may run. Linux with 64 CPUs takes four minutes on a quiet computer.
 const LIMIT: Duration = Duration::from_secs(1_800);
+/// How long a CPU of ours may be silent: where 64 CPUs send calls as fast as they can, the emulator's own thread for timers may wait long for its turn.
+const PATIENCE_MS: u64 = 300_000;
 /// Between two looks whether somebody pressed Ctrl-C.
 const LOOK: Duration = Duration::from_millis(100);
 /// How much of what a machine said is shown when it failed.
@@ -58,7 +60,7 @@ pub(super) fn standstill(cpus: usize, counts: &Counts, rules: bool) -> Machine {
         cpus,
         kernel: image::path(),
         archive: None,
-        line: format!("bench{}{rules}", counts.words("bench")),
+        line: format!("bench{}{rules} watchdog_ms={PATIENCE_MS}", counts.words("bench")),
     }
 }
 
