@@ -10,8 +10,9 @@
 //! |---|---|
 //! | `port.rs`, `memory.rs` | the platform |
 //! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
-//! | `class.rs`, `movers.rs`, `places.rs` | which accesses are scheduling points |
+//! | `class.rs`, `movers.rs`, `places.rs`, `covers.rs` | which accesses are scheduling points |
 //! | `tso.rs` | store buffers |
+//! | `rules.rs` | the state of the library's rules |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
 //! | `bounded.rs` | every state within a bound on preemptions |
@@ -32,6 +33,7 @@ mod bounded;
 mod check;
 mod class;
 mod counter;
+mod covers;
 mod dpor;
 mod fibre;
 mod file;
@@ -48,6 +50,7 @@ mod options;
 mod places;
 mod port;
 mod random;
+mod rules;
 mod scenario;
 mod sched;
 mod search;

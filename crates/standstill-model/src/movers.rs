@@ -24,16 +24,20 @@
 //! Events are fed to the rules where their accesses are carried out; the parts of the rules' memory that an event reads and changes
 //! ([`crate::places`]) are met like places of memory, so that what a rule says does not depend on what was moved.
 //!
-//! The windows are part of the fingerprint: two states are one only if the same conflicts can still be noticed in both.
+//! A state that is reached again is searched again if its windows hold something that they did not hold before: see [`crate::covers`].
 
 use std::collections::HashSet;
 use std::panic::Location;
 
+use crate::covers::{Cover, Covers};
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::{Ipi, MemoryModel, Options};
 use crate::sched::Choice;
 use crate::state::{MAX_CPUS, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP};
 use crate::world::World;
+
+#[cfg(test)]
+mod tests;
 
 /// How a place is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -83,8 +87,24 @@ enum Head {
     Looked { place: usize, same: bool },
 }
 
-/// More than this is kept for no context: the next access is a point.
-const MOST: usize = 48;
+impl Entry {
+    fn hash(&self) -> Hash128 {
+        let mut hash = Hash128::of_cell(self.place, self.key);
+        hash.mix(
+            self.how as u64
+                | u64::from(self.cpu) << 8
+                | u64::from(self.thread) << 16
+                | u64::from(self.depth) << 24
+                | u64::from(self.irqs_on) << 31
+                | u64::from(self.enables) << 32
+                | u64::from(self.after) << 48,
+        );
+        hash
+    }
+}
+
+/// When more than this is kept, what is moved next is learnt to be a point.
+const MOST: usize = 128;
 
 /// What was moved, and what can't be.
 #[derive(Default)]
@@ -102,6 +122,9 @@ pub(crate) struct Movers {
     pub(crate) eager: bool,
     /// Something was learnt: what was searched so far does not count.
     pub(crate) changed: bool,
+    /// For the test that shows what learning is for.
+    #[cfg(test)]
+    pub(crate) blind: bool,
 }
 
 impl Movers {
@@ -121,6 +144,10 @@ impl Movers {
     }
 
     fn learn(&mut self, key: Key) {
+        #[cfg(test)]
+        if self.blind {
+            return;
+        }
         if key != AT_A_POINT {
             self.changed |= self.points.insert(key);
         }
@@ -183,26 +210,14 @@ impl Movers {
         }
     }
 
-    /// For the fingerprint. The order of the entries makes no difference.
-    pub(crate) fn hash(&self) -> Hash128 {
+    /// What was moved, as one of `covers`.
+    pub(crate) fn cover(&self, covers: &mut Covers) -> Cover {
         let mut all = Hash128::ZERO;
-        for e in &self.entries {
-            if e.key == AT_A_POINT {
-                continue;
-            }
-            let mut hash = Hash128::of_cell(e.place, e.key);
-            hash.mix(
-                e.how as u64
-                    | u64::from(e.cpu) << 8
-                    | u64::from(e.thread) << 16
-                    | u64::from(e.depth) << 24
-                    | u64::from(e.irqs_on) << 31
-                    | u64::from(e.enables) << 32
-                    | u64::from(e.after) << 48,
-            );
-            all.add(hash);
+        let moved = || self.entries.iter().filter(|e| e.key != AT_A_POINT).map(Entry::hash);
+        for entry in moved() {
+            all.add(entry);
         }
-        all
+        covers.of(all, moved())
     }
 }
 
@@ -228,7 +243,10 @@ impl World {
             return true;
         }
         let key = self.key(code, place, at);
-        if self.movers.points.contains(&key) || self.movers.entries.len() >= MOST {
+        if self.movers.entries.len() >= MOST {
+            self.movers.learn(key);
+        }
+        if self.movers.points.contains(&key) {
             return true;
         }
         self.movers.unit = key;
@@ -246,12 +264,15 @@ impl World {
             return;
         }
         self.movers.looks(place, how);
+        if crate::places::is_private(place) && !self.cpu_ref().irqs_on {
+            // Nobody else uses it, and nothing comes in between.
+            return;
+        }
         let (cpu, thread, depth, irqs_on) =
             (self.cpu, self.thread, self.thread_ref().depth, self.cpu_ref().irqs_on);
         let movers = &mut self.movers;
         let bit = 1 << cpu;
-        let mut learnt = [AT_A_POINT; 4];
-        let mut count = 0;
+        let mut learnt = AT_A_POINT;
         let mut because = None;
         for (index, e) in movers.entries.iter_mut().enumerate() {
             if e.place != place {
@@ -276,14 +297,12 @@ impl World {
             if how != Use::Read {
                 e.enables = 0;
             }
-            if e.key != AT_A_POINT && count < learnt.len() {
-                learnt[count] = e.key;
-                count += 1;
+            // Only the last one is learnt: with a point there, those before it may not be met any more.
+            if e.key != AT_A_POINT {
+                learnt = e.key;
             }
         }
-        for key in learnt {
-            movers.learn(key);
-        }
+        movers.learn(learnt);
         // What comes before it on its own stack comes before this, too.
         if let Some((index, cause)) = because {
             for e in &mut movers.entries[..=index] {
@@ -329,7 +348,6 @@ impl World {
             t.op.kind == OpKind::Wait
                 && !t.yields
                 && t.watch.is_one()
-                && self.movers.entries.len() < MOST
                 && self.key_of_wait(thread).is_some_and(|key| !self.movers.points.contains(&key))
         })
     }
@@ -375,7 +393,11 @@ impl World {
     pub(crate) fn meet_deliver(&mut self, bit: u8) {
         self.movers.at_point();
         self.movers.going = true;
-        self.meet(pending_place(self.cpu, bit), Use::Write);
+        let place = pending_place(self.cpu, bit);
+        self.meet(place, Use::Write);
         self.movers.going = false;
+        // What came before this can't conflict any more: only this CPU takes what is pending here, or dies with it.
+        let me = 1 << self.cpu;
+        self.movers.entries.retain(|e| e.place != place || e.after & me == 0 && e.key != AT_A_POINT);
     }
 }

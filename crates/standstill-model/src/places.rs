@@ -63,6 +63,11 @@ const fn queued(cpu: CpuId) -> usize {
     place(6, cpu.index())
 }
 
+/// Is it what a CPU's own monitor keeps, that no other CPU's events use?
+pub(crate) const fn is_private(place: usize) -> bool {
+    place >= self::place(3, 0) && place < self::place(7, 0)
+}
+
 impl World {
     /// The event is fed to the rules: does it meet one that was moved?
     pub(crate) fn meet_event(&mut self, event: &Event) {

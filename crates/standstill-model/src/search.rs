@@ -3,12 +3,14 @@
 //! A state is remembered by its fingerprint: memory, CPUs, the rules' own state, and for each context the history of what it read. The
 //! code is deterministic, so two states with the same fingerprint go on alike. Going back is undoing the last step.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use standstill::Property;
 
+use crate::covers::{Cover, Covers};
 use crate::hash::BuildHashed;
 use crate::options::Options;
 use crate::sched::{is_device, take};
@@ -149,7 +151,7 @@ pub(crate) enum End {
     Again,
 }
 
-const REPORT: u64 = 0xfff;
+const REPORT: u64 = 0x3ff;
 
 pub(crate) fn search(
     ready: &Ready,
@@ -158,7 +160,8 @@ pub(crate) fn search(
     found: &mut Found,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> End {
-    let mut seen: HashSet<u128, BuildHashed> = HashSet::default();
+    let mut seen: HashMap<u128, Cover, BuildHashed> = HashMap::default();
+    let mut covers = Covers::new();
     let (mut nodes, mut choices): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut enabled = Vec::new();
     with_ptr(ready.world, |w| w.movers.switch_on(options));
@@ -175,13 +178,21 @@ pub(crate) fn search(
             return End::Bounded(Bound::Violation);
         }
         if !stop {
-            let (new, hash) = with_ptr(ready.world, |w| {
-                let hash = w.fingerprint().to_u128();
-                (seen.insert(hash), hash)
-            });
-            if new {
-                found.states += 1;
-                if enabled.iter().all(|choice| is_device(*choice)) {
+            let (hash, cover) =
+                with_ptr(ready.world, |w| (w.fingerprint().to_u128(), w.movers.cover(&mut covers)));
+            let new = match seen.entry(hash) {
+                Vacant(entry) => {
+                    entry.insert(cover);
+                    Some(true)
+                }
+                Occupied(mut entry) => {
+                    let before = entry.insert(covers.union(*entry.get(), cover));
+                    (before != *entry.get()).then_some(false)
+                }
+            };
+            if let Some(new) = new {
+                found.states += u64::from(new);
+                if new && enabled.iter().all(|choice| is_device(*choice)) {
                     found.look_at_end(ready);
                 }
                 if !enabled.is_empty() {
@@ -191,9 +202,9 @@ pub(crate) fn search(
                     nodes.push(Node { depth, first, next: first, hash });
                     found.depth = found.depth.max(nodes.len());
                 }
-                if found.states & REPORT == 0 {
+                if new && found.states & REPORT == 0 {
                     let (undo, steps) = with_ptr(ready.world, |w| (w.undo.peak(), w.steps));
-                    found.bytes = (seen.capacity() * 17 + undo) as u64;
+                    found.bytes = (seen.capacity() * 33 + undo) as u64;
                     found.steps = steps;
                     if let Some(bound) = limit(options, began, found, nodes.len(), progress) {
                         return End::Bounded(bound);
@@ -204,7 +215,7 @@ pub(crate) fn search(
         loop {
             let Some(node) = nodes.last_mut() else {
                 let (undo, steps) = with_ptr(ready.world, |w| (w.undo.peak(), w.steps));
-                found.bytes = (seen.capacity() * 17 + undo) as u64;
+                found.bytes = (seen.capacity() * 33 + undo) as u64;
                 found.steps = steps;
                 found.expect_an_end();
                 return End::Exhausted;

@@ -4,7 +4,7 @@ use crate::fibre::Slot;
 use crate::hash::Hash128;
 use crate::movers::Entry;
 use crate::state::{Cpu, MAX_CPUS, Thread};
-use crate::world::{Rules, World};
+use crate::world::World;
 
 /// What was at a place of memory.
 struct Old {
@@ -17,7 +17,6 @@ struct Old {
 struct Mark {
     cpus: [Cpu; MAX_CPUS],
     memory: Hash128,
-    rules_hash: Hash128,
     expirations: u8,
     /// Which fibre it ran, and where that is saved.
     fibre: Option<usize>,
@@ -25,7 +24,7 @@ struct Mark {
     bytes: usize,
     olds: usize,
     threads: usize,
-    rules: usize,
+    rules: u32,
     /// Where what was moved is saved.
     moved: usize,
 }
@@ -36,12 +35,10 @@ pub(crate) struct Undo {
     bytes: Vec<u8>,
     olds: Vec<Old>,
     threads: Vec<(usize, Option<Thread>)>,
-    rules: Vec<Rules>,
     marks: Vec<Mark>,
     moved: Vec<Entry>,
     /// The threads that this step has saved already.
     touched: u32,
-    rules_touched: bool,
     peak: usize,
 }
 
@@ -65,15 +62,6 @@ impl Undo {
         self.threads.push((index, *thread));
     }
 
-    /// The rules are about to see an event.
-    pub(crate) fn touch_rules(&mut self, rules: &Rules) {
-        if self.marks.is_empty() || self.rules_touched {
-            return;
-        }
-        self.rules_touched = true;
-        self.rules.push(rules.clone());
-    }
-
     /// Memory is about to change.
     ///
     /// # Safety
@@ -92,8 +80,7 @@ impl World {
     /// A step begins that runs the fibre of `thread`, if any.
     pub(crate) fn mark(&mut self, thread: Option<usize>) {
         let undo = &mut self.undo;
-        let (bytes, olds, threads, rules) =
-            (undo.bytes.len(), undo.olds.len(), undo.threads.len(), undo.rules.len());
+        let (bytes, olds, threads) = (undo.bytes.len(), undo.olds.len(), undo.threads.len());
         // SAFETY: a live thread's fibre is suspended between steps.
         let len = thread.map_or(0, |thread| unsafe { self.slots[thread].save(&mut undo.bytes) });
         let moved = undo.moved.len();
@@ -101,18 +88,16 @@ impl World {
         undo.marks.push(Mark {
             cpus: self.cpus,
             memory: self.memory,
-            rules_hash: self.rules_hash,
             expirations: self.expirations,
             fibre: thread,
             fibre_bytes: (bytes, len),
             bytes,
             olds,
             threads,
-            rules,
+            rules: self.rules.now(),
             moved,
         });
         undo.touched = 0;
-        undo.rules_touched = false;
         if let Some(thread) = thread {
             undo.touch(thread, &self.threads[thread]);
         }
@@ -120,7 +105,7 @@ impl World {
             undo.bytes.capacity()
                 + undo.olds.capacity() * size_of::<Old>()
                 + undo.threads.capacity() * size_of::<(usize, Option<Thread>)>()
-                + undo.rules.capacity() * size_of::<Rules>()
+                + self.rules.bytes()
                 + undo.marks.capacity() * size_of::<Mark>(),
         );
     }
@@ -140,9 +125,7 @@ impl World {
                 self.threads[index] = thread;
             }
         }
-        if let Some(rules) = self.undo.rules.drain(mark.rules..).next() {
-            self.rules = rules;
-        }
+        self.rules.set(mark.rules);
         if let Some(fibre) = mark.fibre {
             let (from, len) = mark.fibre_bytes;
             let slot: &mut Slot = &mut self.slots[fibre];
@@ -154,7 +137,6 @@ impl World {
         self.movers.entries.clear();
         self.movers.entries.extend(self.undo.moved.drain(mark.moved..));
         self.memory = mark.memory;
-        self.rules_hash = mark.rules_hash;
         self.expirations = mark.expirations;
         self.choices.pop();
         self.broken = 0;
@@ -165,6 +147,9 @@ impl World {
     pub(crate) fn undo_to(&mut self, depth: usize) {
         while self.undo.depth() > depth {
             self.undo();
+        }
+        if depth == 0 && self.rules.bytes() > 1 << 28 {
+            self.rules.forget();
         }
     }
 }

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
 use standstill::event::{Event, What};
-use standstill::invariants::{Monitor, Tally};
+use standstill::invariants::Tally;
 use standstill::platform::Entry;
 use standstill::{CpuId, Place, Property};
 
@@ -19,14 +19,12 @@ use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::names::Kept;
 use crate::options::{MemoryModel, Options};
+use crate::rules::Values;
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
 use crate::touch::{self, How, Touches};
 use crate::tso::Buffers;
 use crate::undo::Undo;
 use crate::verdict::{Context, Interrupt, Step, StepWhat};
-
-/// All rules, for the largest machine.
-pub(crate) type Rules = Monitor<MAX_CPUS, 8>;
 
 /// What went wrong in a step.
 #[derive(Clone, Debug)]
@@ -62,8 +60,7 @@ pub(crate) struct World {
     pub(crate) classes: Classes,
     pub(crate) buffers: Buffers,
     pub(crate) movers: Movers,
-    pub(crate) rules: Rules,
-    pub(crate) rules_hash: Hash128,
+    pub(crate) rules: Values,
     /// The bits of `Property` that did not hold in this step.
     pub(crate) broken: u8,
     pub(crate) fault: Option<Fault>,
@@ -207,7 +204,7 @@ fn thread_main(thread: usize) {
 
 impl World {
     pub(crate) fn new(options: Options) -> Box<World> {
-        let rules = Rules::new(options.protocol);
+        let rules = Values::new(options.protocol);
         Box::new(World {
             entry: None,
             describe: None,
@@ -224,7 +221,6 @@ impl World {
             classes: Classes::new(options.memory != MemoryModel::Sc),
             buffers: Buffers::new(),
             movers: Movers::default(),
-            rules_hash: Hash128::of(&rules),
             rules,
             broken: 0,
             fault: None,
@@ -398,17 +394,17 @@ impl World {
     /// An event of the library: the rules see it.
     pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
         self.note(|| StepWhat::Event(event.what), at);
-        self.undo.touch_rules(&self.rules);
         self.judge(event);
         self.meet_event(event);
-        if let Err(violation) = self.rules.feed(event) {
+        let verdict =
+            if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
+        if let Err(violation) = verdict {
             let location = violation.call().map_or_else(
                 || format!("{}:{}", at.file(), at.line()),
                 |call| format!("{}:{}", call.from.file(), call.from.line()),
             );
             self.fail(violation.rule.to_string(), violation.to_string(), location);
         }
-        self.rules_hash = Hash128::ZERO;
         match event.what {
             What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
             What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
@@ -497,7 +493,7 @@ impl World {
             self.fail("deadlock", format!("nobody can go on: {}", waits.join("; ")), String::new());
             return;
         }
-        if let Err(violation) = self.rules.clone().finish() {
+        if let Err(violation) = self.rules.get().clone().finish() {
             self.cpu = violation.cpu.index();
             self.fail(violation.rule.to_string(), violation.to_string(), String::new());
         }
@@ -505,11 +501,8 @@ impl World {
 
     /// The fingerprint of this state.
     pub(crate) fn fingerprint(&mut self) -> Hash128 {
-        if self.rules_hash == Hash128::ZERO {
-            self.rules_hash = Hash128::of(&self.rules);
-        }
         let mut hash = self.memory;
-        hash.mix_hash(self.rules_hash);
+        hash.mix_hash(self.rules.hash());
         for cpu in &self.cpus[..self.options.cpus] {
             hash.mix(cpu.word());
         }
@@ -520,7 +513,6 @@ impl World {
         if self.is_tso() {
             self.buffers.hash_into(&mut hash);
         }
-        hash.mix_hash(self.movers.hash());
         hash
     }
 
