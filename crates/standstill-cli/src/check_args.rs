@@ -19,7 +19,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "PRESET", value_parser = preset, value_delimiter = ',')]
     pub protocol: Vec<Protocol>,
 
-    /// How many CPUs there are [default: 2; with --matrix: 2,3, and a list is understood]
+    /// How many CPUs there are [default: 2; with --matrix: 2,3,4 (2 for protocols without a stop), and a list is understood]
     #[arg(long, value_name = "N", value_parser = cpus, value_delimiter = ',', allow_hyphen_values = true)]
     pub cpus: Vec<usize>,
 

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
-use standstill::{Property, Protocol};
+use standstill::{Property, Protocol, Stages};
 use standstill_model::{Coverage, Ipi, Options, Verdict as Found};
 use standstill_report::html::{self, Page};
 use standstill_report::matrix::{Cell, Finding, Matrix, MatrixRow};
@@ -21,7 +21,9 @@ use crate::json::{ProtocolJson, Verdict};
 use crate::table::time;
 
 /// The machines of a matrix, unless the command line says one.
-const SIZES: [usize; 2] = [2, 3];
+const SIZES: [usize; 3] = [2, 3, 4];
+/// Those of the protocols without a stop: nothing keeps their CPUs in step, so there is much more to see.
+const SMALL: usize = 2;
 
 /// The order in which the table tells the story: the race, each cure alone, both, and those that do without a stop.
 const STORY: [Protocol; 7] = [
@@ -128,12 +130,15 @@ pub(crate) fn matrix(args: &CheckArgs) -> u8 {
     verdict.exit()
 }
 
-/// All searches, as many at a time as this computer has cores; the large ones first, as they take longest.
-fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
+/// What is to be searched, in the order of the table.
+fn jobs(args: &CheckArgs, sizes: &[usize]) -> Vec<Options> {
     let mut jobs = Vec::new();
     for cpus in sizes {
         for protocol in &STORY {
-            if !args.protocol.is_empty() && !args.protocol.contains(protocol) {
+            let wanted = args.protocol.is_empty() || args.protocol.contains(protocol);
+            // Whoever asks for a size gets it.
+            let too_large = args.cpus.is_empty() && protocol.stages() == Stages::None && *cpus > SMALL;
+            if !wanted || too_large {
                 continue;
             }
             for ipi in [Ipi::Instant, Ipi::Delayed] {
@@ -146,6 +151,12 @@ fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
             }
         }
     }
+    jobs
+}
+
+/// All searches, as many at a time as this computer has cores; the large ones first, as they take longest.
+fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
+    let jobs = jobs(args, sizes);
     let next = AtomicUsize::new(0);
     let (jobs, total) = (&jobs, jobs.len());
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
@@ -373,10 +384,30 @@ fn json(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::args::{Cli, Command, Parsed, parse};
 
     #[test]
     fn the_story_has_every_preset() {
         assert_eq!(STORY.len(), Protocol::ALL.len());
         assert!(Protocol::ALL.iter().all(|protocol| STORY.contains(protocol)));
+    }
+
+    #[test]
+    fn without_a_wish_the_large_machines_are_those_with_a_stop() {
+        let jobs = |line: &[&str]| {
+            let line = ["standstill", "check", "--matrix"].iter().chain(line).map(Into::into);
+            match parse(line) {
+                Parsed::Run(Cli { command: Command::Check(args) }) => {
+                    let sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
+                    jobs(&args, &sizes)
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        let all = jobs(&[]);
+        assert_eq!(all.len(), 2 * (5 * 3 + 2));
+        let largest = |preset: Protocol| all.iter().filter(|o| o.protocol == preset).map(|o| o.cpus).max();
+        assert_eq!((largest(Protocol::STANDSTILL), largest(Protocol::NO_STOP)), (Some(4), Some(SMALL)));
+        assert_eq!(jobs(&["--cpus", "3", "--protocol", "no-stop,refuse"]).len(), 4);
     }
 }

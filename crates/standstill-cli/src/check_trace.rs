@@ -187,6 +187,9 @@ impl Words {
             StepWhat::SendIpi { to, why: standstill::platform::Ipi::Stop } => {
                 detail(format!("wakes the stopper of CPU {to}"))
             }
+            StepWhat::SendIpi { to, .. } if *to == step.cpu => {
+                (Kind::Key, "sends itself an IPI".into(), None)
+            }
             StepWhat::SendIpi { to, .. } => (Kind::Send { to: *to }, "sends an IPI".into(), None),
             StepWhat::StopperBegins => detail("the stopper takes the CPU".into()),
             StepWhat::StopperEnds => detail("the stopper gives the CPU back".into()),
