@@ -572,11 +572,13 @@ static int __init smbench_init(void)
 	measure_calls();
 	measure_stops();
 	measure_throughputs();
-	measure_gaps();
+	if (watched)
+		measure_gaps();
 	measure_latenesses();
 	measure_updown("cpu_down", "cpu_up", updown, 0);
 	measure_updown("cpu_down", "cpu_up", updown, 1);
-	measure_load();
+	if (loaded)
+		measure_load();
 	pr_alert("@end {}\n");
 	return 0;
 }

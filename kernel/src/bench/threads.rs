@@ -135,6 +135,9 @@ where
 
 /// The longest time between two looks at the clock, of a thread on each other CPU, during each stop.
 pub(super) fn gaps(task: &mut Task, counts: &Counts) {
+    if counts.watched == 0 {
+        return;
+    }
     let mut others = machine().online().snapshot();
     others.remove(CpuId::BOOT);
     let longest = zeroes();
@@ -200,6 +203,9 @@ fn zeroes() -> &'static [AtomicU64] {
 // ---- down and up under load
 
 pub(super) fn load(task: &mut Task, counts: &Counts) {
+    if counts.loaded == 0 {
+        return;
+    }
     let online = machine().online().snapshot();
     let crew = Crew::start(&online, |_, _| {
         let until = now_ns() + WORK_NS;
