@@ -94,6 +94,14 @@ impl<const W: usize> CpuMask<W> {
         self.at_or_after(0)
     }
 
+    /// The highest CPU of the set.
+    #[must_use]
+    #[doc(alias = "cpumask_last")]
+    pub fn last(&self) -> Option<CpuId> {
+        let w = self.words.iter().rposition(|word| *word != 0)?;
+        Some(CpuId::new(w * BITS + self.words[w].ilog2() as usize))
+    }
+
     /// The lowest CPU of the set whose number is more than `cpu`'s.
     #[must_use]
     #[doc(alias = "cpumask_next")]

@@ -16,6 +16,7 @@ use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
 use super::stage::At;
 use super::tree::Shape;
+use super::work::Part;
 use crate::cpu::CpuId;
 use crate::machine::Machine;
 use crate::mask::CpuMask;
@@ -74,22 +75,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// `me` acknowledges `at`; true if it is the last of all.
-    pub(super) fn count_in(&self, me: CpuId, at: At) -> bool {
+    pub(super) fn count_in(&self, me: CpuId, part: Part, at: At) -> bool {
         let shape = self.shape();
-        (0..shape.levels()).all(|level| match shape.host(level, me.index()) {
+        (0..=part.top.min(shape.top())).all(|level| match shape.host(level, me.index()) {
             Some(host) => self.cpu[host].acks.ack(at.pack()),
             None => true,
         })
     }
 
-    /// Before a stop: how many acknowledge in each group.
-    pub(super) fn expect(&self, members: &CpuMask<W>) {
+    /// Before a stop: how many acknowledge in each group, up to the level `top`.
+    pub(super) fn expect(&self, members: &CpuMask<W>, top: usize) {
         let shape = self.shape();
         if shape.top() == 0 {
             self.cpu[0].acks.expected.store(members.len(), Relaxed);
             return;
         }
-        for level in 0..shape.levels() {
+        for level in 0..=top {
             let mut group = None;
             let mut child = None;
             let mut count = 0;

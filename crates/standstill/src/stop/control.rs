@@ -52,8 +52,8 @@ impl<const W: usize> Plan<W> {
         }
     }
 
-    fn part_of(&self, cpu: CpuId, epoch: usize) -> Part {
-        Part { epoch, active: self.active.contains(cpu), leaves: self.leaving.contains(cpu) }
+    fn part_of(&self, cpu: CpuId, epoch: usize, top: usize) -> Part {
+        Part { epoch, top, active: self.active.contains(cpu), leaves: self.leaving.contains(cpu) }
     }
 }
 
@@ -79,7 +79,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Some(cpu) if plan.all_or_nothing => Err(StopError::Offline(cpu)),
             _ => {
                 if let Some(me) = plan.inline {
-                    self.run_stop(me, plan.part_of(me, epoch));
+                    self.run_stop(me, plan.part_of(me, epoch, self.shape().meet(&plan.members)));
                 }
                 self.await_end(plan, epoch, context, from)
             }
@@ -91,7 +91,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn fill_in(&self, plan: &Plan<W>, body: Body, from: &'static Location<'static>) {
         let stop = &self.stop;
         stop.members.assign(&plan.members);
-        self.expect(&plan.members);
+        self.expect(&plan.members, self.shape().meet(&plan.members));
         stop.leaving.assign(&plan.leaving);
         stop.split.store(plan.split.into(), Relaxed);
         self.brief(&plan.members, plan.deadline, from);
@@ -110,6 +110,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn queue_works(&self, plan: &Plan<W>, epoch: usize) -> Option<CpuId> {
         let pin = self.pinned();
         let mut accepted = plan.members;
+        let top = self.shape().meet(&plan.members);
         let mut turned_away = None;
         for cpu in &plan.members {
             if plan.inline == Some(cpu) {
@@ -117,7 +118,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
             self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-            let queued = if multi.arm(plan.part_of(cpu, epoch)) {
+            let queued = if multi.arm(plan.part_of(cpu, epoch, top)) {
                 // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
                 unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
             } else {
@@ -138,7 +139,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if turned_away.is_some() {
                 // As many as accepted, never as many as were asked: else the stop would wait for ever.
                 self.stop.members.assign(&accepted);
-                self.expect(&accepted);
+                self.expect(&accepted, top);
             }
             let expected = accepted.len();
             self.emit(|| What::StopPublished { epoch, expected });
@@ -223,9 +224,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Takes back the works that no stopper has started. The others leave their loop by themselves when they see the stage word.
     fn claim_back(&self, plan: &Plan<W>, epoch: usize) {
+        let top = self.shape().meet(&plan.members);
         for cpu in &plan.members {
             let multi = &self.cpu[cpu.index()].stop.multi;
-            if multi.claim_back(plan.part_of(cpu, epoch)) {
+            if multi.claim_back(plan.part_of(cpu, epoch, top)) {
                 self.emit(|| What::WorkClaimed(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
             }
         }

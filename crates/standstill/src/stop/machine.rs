@@ -152,7 +152,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let mut state = Loop {
             me,
             part,
-            post: self.take_post(me, part.epoch),
+            post: self.take_post(me, part),
             seen: At::new(part.epoch, Stage::None).pack(),
             flags: None,
             were_on: false,
@@ -251,7 +251,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let me = s.me;
         self.emit(|| What::StageAck { epoch: at.epoch, stage: at.stage, active: s.part.active });
         self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
-        if self.count_in(me, at) {
+        if self.count_in(me, s.part, at) {
             self.advance(at);
         }
     }

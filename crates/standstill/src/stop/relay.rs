@@ -3,7 +3,7 @@
 //! If all CPUs of a stop looked at one word, each stage would be fetched by all of them from one cache line. So each group (`tree.rs`) has a copy of the stage
 //! word. The first CPU of a group that enters a stop becomes the group's **relay**: it looks one level higher, passes what it sees on to the copy, and then does what the
 //! stage asks of itself. A relay may be the relay of the next level's group too. The group at the root has no copy: its members (the CPUs of a small machine; the
-//! relays of a larger one) look at the stage word.
+//! relays of a larger one) look at the stage word. So does the lowest group that all CPUs of the stop are in.
 //!
 //! # Why nobody waits for ever
 //! Who looks at a copy found that another CPU had become the relay for this stop, or for a later one. A relay is in the loop already, and leaves it only when it has passed
@@ -16,6 +16,7 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
+use super::work::Part;
 use crate::cpu::CpuId;
 use crate::machine::Machine;
 use crate::platform::{Memory, Platform, Word};
@@ -59,30 +60,33 @@ impl<P: Memory> Copied<P> {
 /// Where a CPU looks at the stage during one stop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Post {
-    /// It looks at its group's copy of this level; at the root's, which is the stage word itself, if that is the top.
+    /// It looks at its group's copy of this level; at the stage word itself, if that is the top.
     level: usize,
     /// The levels below for whose groups it is the relay, as bits.
     relays: usize,
 }
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
-    /// `me` enters stop `epoch`: takes what there is to relay.
-    pub(super) fn take_post(&self, me: CpuId, epoch: usize) -> Post {
+    /// `me` enters a stop: takes what there is to relay.
+    pub(super) fn take_post(&self, me: CpuId, part: Part) -> Post {
         let shape = self.shape();
         let mut post = Post { level: 0, relays: 0 };
-        while post.level < shape.top() {
+        while post.level < part.top {
             if let Some(host) = shape.host(post.level, me.index()) {
                 let host = &self.cpu[host];
                 // Alone in its group, it need not pass on anything. A CPU that is early or late may see this otherwise than the rest of its group:
                 // then one looks at the copy that has no other reader, or passes it on to nobody.
                 if !host.acks.is_lonely() {
-                    if !host.copied.take(epoch) {
+                    if !host.copied.take(part.epoch) {
                         break;
                     }
                     post.relays |= 1 << post.level;
                 }
             }
             post.level += 1;
+        }
+        if post.level == part.top {
+            post.level = shape.top();
         }
         post
     }

@@ -15,6 +15,9 @@
 //! `fan_in` of f, a node of level l covers f^(l+1) CPUs and is stored by the last CPU of its first child: f^l - 1 behind its first CPU. If that CPU does not exist, the group has one child only,
 //! and no node: nobody could meet there.
 
+use crate::cpu::CpuId;
+use crate::mask::CpuMask;
+
 /// How the CPUs of a machine are grouped. Two values that the compiler knows, unless the port chooses at run time.
 #[derive(Clone, Copy)]
 pub(crate) struct Shape {
@@ -45,6 +48,17 @@ impl Shape {
         self.levels() - 1
     }
 
+    /// The lowest level at which there is one group with all `members` in it. A machine that is much larger than what is online needs no more levels.
+    pub(crate) fn meet<const W: usize>(self, members: &CpuMask<W>) -> usize {
+        let first = members.first().map_or(0, CpuId::index);
+        let last = members.last().map_or(0, CpuId::index);
+        let mut level = 0;
+        while level < self.top() && first / self.child(level + 1) != last / self.child(level + 1) {
+            level += 1;
+        }
+        level
+    }
+
     /// How many CPUs a child of `level` covers: 1, f, f², ...
     #[inline(always)]
     pub(crate) const fn child(self, level: usize) -> usize {
@@ -69,6 +83,8 @@ impl Shape {
 #[cfg(test)]
 mod tests {
     use super::Shape;
+    use crate::cpu::CpuId;
+    use crate::mask::CpuMask;
 
     /// The CPUs that store a node, with the node that each stores: (level, group).
     fn nodes(shape: Shape) -> impl Iterator<Item = (usize, (usize, usize))> {
@@ -102,6 +118,18 @@ mod tests {
                 assert!(shape.host(shape.top(), 0).is_some(), "the root has a node");
             }
         }
+    }
+
+    #[test]
+    fn members_meet_in_the_lowest_group_that_has_all_of_them() {
+        let shape = Shape::new(2, 64);
+        for (first, last, level) in
+            [(0, 0, 0), (0, 1, 0), (1, 2, 1), (2, 3, 0), (0, 3, 1), (3, 4, 2), (31, 32, 5), (0, 63, 5)]
+        {
+            let members: CpuMask = [CpuId::new(first), CpuId::new(last)].into_iter().collect();
+            assert_eq!(shape.meet(&members), level, "{members}");
+        }
+        assert_eq!(Shape::new(usize::MAX, 64).meet(&CpuMask::<1>::first_n(64)), 0);
     }
 
     #[test]

@@ -300,15 +300,17 @@ pub(crate) struct Part {
     pub(crate) active: bool,
     /// It will be gone after it.
     pub(crate) leaves: bool,
+    /// The level at which all CPUs of the stop meet.
+    pub(crate) top: usize,
 }
 
 impl Part {
     const fn pack(self) -> usize {
-        self.epoch << 4 | (self.leaves as usize) << 3 | (self.active as usize) << 2 | QUEUED
+        self.epoch << 9 | self.top << 4 | (self.leaves as usize) << 3 | (self.active as usize) << 2 | QUEUED
     }
 
     const fn unpack(word: usize) -> Part {
-        Part { epoch: word >> 4, leaves: word & 8 != 0, active: word & 4 != 0 }
+        Part { epoch: word >> 9, top: word >> 4 & 31, leaves: word & 8 != 0, active: word & 4 != 0 }
     }
 }
 
