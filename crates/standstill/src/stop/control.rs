@@ -53,7 +53,13 @@ impl<const W: usize> Plan<W> {
     }
 
     fn part_of(&self, cpu: CpuId, epoch: usize, top: usize) -> Part {
-        Part { epoch, top, active: self.active.contains(cpu), leaves: self.leaving.contains(cpu) }
+        Part {
+            epoch,
+            top,
+            split: self.split,
+            active: self.active.contains(cpu),
+            leaves: self.leaving.contains(cpu),
+        }
     }
 }
 

@@ -261,13 +261,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         s.were_on = self.platform.irqs_on();
         s.flags = Some(self.platform.irq_save());
         self.platform.hard_irq_disable();
-        // Who does not listen does not fetch the line of `split` either.
-        self.emit(|| What::IrqsClosed {
-            epoch: at.epoch,
-            stage: at.stage,
-            active,
-            split: self.stop.split.load(Relaxed) != 0,
-        });
+        self.emit(|| What::IrqsClosed { epoch: at.epoch, stage: at.stage, active, split: s.part.split });
     }
 
     fn reopen(&self, s: &mut Loop<P::Flags>) {

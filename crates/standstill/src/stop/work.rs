@@ -300,17 +300,30 @@ pub(crate) struct Part {
     pub(crate) active: bool,
     /// It will be gone after it.
     pub(crate) leaves: bool,
+    /// The stop has two disable stages. Here and not only in the plan, which may be the next stop's when a CPU is late for one that was abandoned.
+    pub(crate) split: bool,
     /// The level at which all CPUs of the stop meet.
     pub(crate) top: usize,
 }
 
 impl Part {
     const fn pack(self) -> usize {
-        self.epoch << 9 | self.top << 4 | (self.leaves as usize) << 3 | (self.active as usize) << 2 | QUEUED
+        self.epoch << 10
+            | self.top << 5
+            | (self.split as usize) << 4
+            | (self.leaves as usize) << 3
+            | (self.active as usize) << 2
+            | QUEUED
     }
 
     const fn unpack(word: usize) -> Part {
-        Part { epoch: word >> 9, top: word >> 4 & 31, leaves: word & 8 != 0, active: word & 4 != 0 }
+        Part {
+            epoch: word >> 10,
+            top: word >> 5 & 31,
+            split: word & 16 != 0,
+            leaves: word & 8 != 0,
+            active: word & 4 != 0,
+        }
     }
 }
 
