@@ -3,6 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `checkers.rs` | the model checker beside others |
+//! | `mutants.rs` | what the checker's rules catch |
 //! | `run.rs` | commands, and steps with their outcome |
 //! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `bench/` | Linux and the reference kernel, side by side |
@@ -14,6 +15,7 @@ mod checkers;
 mod hotadd;
 mod image;
 mod kernel;
+mod mutants;
 mod rollback;
 mod run;
 mod steps;
@@ -68,6 +70,8 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Takes things out of the library, one at a time, and looks which rule of the checker notices
+    Mutants(mutants::Args),
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -93,6 +97,7 @@ fn main() -> ExitCode {
             };
         }
         Command::BenchLinux(args) => return bench::main(&args),
+        Command::Mutants(args) => return mutants::main(&args),
         Command::BenchCheckers { cpus, rounds, json } => {
             let cpus: Vec<_> = cpus.into_iter().map(usize::from).collect();
             return match checkers::bench(&cpus, usize::from(rounds), json.as_deref()) {

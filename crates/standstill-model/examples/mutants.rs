@@ -1,6 +1,7 @@
 //! One process of `cargo xtask mutants`: finds mutants, or runs one.
 //!
 //! ```text
+//! mutants cells                  the cells of two CPUs
 //! mutants sites CELL             the cell must pass; its mutants, one in a line
 //! mutants run "MUTANT" CELL...   runs the mutant in each cell until it is caught
 //! ```
@@ -83,6 +84,21 @@ fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Each scenario on as few CPUs as it makes sense for. Those with many states do without device interrupts.
+fn cells() -> ExitCode {
+    const LARGE: [&str; 5] =
+        ["pair-vs-offline", "deadline-vs-last-ack", "rollback", "call-forms", "down-and-up"];
+    for scenario in scenarios().iter().filter(|scenario| scenario.min_cpus <= 2) {
+        println!(
+            "{}:{}:{}",
+            scenario.name,
+            scenario.min_cpus.max(2),
+            usize::from(!LARGE.contains(&scenario.name))
+        );
+    }
+    ExitCode::SUCCESS
+}
+
 fn wrong(text: &str) -> ExitCode {
     eprintln!("mutants: `{text}` is no cell and no mutant; see the head of examples/mutants.rs");
     ExitCode::from(2)
@@ -91,6 +107,7 @@ fn wrong(text: &str) -> ExitCode {
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     match &args[..] {
+        [what] if what == "cells" => cells(),
         [what, cell] if what == "sites" => sites(cell),
         [what, which, cells @ ..] if what == "run" && !cells.is_empty() => mutant(which, cells),
         _ => wrong(&args.join(" ")),

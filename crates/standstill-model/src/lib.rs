@@ -74,7 +74,9 @@ pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
-pub use scenario::{Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, scenarios};
+pub use scenario::{
+    Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, require, scenarios,
+};
 pub use shard::{Merged, PartResult, check_part, merge};
 pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;

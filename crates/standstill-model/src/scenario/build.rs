@@ -139,6 +139,17 @@ impl<T: Datum> Plain<T> {
     }
 }
 
+/// What must hold, whatever the interleaving: if it does not, the check ends with the violation `require`. Instead of `assert!` in the
+/// function of a call or a stop, which must not unwind (there a panic aborts the process).
+#[track_caller]
+pub fn require(holds: bool, what: &str) {
+    if !holds {
+        let at = std::panic::Location::caller();
+        with(|w| w.fail("require", what, format!("{}:{}", at.file(), at.line())));
+        crate::port::rest_for_ever();
+    }
+}
+
 /// The branching begins here: for the first task of a scenario, once the machine is as the scenario wants it.
 pub fn branch() {
     with(World::branch);

@@ -4,7 +4,7 @@ use standstill::context::{IrqOff, Task};
 use standstill::platform::Irq;
 use standstill::{CallError, CpuId, CpuMask, Csd, Property};
 
-use super::build::{Setup, all_up, branch, branch_at_stop};
+use super::build::{Setup, all_up, branch, branch_at_stop, require};
 use super::hotplug::take_down;
 use crate::port::Model;
 use crate::scenario::Machined;
@@ -144,7 +144,7 @@ pub(super) fn call_forms<const N: usize>(s: &mut Setup<'_, N>) {
         }
         for ran in [
             machine.on_each_cpu(task, &|_: &IrqOff<'_>| {
-                assert!(!machine.platform().irqs_on(), "a call runs with interrupts on");
+                require(!machine.platform().irqs_on(), "a call runs with interrupts on");
             }),
             machine.on_each_cpu_cond(task, &everybody, |cpu| cpu == CpuId::BOOT, &nothing),
         ] {

@@ -89,6 +89,8 @@ pub(super) fn readers_and_writers<const N: usize>(s: &mut Setup<'_, N>) {
     s.task(move |task| {
         let changed = machine.hotplug_disable(task);
         assert_eq!(changed, Ok(()));
+        let down = machine.cpu_down(task, CpuId::new(N - 1));
+        assert_eq!(down, Err(HotplugError::Disabled));
     });
 }
 

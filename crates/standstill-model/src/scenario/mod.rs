@@ -22,7 +22,7 @@ use crate::port::Model;
 use crate::state::MAX_CPUS;
 use crate::world::World;
 
-pub use build::{Plain, Scenario, Setup, all_up, branch, branch_at_stop};
+pub use build::{Plain, Scenario, Setup, all_up, branch, branch_at_stop, require};
 
 /// A scenario, for lists.
 #[derive(Clone, Copy, Debug)]

@@ -8,7 +8,7 @@ use standstill::hotplug::{Callbacks, Reason};
 use standstill::platform::{Irq, Word};
 use standstill::{CpuId, CpuMask, Csd};
 
-use super::build::{Plain, Setup, all_up, branch};
+use super::build::{Plain, Setup, all_up, branch, require};
 use super::hotplug::{bring_up, others_up, take_down};
 use crate::memory::ModelWord;
 use crate::port::Model;
@@ -17,7 +17,7 @@ use crate::port::Model;
 #[track_caller]
 fn expect(cell: &Plain<usize>, value: usize) {
     let seen = cell.get();
-    assert_eq!(seen, value, "plain memory shows an old value");
+    require(seen == value, "plain memory shows an old value");
 }
 
 pub(super) fn call<const N: usize>(s: &mut Setup<'_, N>) {
@@ -91,7 +91,7 @@ pub(super) fn stop<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     let (there, back) = (s.plain(), s.plain());
     // Every CPU looks again and again: while the machine runs, what the stop's function writes must not be seen half.
-    s.device(move |_, _| assert_eq!(there.get() & 1, 0, "a handler sees the inside of a stop"));
+    s.device(move |_, _| require(there.get() & 1 == 0, "a handler sees the inside of a stop"));
     s.task(move |task| {
         all_up(machine, task);
         there.set(2);

@@ -1,0 +1,152 @@
+//! The library with one thing left out, by call site: a rule fires, and the one that is meant. `cargo xtask mutants` does this for every site;
+//! here are some of each kind.
+
+use std::ops::ControlFlow;
+use std::path::Path;
+
+use standstill::{Property, Protocol};
+use standstill_model::{CALLER, Change, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios};
+
+fn options(scenario: &str) -> Options {
+    let mut options = Options::default();
+    options.scenario = scenarios().iter().find(|s| s.name == scenario).expect("a scenario").name;
+    options.irqs = usize::from(scenario != "rollback");
+    options.shrink = false;
+    options
+}
+
+fn run(options: &Options) -> Verdict {
+    check(options, &mut |_| ControlFlow::Continue(()))
+}
+
+/// The mutant that changes the line of `file` that contains `code`; `scenario` comes there.
+fn find(options: &Options, change: Change, file: &str, code: &str) -> Mutant {
+    let sites = Sites::new();
+    let mut whole = options.clone();
+    whole.sites = Some(sites.clone());
+    let verdict = run(&whole);
+    assert!(verdict.passed(), "{}: the library itself passes", options.scenario);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = sites.list();
+    found.retain(|site| {
+        if site.change != change || !site.file.ends_with(file) {
+            return false;
+        }
+        if site.file == CALLER {
+            return true;
+        }
+        let text = std::fs::read_to_string(root.join(&site.file)).expect("a source of the library");
+        text.lines().nth(site.line as usize - 1).is_some_and(|line| line.contains(code))
+    });
+    assert_eq!(found.len(), 1, "`{code}` in {file}, {}: {found:?}", change.name());
+    found.remove(0)
+}
+
+/// Runs the mutant; the rule that caught it.
+fn caught(mut options: Options, change: Change, file: &str, code: &str) -> String {
+    options.mutant = Some(find(&options, change, file, code));
+    let verdict = run(&options);
+    let violation = verdict.violation.unwrap_or_else(|| {
+        panic!("{}: `{code}` in {file}, {}: {:?}", options.scenario, change.name(), verdict.error)
+    });
+    violation.rule
+}
+
+#[test]
+fn a_write_that_is_dropped_breaks_its_own_rule() {
+    for (file, code, scenario, rule) in [
+        ("call/queue.rs", "next.store(head, Relaxed)", "irqs-off-sender", "5"),
+        ("call/single.rs", "csd.state.compare_exchange", "payload-call", "6"),
+        ("src/machine.rs", "self.accepting.remove(who)", "offline-vs-device-irq", "8"),
+        ("stop/control.rs", "stop.split.store", "works-behind-stop", "20"),
+        ("stop/work.rs", "self.head.swap(open(), Acquire)", "payload-stop-one", "22"),
+        ("hotplug/table.rs", "inject.swap(0", "rollback", "40"),
+        ("hotplug/lock.rs", "gate.fetch_or(CLOSED", "readers-and-writers", "41"),
+        ("hotplug/lock.rs", "granted.fetch_add", "readers-and-writers", "41"),
+    ] {
+        assert_eq!(caught(options(scenario), Change::DropWrite, file, code), rule, "`{code}` in {file}");
+    }
+}
+
+#[test]
+fn sections_that_are_left_open() {
+    // Acknowledged before the interrupts are off.
+    let rule = caught(options("offline-vs-device-irq"), Change::KeepIrqsOn, "stop/machine.rs", "irq_save()");
+    assert_eq!(rule, "S");
+    let rule = caught(options("works-behind-stop"), Change::KeepIrqsOff, "stop/machine.rs", "irq_restore");
+    assert_eq!(rule, "21");
+    // The stopper comes between the look at the mask and the push.
+    assert_eq!(caught(options("two-senders"), Change::SkipPin, CALLER, ""), "8");
+}
+
+#[test]
+fn waits_that_are_skipped() {
+    let rule = caught(options("payload-call"), Change::SkipWait, "call/single.rs", "wait_until(&csd.state");
+    assert_eq!(rule, "6");
+    let rule =
+        caught(options("readers-and-writers"), Change::SkipWait, "hotplug/lock.rs", "wait_until(&lock.poke");
+    assert_eq!(rule, "41");
+}
+
+#[test]
+fn ipis_and_wake_ups_that_are_lost() {
+    let rule = caught(options("payload-call"), Change::DropIpi, "call/single.rs", "send_ipi(to, Ipi::Call)");
+    assert_eq!(rule, "deadlock");
+    let rule =
+        caught(options("payload-stop-one"), Change::DropIpi, "stop/stopper.rs", "send_ipi(to, Ipi::Stop)");
+    assert_eq!(rule, "deadlock");
+    for (file, code, scenario) in [
+        ("call/flush.rs", "notify(state)", "payload-call"),
+        ("hotplug/lock.rs", "notify(&raw const lock.gate)", "readers-and-writers"),
+    ] {
+        let mut options = options(scenario);
+        let mut polls = options.clone();
+        options.sleepers = true;
+        assert_eq!(caught(options, Change::DropNotify, file, code), "deadlock", "`{code}` in {file}");
+        polls.mutant = Some(find(&polls, Change::DropNotify, file, code));
+        assert!(run(&polls).passed(), "who polls needs no wake-up");
+    }
+}
+
+/// A store buffer keeps what the fence would have shown.
+#[test]
+fn a_fence_that_is_left_out() {
+    let mut options = options("readers-and-writers");
+    options.memory = MemoryModel::Tso { fenced: true };
+    let sites = Sites::new();
+    let mut whole = options.clone();
+    whole.sites = Some(sites.clone());
+    assert!(run(&whole).passed());
+    let fences: Vec<Mutant> =
+        sites.list().into_iter().filter(|site| site.change == Change::SkipFence).collect();
+    assert!(!fences.is_empty(), "the lock has fences");
+    let rules: Vec<_> = fences
+        .into_iter()
+        .filter_map(|fence| {
+            let mut mutated = options.clone();
+            mutated.mutant = Some(fence);
+            run(&mutated).violation
+        })
+        .map(|violation| violation.rule)
+        .collect();
+    // Every read-modify-write is a fence on x86: what is left to see is what the library does with plain stores.
+    assert!(rules.iter().all(|rule| rule == "41" || rule == "deadlock"), "{rules:?}");
+}
+
+/// The protocol's own parts, left out one by one: the presets of older times are those mutants.
+#[test]
+fn each_part_of_the_protocol_is_needed() {
+    for (preset, broken) in [
+        (Protocol::LINUX_3_14, Property::Late),
+        (Protocol::SEED_V6, Property::Lost),
+        (Protocol::LINUX_6_12, Property::Outside),
+        (Protocol::LINUX_6_12, Property::Spurious),
+        (Protocol::SINGLE_DEAF, Property::Frozen),
+        (Protocol::NO_STOP, Property::Outside),
+    ] {
+        let mut options = options("offline-vs-device-irq");
+        options.protocol = preset;
+        options.keep_going = true;
+        assert!(run(&options).of(broken).count > 0, "{preset}: {broken:?}");
+    }
+}

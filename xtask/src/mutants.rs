@@ -1,0 +1,361 @@
+//! `cargo xtask mutants`: the library with one thing left out, at each place where a scenario comes along; what catches it?
+//!
+//! The model finds the places and runs the mutants (`crates/standstill-model/examples/mutants.rs`), each in a process of its own, as a mutant may break the
+//! checker too. A mutant that survives must be explained in `crates/standstill-model/mutants.txt`, by the text of its line; an explanation
+//! that explains nothing any more is an error, so the list stays true.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use comfy_table::{Table, presets};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::run::{Not, cargo, root, succeed, target_dir};
+
+const EXPLAINED: &str = "crates/standstill-model/mutants.txt";
+/// Seconds for one cell.
+const PATIENCE: u32 = 60;
+/// What survives with two CPUs is tried with three; where one search would take too long, as far as it gets.
+const MORE: [&str; 3] = ["pair-vs-offline:3:0", "works-behind-stop:3:1", "offline-vs-device-irq:3:1"];
+
+/// What to run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Two CPUs only: what needs three to be caught is listed, and is no failure
+    #[arg(long)]
+    quick: bool,
+    /// Prints one JSON object instead of the table
+    #[arg(long)]
+    json: bool,
+}
+
+/// What became of one mutant.
+#[derive(Serialize)]
+struct Fate {
+    change: String,
+    place: String,
+    code: String,
+    /// The rule that caught it: a number, a property's letter, or a word; `None`: it survived.
+    rule: Option<String>,
+    cell: String,
+    milliseconds: u64,
+    explanation: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Report {
+    schema: &'static str,
+    mutants: Vec<Fate>,
+    caught: usize,
+    explained: usize,
+    open: usize,
+    errors: Vec<String>,
+    seconds: u64,
+}
+
+/// Runs all.
+pub(crate) fn main(args: &Args) -> ExitCode {
+    match all(args) {
+        Ok(report) => {
+            show(&report, args.json);
+            let failed = !report.errors.is_empty() || report.open > 0 && !args.quick;
+            if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
+        }
+        Err(Not::Passed(why) | Not::Run(why)) => {
+            eprintln!("mutants: {why}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn all(args: &Args) -> Result<Report, Not> {
+    let began = Instant::now();
+    succeed(&mut cargo(&["build", "--release", "-p", "standstill-model", "--example", "mutants"]))?;
+    let worker = target_dir().join("release/examples/mutants");
+    let explanations = explanations()?;
+    let cells: Vec<String> = lines(&worker, &["cells"])?;
+    let bar = progress(cells.len(), "places");
+    let found = in_parallel(&cells, &bar, |cell| {
+        lines(&worker, &["sites", &format!("{cell}:sc:sleeps:{PATIENCE}")]).map(|lines| (cell.clone(), lines))
+    });
+    // Which cells come to a mutant, the quickest first.
+    let mut touched: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    for result in found {
+        let (cell, lines) = result?;
+        let head: Vec<&str> = lines.first().map(|line| line.split('\t').collect()).unwrap_or_default();
+        let ["cell", "true", _, time] = head[..] else {
+            return crate::run::fail(format!("the library itself does not pass in {cell}: {head:?}"));
+        };
+        for mutant in lines[1..].iter().filter(|line| !weakens(line)) {
+            touched.entry(mutant.clone()).or_default().push((time.parse().unwrap_or(0), cell.clone()));
+        }
+    }
+    let mutants: Vec<(String, Vec<String>)> = touched
+        .into_iter()
+        .map(|(mutant, mut cells)| {
+            cells.sort();
+            (mutant, cells.into_iter().map(|(_, cell)| cell).collect())
+        })
+        .collect();
+    let bar = progress(mutants.len(), "mutants");
+    let fates = in_parallel(&mutants, &bar, |(mutant, cells)| fate(&worker, mutant, cells, args.quick));
+    let mut report = Report {
+        schema: "standstill-mutants-1",
+        mutants: Vec::new(),
+        caught: 0,
+        explained: 0,
+        open: 0,
+        errors: Vec::new(),
+        seconds: 0,
+    };
+    let mut used = vec![false; explanations.len()];
+    for fate in fates {
+        judge(fate?, &explanations, &mut used, &mut report);
+    }
+    for (explanation, used) in explanations.iter().zip(used) {
+        if !used {
+            report.errors.push(format!(
+                "{EXPLAINED}:{}: it explains nothing: no mutant of `{}` survives; take it out",
+                explanation.line, explanation.code
+            ));
+        }
+    }
+    report.seconds = began.elapsed().as_secs();
+    Ok(report)
+}
+
+fn judge(mut fate: Fate, explanations: &[Explanation], used: &mut [bool], report: &mut Report) {
+    if fate.rule.is_some() {
+        report.caught += 1;
+    } else {
+        let known = explanations.iter().position(|known| {
+            known.change == fate.change && fate.place.contains(&known.file) && fate.code.contains(&known.code)
+        });
+        match known {
+            Some(index) => {
+                used[index] = true;
+                report.explained += 1;
+                fate.explanation = Some(explanations[index].why.clone());
+            }
+            None => report.open += 1,
+        }
+    }
+    report.mutants.push(fate);
+}
+
+/// Weaker orderings need a memory model that has orderings; a load that reads 0 is for tests that name it.
+fn weakens(mutant: &str) -> bool {
+    ["to-", "weaker-", "read-zero", "skip-fence"].iter().any(|change| mutant.starts_with(change))
+}
+
+fn fate(worker: &Path, mutant: &str, cells: &[String], quick: bool) -> Result<Fate, Not> {
+    let (change, place) = mutant.split_once(' ').unwrap_or((mutant, ""));
+    // Only who sleeps misses a wake-up; who polls may see more.
+    let waits: &[&str] = if change == "drop-notify" { &["sleeps"] } else { &["polls", "sleeps"] };
+    let mut all: Vec<String> = Vec::new();
+    for waits in waits {
+        all.extend(cells.iter().map(|cell| format!("{cell}:sc:{waits}:{PATIENCE}")));
+    }
+    if !quick {
+        for waits in waits {
+            all.extend(MORE.iter().map(|cell| format!("{cell}:sc:{waits}:20")));
+        }
+    }
+    let began = Instant::now();
+    let out = Command::new(worker).arg("run").arg(mutant).args(&all).stdin(Stdio::null()).output();
+    let out = out.map_err(|error| Not::Passed(format!("{}: {error}", worker.display())))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let fields: Vec<&str> = text.trim().split('\t').collect();
+    let (rule, cell) = match fields[..] {
+        ["caught", rule, cell, ..] => (Some(rule.to_string()), cell.to_string()),
+        ["survived", ..] => (None, String::new()),
+        // It followed a link that is none, or broke a promise where nothing can unwind.
+        _ if out.status.code().is_none() => (Some("crash".to_string()), String::new()),
+        _ => return crate::run::fail(format!("{mutant}: {}", String::from_utf8_lossy(&out.stderr))),
+    };
+    Ok(Fate {
+        change: change.to_string(),
+        place: place.to_string(),
+        code: code_at(place).unwrap_or_default(),
+        rule,
+        cell,
+        milliseconds: began.elapsed().as_millis() as u64,
+        explanation: None,
+    })
+}
+
+/// The line of the source that `file:line:column` names.
+fn code_at(place: &str) -> Option<String> {
+    let (rest, _) = place.rsplit_once(':')?;
+    let (file, line) = rest.rsplit_once(':')?;
+    let text = fs::read_to_string(root().join(file)).ok()?;
+    Some(text.lines().nth(line.parse::<usize>().ok()?.checked_sub(1)?)?.trim().to_string())
+}
+
+fn lines(worker: &PathBuf, args: &[&str]) -> Result<Vec<String>, Not> {
+    let out = succeed(Command::new(worker).args(args).stdin(Stdio::null()))?;
+    Ok(out.stdout.lines().map(str::to_string).collect())
+}
+
+/// Calls `f` with each job on all cores; the results in the order of the jobs.
+fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &ProgressBar, f: impl Fn(&J) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let results: Mutex<HashMap<usize, R>> = Mutex::new(HashMap::new());
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..cores {
+            scope.spawn(|| {
+                while let Some((index, job)) = {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    jobs.get(index).map(|job| (index, job))
+                } {
+                    let result = f(job);
+                    bar.inc(1);
+                    if let Ok(mut results) = results.lock() {
+                        results.insert(index, result);
+                    }
+                }
+            });
+        }
+    });
+    bar.finish_and_clear();
+    let mut results = results.into_inner().unwrap_or_default();
+    (0..jobs.len()).filter_map(|index| results.remove(&index)).collect()
+}
+
+fn progress(len: usize, what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(len as u64).with_message(what);
+    if let Ok(style) = ProgressStyle::with_template("{msg} {pos}/{len} {elapsed}") {
+        bar.set_style(style);
+    }
+    bar
+}
+
+/// One line of the list of explanations.
+struct Explanation {
+    line: usize,
+    change: String,
+    file: String,
+    code: String,
+    why: String,
+}
+
+fn explanations() -> Result<Vec<Explanation>, Not> {
+    let text = fs::read_to_string(root().join(EXPLAINED))
+        .map_err(|error| Not::Passed(format!("{EXPLAINED}: {error}")))?;
+    parse(&text)
+}
+
+fn parse(text: &str) -> Result<Vec<Explanation>, Not> {
+    let mut all = Vec::new();
+    for (index, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let fields: Vec<&str> = line.split(" ;; ").map(str::trim).collect();
+        let [change, file, code, why] = fields[..] else {
+            return crate::run::fail(format!(
+                "{EXPLAINED}:{}: an explanation is `change ;; file ;; code of the line ;; why`",
+                index + 1
+            ));
+        };
+        let (change, file, code, why) = (change.into(), file.into(), code.into(), why.into());
+        all.push(Explanation { line: index + 1, change, file, code, why });
+    }
+    Ok(all)
+}
+
+fn show(report: &Report, json: bool) {
+    if json {
+        match serde_json::to_string_pretty(report) {
+            Ok(text) => println!("{text}"),
+            Err(error) => eprintln!("mutants: {error}"),
+        }
+        return;
+    }
+    let mut table = Table::new();
+    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["mutant", "place", "caught by", "in", "ms"]);
+    for fate in &report.mutants {
+        let place = fate.place.strip_prefix("crates/standstill/src/").unwrap_or(&fate.place);
+        let by = match (&fate.rule, &fate.explanation) {
+            (Some(rule), _) => rule.as_str(),
+            (None, Some(_)) => "nothing: explained",
+            (None, None) => "NOTHING",
+        };
+        let cell = fate.cell.split(':').next().unwrap_or_default();
+        table.add_row([&fate.change, place, by, cell, &fate.milliseconds.to_string()]);
+    }
+    println!("{table}");
+    for fate in report.mutants.iter().filter(|fate| fate.rule.is_none()) {
+        println!("{} {}\n    {}", fate.change, fate.place, fate.code);
+        println!("    {}", fate.explanation.as_deref().unwrap_or("survives, and nobody says why"));
+    }
+    for error in &report.errors {
+        println!("{error}");
+    }
+    println!(
+        "{} mutants: {} caught, {} explained, {} open; {} s",
+        report.mutants.len(),
+        report.caught,
+        report.explained,
+        report.open,
+        report.seconds
+    );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn survivor() -> Fate {
+        Fate {
+            change: "drop-write".to_string(),
+            place: "crates/standstill/src/stop/lock.rs:44:21".to_string(),
+            code: "self.holder.store(cpu, Relaxed);".to_string(),
+            rule: None,
+            cell: String::new(),
+            milliseconds: 1,
+            explanation: None,
+        }
+    }
+
+    fn judged(fate: Fate) -> (Report, bool) {
+        let text = "# a list\ndrop-write ;; stop/lock.rs ;; holder.store ;; for reports\n";
+        let explanations = parse(text).unwrap_or_default();
+        let mut report = Report {
+            schema: "",
+            mutants: Vec::new(),
+            caught: 0,
+            explained: 0,
+            open: 0,
+            errors: Vec::new(),
+            seconds: 0,
+        };
+        let mut used = [false];
+        judge(fate, &explanations, &mut used, &mut report);
+        (report, used[0])
+    }
+
+    #[test]
+    fn a_survivor_is_explained_by_its_line() {
+        let (report, used) = judged(survivor());
+        assert!(used && report.explained == 1 && report.open == 0);
+        let (report, used) = judged(Fate { code: "another line".to_string(), ..survivor() });
+        assert!(!used && report.explained == 0 && report.open == 1);
+        let (report, used) = judged(Fate { rule: Some("41".to_string()), ..survivor() });
+        assert!(!used && report.caught == 1);
+    }
+
+    #[test]
+    fn the_list_is_read_or_named_by_its_line() {
+        assert!(explanations().is_ok_and(|all| !all.is_empty()));
+        let Err(Not::Passed(why)) = parse("\nhalf ;; a line\n") else { panic!("it is damaged") };
+        assert!(why.contains(":2:"), "{why}");
+    }
+}
