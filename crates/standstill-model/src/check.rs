@@ -175,7 +175,8 @@ pub(crate) fn assumptions(options: &Options) -> Vec<String> {
             MemoryModel::Tso { fenced: false } => {
                 "memory is x86-TSO; IPI sends may overtake the store buffer".to_string()
             }
-            MemoryModel::Ra => "memory has release/acquire views, without load buffering".to_string(),
+            MemoryModel::Ra => "memory has release/acquire views, without load buffering; a load finds one of the 16 newest messages"
+                .to_string(),
         },
         "threads of one CPU take turns only where they wait".to_string(),
         "the code is deterministic, and its contexts communicate through the platform's memory alone"

@@ -85,16 +85,16 @@ impl Users {
 #[derive(Default)]
 pub(crate) struct Classes {
     users: HashMap<usize, Users, BuildHashed>,
-    /// CPUs have store buffers.
-    buffers: bool,
+    /// It matters who uses a place before anybody else does: stores may be late, or publish what their CPU knows.
+    early: bool,
     /// An access that was taken to be quiet conflicts with another one: what was searched so far does not count.
     pub(crate) changed: bool,
 }
 
 impl Classes {
-    /// Nobody uses anything yet. `buffers`: CPUs have store buffers.
-    pub(crate) fn new(buffers: bool) -> Classes {
-        Classes { buffers, ..Classes::default() }
+    /// Nobody uses anything yet. `early`: it matters who uses a place before anybody else does.
+    pub(crate) fn new(early: bool) -> Classes {
+        Classes { early, ..Classes::default() }
     }
 
     /// All places that anybody was seen to use.
@@ -122,8 +122,8 @@ impl Classes {
         if known & who.bit() == 0 {
             let (readers, writers) = users.points();
             let (old_readers, old_writers) = (users.readers, users.writers);
-            // Stores went to memory at once, as nobody else was there to see them come late.
-            self.changed |= self.buffers
+            // Stores went to memory at once, as nobody else was there to see them come late, and what they published did not count.
+            self.changed |= self.early
                 && users.writers != 0
                 && (0..MAX_CPUS).any(|cpu| {
                     users.writers & of_cpu(cpu) != 0 && !users.foreign(cpu) && who.bit() & of_cpu(cpu) == 0
@@ -139,6 +139,16 @@ impl Classes {
                 now_readers & old_readers & !readers != 0 || now_writers & old_writers & !writers != 0;
         }
         users.conflicts(who, writes)
+    }
+
+    /// Do several CPUs use the place, as far as is known?
+    pub(crate) fn is_shared(&self, place: usize) -> bool {
+        self.users.get(&place).is_some_and(|users| (0..MAX_CPUS).all(|cpu| users.foreign(cpu)))
+    }
+
+    /// Does this CPU use the place, as far as is known?
+    pub(crate) fn uses(&self, place: usize, cpu: usize) -> bool {
+        self.users.get(&place).is_some_and(|users| (users.readers | users.writers) & of_cpu(cpu) != 0)
     }
 
     /// Does another CPU than this use the place, as far as is known?

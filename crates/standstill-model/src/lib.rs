@@ -12,6 +12,8 @@
 //! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
 //! | `class.rs`, `movers.rs`, `places.rs`, `covers.rs` | which accesses are scheduling points |
 //! | `tso.rs` | store buffers |
+//! | `ra.rs` | release/acquire views |
+//! | `clock.rs` | what happened before what, and data races |
 //! | `rules.rs` | the state of the library's rules |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs` | every state once |
@@ -32,6 +34,7 @@
 mod bounded;
 mod check;
 mod class;
+mod clock;
 mod counter;
 mod covers;
 mod dpor;
@@ -49,6 +52,7 @@ mod names;
 mod options;
 mod places;
 mod port;
+mod ra;
 mod random;
 mod rules;
 mod scenario;

@@ -4,14 +4,16 @@
 //! words that no other CPU uses.
 
 use std::collections::{BTreeSet, HashSet};
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::Ordering;
+use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use standstill::CpuId;
 use standstill::context::Task;
-use standstill::platform::TooLate;
-use standstill::platform::{Cpus, Entry, Ipi, Irq, Memory, Word};
+use standstill::platform::{
+    Cpus, DataCell, Deadline, Entry, Ipi, Irq, Memory, Site, TooLate, Wait, WaitContext, WaitFor, Word,
+};
 
-use crate::memory::ModelWord;
+use crate::memory::{ModelCell, ModelWord};
 use crate::options::{MemoryModel, Options};
 use crate::port::Model;
 use crate::sched::take;
@@ -23,6 +25,7 @@ pub(crate) struct Words {
     x: ModelWord,
     y: ModelWord,
     z: ModelWord,
+    cell: ModelCell<usize>,
     registers: [ModelWord; 6],
 }
 
@@ -73,11 +76,21 @@ unsafe impl Entry for OnIpi {
 const NOTHING: Body = |_| ();
 
 /// All ends of a program: the registers that were written (`None` for the others), and the words at the end.
-fn ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> BTreeSet<([Option<usize>; 6], [usize; 3])> {
+fn ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> Ends {
+    let (found, faults) = all_ends(memory, bodies, on_ipi);
+    assert_eq!(faults, BTreeSet::new());
+    found
+}
+
+type Ends = BTreeSet<([Option<usize>; 6], [usize; 3])>;
+
+/// As `ends`, and the rules that are broken on the way.
+fn all_ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> (Ends, BTreeSet<String>) {
     let words: &'static Words = Box::leak(Box::new(Words {
         x: ModelWord::ZERO,
         y: ModelWord::ZERO,
         z: ModelWord::ZERO,
+        cell: ModelCell::EMPTY,
         registers: [const { ModelWord::ZERO }; 6],
     }));
     let options = Options { memory, cpus: bodies.len(), ..Options::default() };
@@ -104,32 +117,35 @@ fn ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> BTreeSet<([Option
     found
 }
 
-fn explore(world: *mut World, words: &Words) -> BTreeSet<([Option<usize>; 6], [usize; 3])> {
-    let mut found = BTreeSet::new();
+fn explore(world: *mut World, words: &Words) -> (Ends, BTreeSet<String>) {
+    let (mut found, mut faults) = (BTreeSet::new(), BTreeSet::new());
     'again: loop {
         with_ptr(world, |w| {
             w.undo_to(0);
             w.classes.changed = false;
         });
         found.clear();
+        faults.clear();
         let mut seen = HashSet::new();
         let mut ways: Vec<(Vec<u32>, usize)> = Vec::new();
         loop {
             let mut possible = Vec::new();
-            let (hash, changed) = with_ptr(world, |w| {
-                assert!(w.fault.is_none(), "{:?}", w.fault);
+            let (hash, changed, fault) = with_ptr(world, |w| {
                 w.enabled(&mut possible);
-                (w.fingerprint().to_u128(), w.classes.changed)
+                (w.fingerprint().to_u128(), w.classes.changed, w.fault.take())
             });
             if changed {
                 continue 'again;
             }
-            if seen.insert(hash) {
+            let stop = fault.is_some();
+            faults.extend(fault.map(|fault| fault.rule));
+            if !stop && seen.insert(hash) {
                 if possible.is_empty() {
-                    with_ptr(world, |w| {
+                    let fault = with_ptr(world, |w| {
                         w.finish();
-                        assert!(w.fault.is_none(), "{:?}", w.fault);
+                        w.fault.take()
                     });
+                    faults.extend(fault.map(|fault| fault.rule));
                     let value = |word: &ModelWord| with_ptr(world, |w| w.value_of(word.place()));
                     found.insert((
                         std::array::from_fn(|n| value(&words.registers[n]).checked_sub(1)),
@@ -141,7 +157,7 @@ fn explore(world: *mut World, words: &Words) -> BTreeSet<([Option<usize>; 6], [u
             }
             loop {
                 let depth = ways.len();
-                let Some((choices, next)) = ways.last_mut() else { return found };
+                let Some((choices, next)) = ways.last_mut() else { return (found, faults) };
                 if let Some(choice) = choices.get(*next).copied() {
                     *next += 1;
                     with_ptr(world, |w| w.undo_to(depth - 1));
@@ -165,6 +181,7 @@ fn registers<const N: usize>(memory: MemoryModel, bodies: &[Body]) -> BTreeSet<[
 const SC: MemoryModel = MemoryModel::Sc;
 const TSO: MemoryModel = MemoryModel::Tso { fenced: true };
 const UNFENCED: MemoryModel = MemoryModel::Tso { fenced: false };
+const RA: MemoryModel = MemoryModel::Ra;
 
 /// All rows of `N` zeros and ones, without some.
 fn all_but<const N: usize>(forbidden: &[[usize; N]]) -> BTreeSet<[usize; N]> {
@@ -201,8 +218,10 @@ const STORE_BUFFERING_FENCED: [Body; 2] = [
 #[test]
 fn store_buffering() {
     assert_eq!(registers(SC, &STORE_BUFFERING), all_but(&[[0, 0]]));
-    assert_eq!(registers(TSO, &STORE_BUFFERING), all_but::<2>(&[]));
-    for memory in [SC, TSO] {
+    for memory in [TSO, RA] {
+        assert_eq!(registers(memory, &STORE_BUFFERING), all_but::<2>(&[]));
+    }
+    for memory in [SC, TSO, RA] {
         assert_eq!(registers(memory, &STORE_BUFFERING_FENCED), all_but(&[[0, 0]]));
     }
 }
@@ -221,6 +240,8 @@ fn a_locked_instruction_drains_as_a_fence_does() {
         },
     ];
     assert_eq!(registers(TSO, &bodies), all_but(&[[0, 0]]));
+    // That is a promise of x86 alone.
+    assert_eq!(registers(RA, &bodies), all_but::<2>(&[]));
 }
 
 #[test]
@@ -239,7 +260,9 @@ fn a_cpu_sees_its_own_store_first() {
         },
     ];
     let tso: BTreeSet<[usize; 4]> = [[1, 0, 1, 0], [1, 0, 1, 1], [1, 1, 1, 0], [1, 1, 1, 1]].into();
-    assert_eq!(registers(TSO, &bodies), tso);
+    for memory in [TSO, RA] {
+        assert_eq!(registers(memory, &bodies), tso);
+    }
 }
 
 const MESSAGE_PASSING: [Body; 2] = [
@@ -255,8 +278,192 @@ const MESSAGE_PASSING: [Body; 2] = [
 
 #[test]
 fn message_passing() {
-    for memory in [SC, TSO] {
+    for memory in [SC, TSO, RA] {
         assert_eq!(registers(memory, &MESSAGE_PASSING), all_but(&[[1, 0]]));
+    }
+}
+
+#[test]
+fn message_passing_needs_both_sides() {
+    let relaxed_store: Body = |w| {
+        w.x.store(1, Relaxed);
+        w.y.store(1, Relaxed);
+    };
+    let relaxed_load: Body = |w| {
+        w.saw(0, w.y.load(Relaxed));
+        w.saw(1, w.x.load(Relaxed));
+    };
+    for bodies in [[relaxed_store, MESSAGE_PASSING[1]], [MESSAGE_PASSING[0], relaxed_load]] {
+        assert_eq!(registers(RA, &bodies), all_but::<2>(&[]));
+        assert_eq!(registers(TSO, &bodies), all_but(&[[1, 0]]));
+    }
+}
+
+#[test]
+fn message_passing_by_fences() {
+    let fenced_store: Body = |w| {
+        w.x.store(1, Relaxed);
+        Model.fence();
+        w.y.store(1, Relaxed);
+    };
+    let fenced_load: Body = |w| {
+        w.saw(0, w.y.load(Relaxed));
+        Model.fence();
+        w.saw(1, w.x.load(Relaxed));
+    };
+    // A fence on one side goes with a release or an acquire on the other.
+    for bodies in
+        [[fenced_store, fenced_load], [fenced_store, MESSAGE_PASSING[1]], [MESSAGE_PASSING[0], fenced_load]]
+    {
+        for memory in [SC, TSO, RA] {
+            assert_eq!(registers(memory, &bodies), all_but(&[[1, 0]]));
+        }
+    }
+    let relaxed: Body = |w| {
+        w.saw(0, w.y.load(Relaxed));
+        w.saw(1, w.x.load(Relaxed));
+    };
+    assert_eq!(registers(RA, &[fenced_store, relaxed]), all_but::<2>(&[]));
+}
+
+#[test]
+fn a_release_sequence_goes_through_read_modify_writes_and_not_through_stores() {
+    // The third CPU sees what the first published, if the second only modified it.
+    let publish: Body = |w| {
+        w.x.store(1, Relaxed);
+        w.y.store(1, Release);
+    };
+    let look: Body = |w| {
+        w.saw(0, usize::from(w.y.load(Acquire) == 3));
+        w.saw(1, w.x.load(Relaxed));
+    };
+    let modify: Body = |w| {
+        w.y.fetch_add(2, Relaxed);
+    };
+    assert_eq!(registers(RA, &[publish, modify, look]), all_but(&[[1, 0]]));
+    let store: Body = |w| {
+        if w.y.load(Relaxed) == 1 {
+            w.y.store(3, Relaxed);
+        }
+    };
+    assert_eq!(registers(RA, &[publish, store, look]), all_but::<2>(&[]));
+}
+
+#[test]
+fn one_word_has_one_order() {
+    // Two loads of one word don't go back, and what a CPU stored it does not see undone by what was before.
+    let bodies: [Body; 2] = [
+        |w| {
+            w.x.store(1, Relaxed);
+            w.x.store(2, Relaxed);
+        },
+        |w| {
+            w.saw(0, w.x.load(Relaxed));
+            w.saw(1, w.x.load(Relaxed));
+        },
+    ];
+    let forward: BTreeSet<[usize; 2]> = [[0, 0], [0, 1], [0, 2], [1, 1], [1, 2], [2, 2]].into();
+    for memory in [SC, TSO, RA] {
+        assert_eq!(registers(memory, &bodies), forward);
+        // The last store is the last.
+        assert!(ends(memory, &bodies, NOTHING).iter().all(|(_, [x, _, _])| *x == 2));
+    }
+    let two_readers: [Body; 4] = [
+        |w| w.x.store(1, Relaxed),
+        |w| w.x.store(2, Relaxed),
+        |w| {
+            w.saw(0, w.x.load(Relaxed));
+            w.saw(1, w.x.load(Relaxed));
+        },
+        |w| {
+            w.saw(2, w.x.load(Relaxed));
+            w.saw(3, w.x.load(Relaxed));
+        },
+    ];
+    let seen: BTreeSet<[usize; 4]> = registers(RA, &two_readers);
+    assert!(seen.contains(&[1, 2, 1, 2]) && seen.contains(&[2, 1, 2, 1]));
+    assert!(!seen.contains(&[1, 2, 2, 1]), "two readers disagree on the order of two stores to one word");
+    assert_eq!(seen, registers(SC, &two_readers));
+}
+
+#[test]
+fn read_modify_writes_are_atomic() {
+    let add: Body = |w| {
+        w.x.fetch_add(1, Relaxed);
+    };
+    let store: Body = |w| w.x.store(5, Relaxed);
+    for memory in [SC, TSO, RA] {
+        assert!(ends(memory, &[add, add, add], NOTHING).iter().all(|(_, [x, _, _])| *x == 3));
+        let with_store: BTreeSet<_> =
+            ends(memory, &[add, add, store], NOTHING).iter().map(|(_, [x, _, _])| *x).collect();
+        assert_eq!(with_store, [5, 6, 7].into());
+        // Of two compare-and-swaps that expect the same one succeeds.
+        let swap: [Body; 2] = [
+            |w| w.saw(0, usize::from(w.x.compare_exchange(0, 1, Relaxed, Relaxed).is_ok())),
+            |w| w.saw(1, usize::from(w.x.compare_exchange(0, 2, Relaxed, Relaxed).is_ok())),
+        ];
+        assert_eq!(registers(memory, &swap), [[0, 1], [1, 0]].into());
+    }
+}
+
+#[test]
+fn a_guess_and_its_swap_are_one_step() {
+    let push: Body = |w| {
+        let mut seen = w.x.guess();
+        while let Err(now) = w.x.compare_exchange(seen, seen * 2 + 1, AcqRel, Relaxed) {
+            seen = now;
+        }
+    };
+    for memory in [SC, TSO, RA] {
+        assert!(ends(memory, &[push, push, push], NOTHING).iter().all(|(_, [x, _, _])| *x == 7));
+    }
+}
+
+/// Waits as the library does.
+fn wait(word: &ModelWord, order: Ordering, value: usize) {
+    let site = Site::here("a litmus program");
+    let wait = WaitFor { site, context: WaitContext::Frozen, deadline: Deadline::NEVER, stalled: &|_| () };
+    Model.wait_until(word, &wait, || (word.load(order) == value).then_some(()));
+}
+
+#[test]
+fn who_waits_sees_what_was_published_and_no_more() {
+    let publish: Body = |w| {
+        w.x.store(1, Relaxed);
+        w.y.store(1, Release);
+    };
+    let acquire: Body = |w| {
+        wait(&w.y, Acquire, 1);
+        w.saw(0, w.x.load(Relaxed));
+    };
+    let relaxed: Body = |w| {
+        wait(&w.y, Relaxed, 1);
+        w.saw(0, w.x.load(Relaxed));
+    };
+    for memory in [SC, TSO, RA] {
+        assert_eq!(registers(memory, &[publish, acquire]), [[1]].into());
+    }
+    assert_eq!(registers(TSO, &[publish, relaxed]), [[1]].into());
+    assert_eq!(registers(RA, &[publish, relaxed]), [[0], [1]].into());
+}
+
+#[test]
+fn a_value_that_is_gone_can_be_missed() {
+    // Who waits for 1 may see it late, or not at all: then it waits for ever, and the search says so.
+    let bodies: [Body; 2] = [
+        |w| {
+            w.x.store(1, Relaxed);
+            w.x.store(0, Relaxed);
+        },
+        |w| {
+            wait(&w.x, Relaxed, 1);
+            w.saw(0, 1);
+        },
+    ];
+    for memory in [SC, TSO, RA] {
+        let (found, faults) = all_ends(memory, &bodies, NOTHING);
+        assert_eq!(faults, ["deadlock".to_string()].into());
+        assert!(found.iter().any(|(r, _)| r[0] == Some(1)));
     }
 }
 
@@ -272,7 +479,7 @@ fn load_buffering() {
             w.x.store(1, Relaxed);
         },
     ];
-    for memory in [SC, TSO] {
+    for memory in [SC, TSO, RA] {
         assert_eq!(registers(memory, &bodies), all_but(&[[1, 1]]));
     }
 }
@@ -293,6 +500,24 @@ fn independent_reads_of_independent_writes() {
     ];
     for memory in [SC, TSO] {
         assert_eq!(registers(memory, &bodies), all_but(&[[1, 0, 1, 0]]));
+    }
+    assert_eq!(registers(RA, &bodies), all_but::<4>(&[]));
+    let fenced: [Body; 4] = [
+        bodies[0],
+        bodies[1],
+        |w| {
+            w.saw(0, w.x.load(Relaxed));
+            Model.fence();
+            w.saw(1, w.y.load(Relaxed));
+        },
+        |w| {
+            w.saw(2, w.y.load(Relaxed));
+            Model.fence();
+            w.saw(3, w.x.load(Relaxed));
+        },
+    ];
+    for memory in [SC, TSO, RA] {
+        assert_eq!(registers(memory, &fenced), all_but(&[[1, 0, 1, 0]]));
     }
 }
 
@@ -316,9 +541,11 @@ fn r() {
     ];
     let sc: BTreeSet<_> = [([1, 1], Some(0)), ([1, 1], Some(1)), ([1, 2], Some(1))].into();
     assert_eq!(both(SC, &bodies), sc);
-    let mut tso = sc;
-    tso.insert(([1, 2], Some(0)));
-    assert_eq!(both(TSO, &bodies), tso);
+    let mut weak = sc;
+    weak.insert(([1, 2], Some(0)));
+    for memory in [TSO, RA] {
+        assert_eq!(both(memory, &bodies), weak);
+    }
 }
 
 #[test]
@@ -335,9 +562,19 @@ fn s() {
         },
     ];
     let expected: BTreeSet<_> = [([1, 1], Some(0)), ([1, 1], Some(1)), ([2, 1], Some(0))].into();
-    for memory in [SC, TSO] {
+    for memory in [SC, TSO, RA] {
         assert_eq!(both(memory, &bodies), expected);
     }
+    let relaxed: [Body; 2] = [
+        |w| {
+            w.x.store(2, Relaxed);
+            w.y.store(1, Relaxed);
+        },
+        bodies[1],
+    ];
+    let mut weak = expected;
+    weak.insert(([2, 1], Some(1)));
+    assert_eq!(both(RA, &relaxed), weak);
 }
 
 #[test]
@@ -357,6 +594,9 @@ fn two_plus_two_writes() {
     for memory in [SC, TSO] {
         assert_eq!(both(memory, &bodies), expected);
     }
+    let mut weak = expected;
+    weak.insert(([1, 1], None));
+    assert_eq!(both(RA, &bodies), weak);
 }
 
 /// A store, and an IPI whose handler looks for it.
@@ -381,5 +621,116 @@ fn an_ipi_overtakes_a_store_where_sends_are_not_fenced() {
     // `None`: the IPI comes too late for the body.
     assert_eq!(seen_by_the_handler(SC), [None, Some(1)].into());
     assert_eq!(seen_by_the_handler(TSO), [None, Some(1)].into());
+    assert_eq!(seen_by_the_handler(RA), [None, Some(1)].into());
     assert_eq!(seen_by_the_handler(UNFENCED), [None, Some(0), Some(1)].into());
+}
+
+impl Words {
+    fn write_cell(&self, value: usize) {
+        // SAFETY: whether another access is concurrent is what the programs below are about: the model says so, and nothing is torn.
+        unsafe { self.cell.write(value) }
+    }
+
+    fn read_cell(&self) -> usize {
+        // SAFETY: as above; each program writes before anybody reads.
+        unsafe { self.cell.read() }
+    }
+}
+
+fn races(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> bool {
+    let (_, faults) = all_ends(memory, bodies, on_ipi);
+    assert!(faults.is_empty() || faults == ["race".to_string()].into(), "{faults:?}");
+    !faults.is_empty()
+}
+
+#[test]
+fn plain_memory_is_published_by_release_and_acquire_alone() {
+    let release: Body = |w| {
+        w.write_cell(7);
+        w.y.store(1, Release);
+    };
+    let relaxed: Body = |w| {
+        w.write_cell(7);
+        w.y.store(1, Relaxed);
+    };
+    let fenced: Body = |w| {
+        w.write_cell(7);
+        Model.fence();
+        w.y.store(1, Relaxed);
+    };
+    let acquire: Body = |w| {
+        wait(&w.y, Acquire, 1);
+        w.saw(0, w.read_cell());
+    };
+    let relaxed_load: Body = |w| {
+        wait(&w.y, Relaxed, 1);
+        w.saw(0, w.read_cell());
+    };
+    let fenced_load: Body = |w| {
+        wait(&w.y, Relaxed, 1);
+        Model.fence();
+        w.saw(0, w.read_cell());
+    };
+    for memory in [SC, TSO, UNFENCED, RA] {
+        for good in [[release, acquire], [fenced, acquire], [release, fenced_load], [fenced, fenced_load]] {
+            assert!(!races(memory, &good, NOTHING), "{memory:?}");
+        }
+        for bad in
+            [[relaxed, acquire], [release, relaxed_load], [relaxed, fenced_load], [fenced, relaxed_load]]
+        {
+            assert!(races(memory, &bad, NOTHING), "{memory:?}");
+        }
+    }
+}
+
+#[test]
+fn two_reads_do_not_race_and_a_read_and_a_later_write_do() {
+    let begin: Body = |w| {
+        w.write_cell(7);
+        w.x.store(1, Release);
+        w.saw(0, w.read_cell());
+    };
+    let read: Body = |w| {
+        wait(&w.x, Acquire, 1);
+        w.saw(1, w.read_cell());
+        w.y.store(1, Release);
+    };
+    let write: Body = |w| {
+        wait(&w.x, Acquire, 1);
+        w.write_cell(8);
+    };
+    let write_later: Body = |w| {
+        wait(&w.y, Acquire, 1);
+        w.write_cell(8);
+    };
+    let begin_alone: Body = |w| {
+        w.write_cell(7);
+        w.x.store(1, Release);
+    };
+    for memory in [SC, TSO, UNFENCED, RA] {
+        assert!(!races(memory, &[begin, read, read], NOTHING));
+        assert!(races(memory, &[begin, write], NOTHING), "the first CPU reads when it likes");
+        assert!(races(memory, &[begin_alone, read, write], NOTHING), "the second reads when it likes");
+        assert!(!races(memory, &[begin_alone, read, write_later], NOTHING));
+    }
+}
+
+#[test]
+fn an_ipi_publishes_plain_memory_where_sends_are_fenced() {
+    let bodies: [Body; 2] = [
+        |w| {
+            w.write_cell(7);
+            Model.send_ipi(CpuId::new(1), Ipi::Call);
+        },
+        |_| {
+            let flags = Model.irq_save();
+            // SAFETY: from the line above.
+            unsafe { Model.irq_restore(flags) };
+        },
+    ];
+    let handler: Body = |w| w.saw(0, w.read_cell());
+    for memory in [SC, TSO, RA] {
+        assert!(!races(memory, &bodies, handler));
+    }
+    assert!(races(UNFENCED, &bodies, handler));
 }

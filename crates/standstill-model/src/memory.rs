@@ -11,11 +11,12 @@ use std::sync::atomic::Ordering;
 
 use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
 
+use crate::clock;
 use crate::hash::Hash128;
 use crate::movers::Use;
 use crate::mutate::Change;
 use crate::port::Model;
-use crate::state::{Op, OpKind};
+use crate::state::{Op, OpKind, Wants};
 use crate::touch::How;
 use crate::verdict::{Access, StepWhat};
 use crate::world::{World, point, with};
@@ -65,6 +66,19 @@ fn guessed(place: usize) {
     });
 }
 
+const RELAXED: (Ordering, Ordering) = (Ordering::Relaxed, Ordering::Relaxed);
+
+/// The place where sequentially consistent fences meet.
+const FENCE: usize = 127;
+
+fn acquires(order: Ordering) -> bool {
+    matches!(order, Ordering::Acquire | Ordering::AcqRel | Ordering::SeqCst)
+}
+
+fn releases(order: Ordering) -> bool {
+    matches!(order, Ordering::Release | Ordering::AcqRel | Ordering::SeqCst)
+}
+
 fn order_name(order: Ordering) -> &'static str {
     match order {
         Ordering::Relaxed => "relaxed",
@@ -76,7 +90,7 @@ fn order_name(order: Ordering) -> &'static str {
 }
 
 /// A scheduling point, if anybody else can notice the access.
-fn before(place: usize, access: Access, writes: bool, at: &'static Location<'static>) {
+fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static Location<'static>) {
     if std::thread::panicking() {
         return;
     }
@@ -93,17 +107,20 @@ fn before(place: usize, access: Access, writes: bool, at: &'static Location<'sta
         if !w.branching {
             return Some((true, false));
         }
-        let plain = access == Access::CellRead || access == Access::CellWrite;
-        if plain && !w.races {
-            return Some((false, false));
-        }
         w.waited = 0;
         let reload = std::mem::take(&mut w.reload);
         let who = w.context();
         let conflicts = w.classes.note(place, who, writes);
         if w.until == place && writes {
             w.until = 0;
+            w.age = w.guessed;
             return Some((false, conflicts));
+        }
+        // Under `ra` the scheduler says what an access finds, if there is a choice.
+        if !w.polling && w.ages(w.cpu, place, wants) != 1 {
+            w.thread_mut().wants = wants;
+            w.fused = false;
+            return Some((true, conflicts));
         }
         let joined = w.until != 0 || reload == place && access == Access::Load;
         let code = OpKind::Access(access, writes).code();
@@ -124,6 +141,68 @@ impl World {
     pub(crate) fn wrote(&mut self, place: usize, old: u64, new: u64) {
         self.memory.sub(Hash128::of_cell(place, old));
         self.memory.add(Hash128::of_cell(place, new));
+    }
+
+    /// An access to a word told its CPU, or others, what happened before.
+    fn synchronise(&mut self, place: usize, reads: bool, writes: bool, order: Ordering) {
+        if !(self.tracks && self.inside && self.branching) {
+            return;
+        }
+        let classes = &self.classes;
+        let word = self.clocks.word(place, || classes.is_shared(place));
+        let (on, message) = (self.cpu, self.clocks.message(word, 0));
+        let publishes = if releases(order) { clock::cpu(on) } else { clock::fenced(on) };
+        if reads {
+            let learns = if acquires(order) { clock::cpu(on) } else { clock::seen(on) };
+            self.clocks.join(&mut self.undo, learns, message);
+            if writes {
+                self.clocks.join(&mut self.undo, message, publishes);
+            }
+        } else {
+            self.clocks.assign(&mut self.undo, message, publishes);
+        }
+    }
+
+    fn fence(&mut self, order: Ordering) {
+        if !(self.tracks && self.branching) || order == Ordering::Relaxed {
+            return;
+        }
+        let on = self.cpu;
+        // What relaxed loads saw did not count so far.
+        self.classes.changed |= !self.clocks.fences;
+        self.clocks.fences = true;
+        self.clocks.join(&mut self.undo, clock::cpu(on), clock::seen(on));
+        if order == Ordering::SeqCst {
+            self.join_fences();
+        }
+        self.clocks.assign(&mut self.undo, clock::fenced(on), clock::cpu(on));
+    }
+
+    /// A plain cell is used: is that a data race?
+    fn use_cell(&mut self, place: usize, fresh: bool, writes: bool, at: &'static Location<'static>) {
+        if !(self.options.races && self.inside && self.branching && self.peeking.is_none()) {
+            return;
+        }
+        let on = self.cpu;
+        let (race, late) = self.clocks.plain(&mut self.undo, (place, fresh), on, writes, at);
+        self.classes.changed |= late;
+        if let Some(race) = race {
+            let who = race
+                .reader
+                .map_or_else(|| "the last write".to_string(), |reader| format!("a read by CPU {reader}"));
+            let (does, other) = (if writes { "writes" } else { "reads" }, race.other);
+            self.fail(
+                "race",
+                format!(
+                    "CPU {on} {does} a plain cell at {}:{}, and {who} at {}:{} did not happen before",
+                    at.file(),
+                    at.line(),
+                    other.file(),
+                    other.line()
+                ),
+                format!("{}:{}", at.file(), at.line()),
+            );
+        }
     }
 
     /// A condition read `value`: what it waits for can change with it.
@@ -149,13 +228,14 @@ impl World {
 fn access(
     word: *mut usize,
     access: Access,
-    writes: bool,
-    order: Ordering,
+    wants: Wants,
+    (order, on_failure): (Ordering, Ordering),
     at: &'static Location<'static>,
     f: impl FnOnce(usize) -> Option<usize>,
 ) -> usize {
     let place = word.addr();
-    before(place, access, writes, at);
+    let writes = !matches!(wants, Wants::Load | Wants::Guess);
+    before(place, access, writes, wants, at);
     if std::thread::panicking() {
         // SAFETY: the word is alive, as its method was called, and one OS thread runs all.
         let old = unsafe { *word };
@@ -169,30 +249,49 @@ fn access(
         if writes && access != Access::Store && w.inside && w.peeking.is_none() {
             w.drain(w.cpu);
         }
+        let picked = (w.is_ra() && w.inside && w.branching).then(|| w.pick(place, wants));
+        let own = w.buffered(w.cpu, place);
         // SAFETY: as above.
-        let old = w.buffered(w.cpu, place).unwrap_or(unsafe { *word });
+        let old = picked.map(|picked| picked.value).or(own).unwrap_or(unsafe { *word });
         let old = if !writes && w.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
         if w.inside && w.watch(place, old) {
             return old;
         }
-        let order = w.effective_order(order, at);
         let new = f(old);
+        let order = w.effective_order(if new.is_none() { on_failure } else { order }, at);
         let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
         let new = new.filter(|_| !drops);
         if w.inside {
             w.touches.word(place, old, new);
         }
-        let late = access == Access::Store && new.is_some_and(|new| w.buffer(place, new, at));
-        if let (Some(new), false) = (new, late) {
+        let late =
+            access == Access::Store && new.is_some_and(|new| w.buffer(place, new, releases(order), at));
+        let reads = access != Access::Store;
+        let newest = match picked {
+            Some(picked) => {
+                if reads {
+                    w.read_message(picked, acquires(order));
+                }
+                new.is_none_or(|new| w.write_message(picked, new, releases(order), reads))
+            }
+            None => {
+                if !late && own.is_none_or(|_| !reads) {
+                    w.synchronise(place, reads, new.is_some(), order);
+                }
+                true
+            }
+        };
+        if let (Some(new), false, true) = (new, late, newest) {
             // SAFETY: as above.
             unsafe { w.undo.memory(place, size_of::<usize>()) };
-            w.wrote(place, old as u64, new as u64);
+            // SAFETY: as above.
+            w.wrote(place, unsafe { *word } as u64, new as u64);
             // SAFETY: as above.
             unsafe { *word = new };
         }
         if w.inside {
             // A store tells nothing of what was there.
-            if access != Access::Store {
+            if reads {
                 w.learn(old as u64);
             }
             w.note(
@@ -217,57 +316,67 @@ unsafe impl Word for ModelWord {
 
     #[track_caller]
     fn load(&self, order: Ordering) -> usize {
-        access(self.0.get(), Access::Load, false, order, Location::caller(), |_| None)
+        access(self.0.get(), Access::Load, Wants::Load, (order, order), Location::caller(), |_| None)
     }
 
     #[track_caller]
     fn guess(&self) -> usize {
-        let value =
-            access(self.0.get(), Access::Load, false, Ordering::Relaxed, Location::caller(), |_| None);
+        let value = access(self.0.get(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
         guessed(self.0.get().addr());
         value
     }
 
     #[track_caller]
     fn store(&self, value: usize, order: Ordering) {
-        access(self.0.get(), Access::Store, true, order, Location::caller(), |_| Some(value));
+        access(self.0.get(), Access::Store, Wants::Store, (order, order), Location::caller(), |_| {
+            Some(value)
+        });
     }
 
     #[track_caller]
     fn swap(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::Swap, true, order, Location::caller(), |_| Some(value))
+        access(self.0.get(), Access::Swap, Wants::Modify, (order, order), Location::caller(), |_| Some(value))
     }
 
     #[track_caller]
-    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, _: Ordering) -> Result<usize, usize> {
-        let was = access(self.0.get(), Access::CompareExchange, true, ok, Location::caller(), |now| {
-            (now == old).then_some(new)
-        });
+    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, no: Ordering) -> Result<usize, usize> {
+        let was = access(
+            self.0.get(),
+            Access::CompareExchange,
+            Wants::Swap(old),
+            (ok, no),
+            Location::caller(),
+            |now| (now == old).then_some(new),
+        );
         if was == old { Ok(was) } else { Err(was) }
     }
 
     #[track_caller]
     fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchAdd, true, order, Location::caller(), |now| {
+        access(self.0.get(), Access::FetchAdd, Wants::Modify, (order, order), Location::caller(), |now| {
             Some(now.wrapping_add(value))
         })
     }
 
     #[track_caller]
     fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchSub, true, order, Location::caller(), |now| {
+        access(self.0.get(), Access::FetchSub, Wants::Modify, (order, order), Location::caller(), |now| {
             Some(now.wrapping_sub(value))
         })
     }
 
     #[track_caller]
     fn fetch_or(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchOr, true, order, Location::caller(), |now| Some(now | value))
+        access(self.0.get(), Access::FetchOr, Wants::Modify, (order, order), Location::caller(), |now| {
+            Some(now | value)
+        })
     }
 
     #[track_caller]
     fn fetch_and(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchAnd, true, order, Location::caller(), |now| Some(now & value))
+        access(self.0.get(), Access::FetchAnd, Wants::Modify, (order, order), Location::caller(), |now| {
+            Some(now & value)
+        })
     }
 }
 
@@ -291,8 +400,8 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
         ptr::with_exposed_provenance_mut(access(
             self.word(),
             Access::Load,
-            false,
-            order,
+            Wants::Load,
+            (order, order),
             Location::caller(),
             |_| None,
         ))
@@ -300,7 +409,7 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
 
     #[track_caller]
     fn guess(&self) -> *mut T {
-        let value = access(self.word(), Access::Load, false, Ordering::Relaxed, Location::caller(), |_| None);
+        let value = access(self.word(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
         guessed(self.word().addr());
         ptr::with_exposed_provenance_mut(value)
     }
@@ -308,7 +417,7 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
     #[track_caller]
     fn store(&self, value: *mut T, order: Ordering) {
         let value = expose(value);
-        access(self.word(), Access::Store, true, order, Location::caller(), |_| Some(value));
+        access(self.word(), Access::Store, Wants::Store, (order, order), Location::caller(), |_| Some(value));
     }
 
     #[track_caller]
@@ -317,8 +426,8 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
         ptr::with_exposed_provenance_mut(access(
             self.word(),
             Access::Swap,
-            true,
-            order,
+            Wants::Modify,
+            (order, order),
             Location::caller(),
             |_| Some(value),
         ))
@@ -330,14 +439,37 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
         old: *mut T,
         new: *mut T,
         ok: Ordering,
-        _: Ordering,
+        no: Ordering,
     ) -> Result<*mut T, *mut T> {
         let (from, to) = (expose(old), expose(new));
-        let was = access(self.word(), Access::CompareExchange, true, ok, Location::caller(), |now| {
-            (now == from).then_some(to)
-        });
+        let was = access(
+            self.word(),
+            Access::CompareExchange,
+            Wants::Swap(from),
+            (ok, no),
+            Location::caller(),
+            |now| (now == from).then_some(to),
+        );
         let pointer = ptr::with_exposed_provenance_mut(was);
         if was == from { Ok(pointer) } else { Err(pointer) }
+    }
+}
+
+impl<T> ModelCell<T> {
+    /// Nobody else can notice the access, or it is a data race.
+    fn plain(&self, writes: bool, at: &'static Location<'static>) {
+        if std::thread::panicking() {
+            return;
+        }
+        let place = self.hash.get().addr();
+        // SAFETY: the cell is alive.
+        let fresh = unsafe { *self.hash.get() } == 0;
+        let access = if writes { Access::CellWrite } else { Access::CellRead };
+        if with(|w| w.peeking.is_none()) {
+            let noticed = with(|w| !w.branching);
+            point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
+        }
+        with(|w| w.use_cell(place, fresh, writes, at));
     }
 }
 
@@ -349,7 +481,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
     unsafe fn read(&self) -> T {
         let place = self.hash.get().addr();
         let at = Location::caller();
-        before(place, Access::CellRead, false, at);
+        self.plain(false, at);
         // SAFETY: as for words.
         let hash = unsafe { *self.hash.get() };
         assert!(hash != 0 || std::thread::panicking(), "a plain cell is read that nobody has written");
@@ -379,7 +511,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
     unsafe fn write(&self, value: T) {
         let place = self.hash.get().addr();
         let at = Location::caller();
-        before(place, Access::CellWrite, true, at);
+        self.plain(true, at);
         let hash = Hash128::of(&value).0 | 1;
         if !std::thread::panicking() {
             with(|w| {
@@ -424,12 +556,21 @@ unsafe impl Memory for Model {
         if std::thread::panicking() {
             return;
         }
+        let noticed = with(|w| {
+            let meets = w.is_ra() && w.inside && w.branching && w.peeking.is_none();
+            let who = w.context();
+            meets.then(|| w.classes.note(FENCE, who, true))
+        });
+        if let Some(noticed) = noticed {
+            point(Op { kind: OpKind::Access(Access::Fence, true), place: FENCE, at }, noticed);
+        }
         with(|w| {
             if w.inside && w.peeking.is_none() {
                 let order = w.fence_order(at);
                 if order == Ordering::SeqCst {
                     w.drain(w.cpu);
                 }
+                w.fence(order);
                 w.note(
                     || StepWhat::Access {
                         op: Access::Fence,

@@ -155,7 +155,7 @@ pub struct Options {
     pub engine: Engine,
     /// When to give up.
     pub limits: Limits,
-    /// Look for data races: two CPUs that meet in a plain cell. It makes every access to one that others use a step of its own.
+    /// Look for data races: two CPUs that use a plain cell, with nothing in between that says which came first.
     pub races: bool,
     /// Check the checker: every step that is undone is compared with what was before.
     pub audit: bool,
@@ -187,7 +187,7 @@ impl Default for Options {
             own: None,
             engine: Engine::Stateful,
             limits: Limits::default(),
-            races: false,
+            races: true,
             audit: false,
             reduce: true,
             keep_going: false,

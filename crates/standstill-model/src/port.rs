@@ -21,6 +21,7 @@ use standstill::platform::{
 };
 use standstill::{CpuId, CpuMask};
 
+use crate::clock;
 use crate::fibre::Command;
 use crate::hash::Hash128;
 use crate::memory::ModelWord;
@@ -28,7 +29,7 @@ use crate::mutate::{Change, skipped};
 use crate::options::MemoryModel;
 use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
-    SOME_DEADLINE, Watch,
+    SOME_DEADLINE, Wants, Watch,
 };
 use crate::touch::{self, How};
 use crate::verdict::{Interrupt, StepWhat};
@@ -101,11 +102,10 @@ pub(crate) fn rest_for_ever() -> ! {
 pub(crate) fn take_interrupt(kind: Interrupt) {
     let at = Location::caller();
     with(|w| {
-        let cpu = w.cpu_mut();
         match kind {
-            Interrupt::Call => cpu.pending &= !PENDING_CALL,
-            Interrupt::Halt => cpu.pending &= !PENDING_HALT,
-            Interrupt::Device => cpu.devices -= 1,
+            Interrupt::Call => w.take_ipi(PENDING_CALL),
+            Interrupt::Halt => w.take_ipi(PENDING_HALT),
+            Interrupt::Device => w.cpu_mut().devices -= 1,
         }
         match kind {
             Interrupt::Call => w.meet_deliver(PENDING_CALL),
@@ -138,8 +138,8 @@ pub(crate) fn take_interrupt(kind: Interrupt) {
 pub(crate) fn take_stopper() {
     let at = Location::caller();
     with(|w| {
+        w.take_ipi(PENDING_STOP);
         let cpu = w.cpu_mut();
-        cpu.pending &= !PENDING_STOP;
         cpu.in_stopper = true;
         w.meet_deliver(PENDING_STOP);
         w.thread_mut().push(LevelKind::Stopper);
@@ -258,6 +258,12 @@ unsafe impl Irq for Model {
             if on {
                 w.touches.change(touch::pending(to.index(), bit), How::Sets, old, 1);
             }
+            // Also if it was pending: the handler finds what all senders wrote.
+            let carries = w.tracks && w.options.memory != (MemoryModel::Tso { fenced: false });
+            if carries && w.branching && on {
+                let ipi = clock::ipi(to.index(), bit.trailing_zeros());
+                w.clocks.join(&mut w.undo, ipi, clock::cpu(w.cpu));
+            }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
             }
@@ -367,6 +373,7 @@ unsafe impl Wait for Model {
                     Command::Go => with(|w| {
                         w.fused = true;
                         w.begin_going();
+                        w.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
                     }),
                     Command::Expire => {
                         with(|w| {
@@ -380,7 +387,7 @@ unsafe impl Wait for Model {
             let slept_on = with(|w| w.looks(on.place()));
             let result = poll();
             with(|w| {
-                w.fused = false;
+                (w.fused, w.polling, w.aged) = (false, false, None);
                 w.movers.going = false;
             });
             if result.is_some() {
@@ -469,6 +476,16 @@ impl World {
         value
     }
 
+    /// What was pending is taken, with what its senders knew.
+    fn take_ipi(&mut self, bit: u8) {
+        self.cpu_mut().pending &= !bit;
+        if self.tracks && self.branching {
+            let ipi = clock::ipi(self.cpu, bit.trailing_zeros());
+            self.clocks.join(&mut self.undo, clock::cpu(self.cpu), ipi);
+            self.clocks.clear(&mut self.undo, ipi);
+        }
+    }
+
     /// A wait ends: which one place did it depend on?
     fn end_wait(&mut self) {
         self.learn(OpKind::Wait.code());
@@ -532,13 +549,35 @@ impl World {
 
 /// Looks whether a condition holds, and notes what it depends on. Nothing else happens.
 fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
-    with(|w| w.peeking = Some(Watch::NONE));
+    let (holds, watch) = look(poll, 0);
+    let mut ages = u16::from(holds);
+    // Old messages, of the one place that has them.
+    let possible = with(|w| {
+        let choice =
+            watch.iter().map(|(place, _)| if place < 128 { 1 } else { w.ages(w.cpu, place, Wants::Load) });
+        if watch.open > 1 { 1 } else { choice.max().unwrap_or(1) }
+    });
+    for age in (1..u16::BITS).filter(|age| possible & 1 << age != 0) {
+        ages |= u16::from(look(poll, age).0) << age;
+    }
+    with(|w| {
+        let t = w.thread_mut();
+        (t.watch, t.ages) = (watch, ages);
+    });
+    ages != 0
+}
+
+/// Looks at the messages that are `age` older than the newest.
+fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
+    with(|w| {
+        w.peeking = Some(Watch::NONE);
+        (w.age, w.vain) = (age, false);
+    });
     let holds = poll().is_some();
     with(|w| {
-        let watch = w.peeking.take().unwrap_or(Watch::NONE);
-        w.thread_mut().watch = watch;
-    });
-    holds
+        w.age = 0;
+        (holds && !w.vain, w.peeking.take().unwrap_or(Watch::NONE))
+    })
 }
 
 // SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt. 4. `start` drains
@@ -556,6 +595,10 @@ unsafe impl Cpus for Model {
             w.drain(index);
             w.meet_power(index);
             w.touch_power(index);
+            w.clocks.join(&mut w.undo, clock::cpu(index), clock::cpu(w.cpu));
+            for kind in 0..3 {
+                w.clocks.clear(&mut w.undo, clock::ipi(index, kind));
+            }
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::state::Cpu {
                 power: Power::On,

@@ -23,6 +23,11 @@ pub(crate) enum Choice {
     Expire(usize),
     /// The oldest store in the buffer of the CPU reaches memory.
     Flush,
+    /// As `Thread`, with a message that is by so many older than the newest.
+    Old {
+        thread: usize,
+        age: u32,
+    },
 }
 
 impl Choice {
@@ -33,6 +38,7 @@ impl Choice {
             Choice::Stopper => (3, 0),
             Choice::Expire(thread) => (4, thread as u32),
             Choice::Flush => (5, 0),
+            Choice::Old { thread, age } => (6, thread as u32 | age << 4),
         };
         kind << 12 | (cpu as u32) << 8 | arg
     }
@@ -50,6 +56,7 @@ impl Choice {
             3 => Choice::Stopper,
             4 => Choice::Expire(arg as usize),
             5 => Choice::Flush,
+            6 => Choice::Old { thread: (arg & 0xf) as usize, age: arg >> 4 },
             _ => return None,
         };
         Some((cpu, what))
@@ -149,7 +156,7 @@ impl World {
                 if !t.blocked && !held {
                     others = true;
                     if drained || !drains(&t.op, self.options.memory) {
-                        add(Choice::Thread(index));
+                        self.choices_of(index, &mut add);
                     }
                 }
             }
@@ -165,14 +172,31 @@ impl World {
         };
         let may = drained || !drains(&current.op, self.options.memory);
         if ready && may && current.life == Life::Live {
-            add(Choice::Thread(usize::from(c.current)));
+            self.choices_of(usize::from(c.current), &mut add);
+        }
+    }
+
+    /// A thread goes on: with the newest message, or with an older one, where it has the choice.
+    fn choices_of(&self, index: usize, add: &mut impl FnMut(Choice)) {
+        let Some(t) = &self.threads[index] else { return };
+        let ages = match t.op.kind {
+            OpKind::Access(..) => self.ages(usize::from(t.cpu), t.op.place, t.wants),
+            OpKind::Wait if t.watch.open <= 1 => t.ages,
+            _ => 1,
+        };
+        // The newest is always there, for a look in vain, too.
+        add(Choice::Thread(index));
+        for age in (1..u16::BITS).filter(|age| ages & 1 << age != 0) {
+            add(Choice::Old { thread: index, age });
         }
     }
 
     /// In a replay: may `choice` be meant? Who does not know what is shared takes some waits to depend on more than they do, and does not
     /// know when they can go on; the schedule does.
     pub(crate) fn may_be_meant(&self, choice: u32) -> bool {
-        let Some((cpu, Choice::Thread(thread))) = Choice::decode(choice) else { return false };
+        let Some((cpu, Choice::Thread(thread) | Choice::Old { thread, .. })) = Choice::decode(choice) else {
+            return false;
+        };
         let (Some(c), Some(Some(t))) = (self.cpus.get(cpu), self.threads.get(thread)) else { return false };
         let Some(current) = &self.threads[usize::from(c.current)] else { return false };
         let idles = current.kind == Kind::Idle && current.depth == 0 && current.op.kind == OpKind::Idle;
@@ -185,7 +209,7 @@ impl World {
     pub(crate) fn thread_of(&self, choice: u32) -> Option<usize> {
         let (cpu, what) = Choice::decode(choice)?;
         Some(match what {
-            Choice::Thread(thread) | Choice::Expire(thread) => thread,
+            Choice::Thread(thread) | Choice::Expire(thread) | Choice::Old { thread, .. } => thread,
             _ => usize::from(self.cpus.get(cpu)?.current),
         })
     }
@@ -195,7 +219,7 @@ impl World {
 pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
     let Some((cpu, what)) = Choice::decode(choice) else { return };
     let command = match what {
-        Choice::Thread(_) => Command::Go,
+        Choice::Thread(_) | Choice::Old { .. } => Command::Go,
         Choice::Interrupt(kind) => Command::Interrupt(kind),
         Choice::Stopper => Command::Stopper,
         Choice::Expire(_) => Command::Expire,
@@ -214,9 +238,12 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         w.choices.push(bare(choice));
         w.passed = 0;
         w.notified.clear();
+        w.written.clear();
+        w.clocks.settles = w.budget.is_none();
+        w.age = if let Choice::Old { age, .. } = what { age } else { 0 };
         w.broken = 0;
         w.steps += 1;
-        if matches!(what, Choice::Thread(_) | Choice::Expire(_)) {
+        if matches!(what, Choice::Thread(_) | Choice::Expire(_) | Choice::Old { .. }) {
             w.cpus[cpu].current = thread as u8;
         }
         if matches!(what, Choice::Expire(_)) {
@@ -241,6 +268,7 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
             *last |= passed << 16 | u32::from(blocks) << 31;
         }
     });
+    with_ptr(world, World::drop_messages);
     settle(world);
 }
 
@@ -254,10 +282,12 @@ pub(crate) fn settle(world: *mut World) {
             }
             // What is no memory, nobody notifies: the port knows.
             let told = !w.options.sleepers || w.notified.contains(&t.on);
-            let changed = t.watch.iter().any(|(place, value)| {
-                (told || place < 128) && w.value_seen(usize::from(t.cpu), place) != value
-            });
             let (several, cpu) = (t.several(w.options.sleepers), usize::from(t.cpu));
+            let changed = t.watch.iter().any(|(place, value)| {
+                // Under `ra` it also counts what its CPU has got to know, and a message that is not the newest.
+                let news = w.is_ra() && (w.written.contains(&place) || cpu == w.cpu && !several);
+                (told || place < 128) && (news || w.value_seen(cpu, place) != value)
+            });
             // Who sleeps is woken, whether its condition holds or not.
             let woken = several && told && w.options.sleepers;
             if !changed && !woken {

@@ -57,7 +57,6 @@ impl Found {
     /// Looks at the step that was just made; true if the search must not go on from here.
     pub(crate) fn look(&mut self, ready: &Ready) -> bool {
         with_ptr(ready.world, |w| {
-            w.find_race();
             if w.broken != 0 {
                 for property in Property::ALL {
                     if w.broken & 1 << property as u8 != 0 {

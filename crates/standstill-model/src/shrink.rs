@@ -305,7 +305,6 @@ impl Walk<'_> {
     /// Does the last step reach the goal? Also tells what is possible after it.
     fn reached(&self, possible: &mut Vec<u32>) -> Option<Fault> {
         with_ptr(self.ready.world, |w| {
-            w.find_race();
             w.enabled(possible);
             match self.goal {
                 Goal::Property(property) => {

@@ -212,6 +212,19 @@ impl Op {
     }
 }
 
+/// What an access needs to find.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Wants {
+    /// Any value.
+    Load,
+    /// A value that a compare-and-swap will expect.
+    Guess,
+    Store,
+    Modify,
+    /// A compare-and-swap that expects this value.
+    Swap(usize),
+}
+
 /// What a wait depends on.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Watch {
@@ -278,7 +291,10 @@ pub(crate) struct Thread {
     pub(crate) depth: u8,
     levels: [Level; LEVELS],
     pub(crate) op: Op,
+    pub(crate) wants: Wants,
     pub(crate) watch: Watch,
+    /// Under `ra`: the ages of the messages with which what it waits for holds.
+    pub(crate) ages: u16,
     /// The word that it sleeps on.
     pub(crate) on: usize,
     pub(crate) name: &'static str,
@@ -297,7 +313,9 @@ impl Thread {
             depth: 0,
             levels: [const { Level::new(LevelKind::Thread) }; LEVELS],
             op: Op::here(OpKind::Begin, 0),
+            wants: Wants::Load,
             watch: Watch::NONE,
+            ages: 1,
             on: 0,
             name,
         }

@@ -16,6 +16,7 @@
 
 use std::panic::Location;
 
+use crate::clock::{self, Clocks};
 use crate::hash::Hash128;
 use crate::options::MemoryModel;
 use crate::sched::settle;
@@ -24,7 +25,7 @@ use crate::verdict::{Access, StepWhat};
 use crate::world::{World, with_ptr};
 
 /// So many stores fit into a buffer: more than any code here leaves in it, also in a replay, where those that nobody else reads wait, too.
-const ROOM: usize = 512;
+pub(crate) const ROOM: usize = 512;
 
 /// A store on its way.
 #[derive(Clone, Copy)]
@@ -72,7 +73,7 @@ impl Buffers {
     }
 
     /// For the fingerprint.
-    pub(crate) fn hash_into(&self, hash: &mut Hash128) {
+    pub(crate) fn hash_into(&self, clocks: &Clocks, hash: &mut Hash128) {
         for cpu in 0..MAX_CPUS {
             if self.is_empty(cpu) {
                 continue;
@@ -81,6 +82,10 @@ impl Buffers {
             for entry in self.of(cpu) {
                 hash.mix(entry.place as u64);
                 hash.mix(entry.value as u64);
+            }
+            for index in 0..self.0[cpu].len {
+                let index = (self.0[cpu].first + index) % ROOM;
+                hash.mix_hash(clocks.sum(clocks.on_its_way(cpu, index)));
             }
         }
     }
@@ -114,7 +119,13 @@ impl World {
     }
 
     /// A store of `value` to `place`: true if it went into the buffer, false if it is to go to memory at once.
-    pub(crate) fn buffer(&mut self, place: usize, value: usize, at: &'static Location<'static>) -> bool {
+    pub(crate) fn buffer(
+        &mut self,
+        place: usize,
+        value: usize,
+        releases: bool,
+        at: &'static Location<'static>,
+    ) -> bool {
         if !self.is_tso() || !self.inside || !self.branching {
             return false;
         }
@@ -139,14 +150,27 @@ impl World {
         buffer.entries[index] = Entry { place, value, passed: buffer.passed, at };
         buffer.len += 1;
         buffer.passed = 0;
+        if self.tracks {
+            let entry = self.clocks.on_its_way(cpu, index);
+            let from = if releases { clock::cpu(cpu) } else { clock::fenced(cpu) };
+            self.clocks.assign(&mut self.undo, entry, from);
+        }
+        self.tell_clocks(cpu);
         true
+    }
+
+    fn tell_clocks(&mut self, cpu: usize) {
+        let way = &mut self.clocks.on_their_way[cpu];
+        clock::keep(&mut self.undo, way);
+        *way = (self.buffers.0[cpu].first, self.buffers.0[cpu].len);
     }
 
     /// The oldest entry of the buffer of `cpu` reaches memory. Returns how many stores this makes, those that went at once before it
     /// included.
     pub(crate) fn flush(&mut self, cpu: usize) -> u32 {
         let buffer = &mut self.buffers.0[cpu];
-        let entry = buffer.entries[buffer.first];
+        let index = buffer.first;
+        let entry = buffer.entries[index];
         // SAFETY: as in `buffer`.
         unsafe {
             self.undo.memory(&raw const buffer.first as usize, size_of::<usize>());
@@ -154,6 +178,13 @@ impl World {
         }
         buffer.first = (buffer.first + 1) % ROOM;
         buffer.len -= 1;
+        if self.tracks {
+            let classes = &self.classes;
+            let word = self.clocks.word(entry.place, || classes.is_shared(entry.place));
+            let (message, from) = (self.clocks.message(word, 0), self.clocks.on_its_way(cpu, index));
+            self.clocks.assign(&mut self.undo, message, from);
+        }
+        self.tell_clocks(cpu);
         let word = entry.place as *mut usize;
         // SAFETY: a word that was alive when it was stored to; memory that is shared between CPUs is not given back.
         unsafe { self.undo.memory(entry.place, size_of::<usize>()) };

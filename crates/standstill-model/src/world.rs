@@ -13,6 +13,7 @@ use standstill::platform::Entry;
 use standstill::{CpuId, Place, Property};
 
 use crate::class::{Classes, Who};
+use crate::clock::{self, Clocks};
 use crate::fibre::{Command, Slot};
 use crate::hash::Hash128;
 use crate::movers::Movers;
@@ -83,8 +84,20 @@ pub(crate) struct World {
     pub(crate) reload: usize,
     /// The accesses up to the compare-and-swap of this place belong to its first reading.
     pub(crate) until: usize,
-    /// Plain cells are scheduling points, so that two CPUs are seen to meet in one.
-    pub(crate) races: bool,
+    /// Who knows of what; what it is kept for (data races, views) is asked for.
+    pub(crate) clocks: Clocks,
+    pub(crate) tracks: bool,
+    /// Under `ra`, from the choice: which message the first access of this step that has a choice finds, counted from the newest.
+    pub(crate) age: u32,
+    /// A condition that reads one place with a choice is read for real, and what it read there.
+    pub(crate) polling: bool,
+    pub(crate) aged: Option<(usize, u32)>,
+    /// A look at an old message found one that a read-modify-write can't have.
+    pub(crate) vain: bool,
+    /// The age of the last guess.
+    pub(crate) guessed: u32,
+    /// The words that got a message in this step.
+    pub(crate) written: Vec<usize>,
     /// A condition is looked at; nothing else happens.
     pub(crate) peeking: Option<crate::state::Watch>,
     /// The watched places are read for real.
@@ -218,7 +231,7 @@ impl World {
             cpu: 0,
             thread: 0,
             memory: Hash128::ZERO,
-            classes: Classes::new(options.memory != MemoryModel::Sc),
+            classes: Classes::new(options.races || options.memory != MemoryModel::Sc),
             buffers: Buffers::new(),
             movers: Movers::default(),
             rules,
@@ -234,7 +247,17 @@ impl World {
             waited: 0,
             reload: 0,
             until: 0,
-            races: options.races,
+            clocks: Clocks::new(
+                options.memory == MemoryModel::Ra,
+                matches!(options.memory, MemoryModel::Tso { .. }),
+            ),
+            tracks: options.races || options.memory == MemoryModel::Ra,
+            age: 0,
+            polling: false,
+            aged: None,
+            vain: false,
+            guessed: 0,
+            written: Vec::new(),
             peeking: None,
             branching: false,
             begins: false,
@@ -290,6 +313,7 @@ impl World {
         self.undo.touch(thread, &self.threads[thread]);
         if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
             self.drain(from);
+            self.clocks.join(&mut self.undo, clock::cpu(to), clock::cpu(from));
         }
         if let Some(thread) = &mut self.threads[thread] {
             thread.cpu = to as u8;
@@ -511,7 +535,10 @@ impl World {
         }
         hash.mix(u64::from(self.expirations));
         if self.is_tso() {
-            self.buffers.hash_into(&mut hash);
+            self.buffers.hash_into(&self.clocks, &mut hash);
+        }
+        if self.tracks {
+            self.clocks.hash_into(&mut hash);
         }
         hash
     }
@@ -524,41 +551,6 @@ impl World {
         }
         hash
     }
-
-    /// Two CPUs are about to meet in a plain cell.
-    pub(crate) fn find_race(&mut self) {
-        if self.options.memory == MemoryModel::Ra {
-            return;
-        }
-        let mut cells: [Option<(usize, Op, bool)>; MAX_CPUS] = [None; MAX_CPUS];
-        for (index, (cpu, cell)) in self.cpus[..self.options.cpus].iter().zip(&mut cells).enumerate() {
-            let Some(thread) = &self.threads[usize::from(cpu.current)] else { continue };
-            if let OpKind::Access(access, writes) = thread.op.kind
-                && matches!(access, crate::Access::CellRead | crate::Access::CellWrite)
-                && cpu.power == Power::On
-            {
-                *cell = Some((index, thread.op, writes));
-            }
-        }
-        for (a, op, writes) in cells.iter().flatten() {
-            for (b, other, other_writes) in cells.iter().flatten() {
-                if a < b && op.place == other.place && (*writes || *other_writes) {
-                    let at = |op: &Op| format!("{}:{}", op.at.file(), op.at.line());
-                    self.cpu = *a;
-                    self.fail(
-                        "race",
-                        format!(
-                            "CPU {a} and CPU {b} use the same plain cell at once: {} and {}",
-                            at(op),
-                            at(other)
-                        ),
-                        at(op),
-                    );
-                    return;
-                }
-            }
-        }
-    }
 }
 
 /// Lets the fibre of thread `thread` on CPU `cpu` run to its next announcement.
@@ -570,6 +562,7 @@ pub(crate) fn run(world: *mut World, cpu: usize, thread: usize, command: Command
         w.fused = false;
         (w.waited, w.reload, w.until) = (0, 0, 0);
         w.movers.at_point();
+        (w.polling, w.aged) = (false, None);
         &raw mut w.slots[thread]
     });
     // SAFETY: only live threads are run.

@@ -1,4 +1,4 @@
-//! The scenarios under x86-TSO, with IPI sends that drain the store buffer and with such that do not.
+//! The scenarios under x86-TSO (with IPI sends that drain the store buffer, and with such that do not), and under release/acquire views.
 
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ fn options(name: &str, memory: MemoryModel) -> Options {
 
 #[test]
 fn two_cpus_are_exhausted_with_store_buffers() {
-    for name in ["offline-vs-device-irq", "irqs-off-sender", "call-to-self", "late-cpu"] {
+    for name in ["offline-vs-device-irq", "irqs-off-sender", "late-cpu"] {
         let strong = check(&options(name, MemoryModel::Sc), &mut |_| ControlFlow::Continue(()));
         for memory in [FENCED, UNFENCED] {
             let weak = check(&options(name, memory), &mut |_| ControlFlow::Continue(()));
@@ -41,6 +41,31 @@ fn a_started_cpu_finds_what_was_written_before() {
         let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
         assert!(verdict.violation.is_none(), "{:?}", verdict.violation.map(|v| v.text));
         assert!(matches!(verdict.coverage, Coverage::Exhausted { .. }));
+    }
+}
+
+#[test]
+fn two_cpus_are_exhausted_with_views() {
+    for name in ["offline-vs-device-irq", "two-senders", "late-cpu", "payload-call", "payload-stop-one"] {
+        let verdict = check(&options(name, MemoryModel::Ra), &mut |_| ControlFlow::Continue(()));
+        assert!(verdict.violation.is_none(), "{name}: {:?}", verdict.violation.map(|v| v.text));
+        assert!(matches!(verdict.coverage, Coverage::Exhausted { .. }), "{name}");
+    }
+}
+
+#[test]
+fn a_schedule_with_old_messages_is_replayed() {
+    let mut options = options("offline-vs-device-irq", MemoryModel::Ra);
+    options.protocol = Protocol::LINUX_3_14;
+    options.keep_going = true;
+    let found = check(&options, &mut |_| ControlFlow::Continue(()));
+    for property in [Property::Late, Property::Lost, Property::Spurious, Property::Outside] {
+        let choices = found.of(property).first.as_ref().expect("this preset breaks all four");
+        let text =
+            save(&options, &property.letter().to_string(), choices).expect("it was found a moment ago");
+        assert!(text.contains("\nmemory ra\n"));
+        let run = load(&text).expect("it was written a moment ago").replay().expect("the same run");
+        assert!(run.properties[property as usize] > 0);
     }
 }
 

@@ -116,7 +116,7 @@ impl World {
                 }
             }
             Choice::Expire(_) => self.touches.add(touch::EXPIRATIONS, How::Writes),
-            Choice::Thread(_) | Choice::Flush => {}
+            Choice::Thread(_) | Choice::Old { .. } | Choice::Flush => {}
         }
         let waits = |w: &World, thread: usize| {
             w.threads[thread].as_ref().is_some_and(|t| t.life == Life::Live && t.op.kind == OpKind::Wait)

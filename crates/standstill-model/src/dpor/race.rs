@@ -67,7 +67,7 @@ impl Explorer<'_> {
         };
         match what {
             Choice::Interrupt(_) | Choice::Stopper => bit_of(f).is_none_or(|bit| is_pending(self, bit)),
-            Choice::Flush => true,
+            Choice::Flush | Choice::Old { .. } => true,
             Choice::Expire(_) => {
                 self.trace.count(without, is_expiry) < usize::from(self.expirations_at_start)
             }

@@ -374,12 +374,6 @@ pub(crate) fn build(options: &Options, world: &mut World) -> Result<(), String> 
 
 /// What can't be explored, whatever the scenario.
 fn limits(options: &Options) -> Result<(), String> {
-    if options.memory == MemoryModel::Ra {
-        return Err(format!(
-            "the memory model `{}` can't be explored yet: `sc` and `tso` can",
-            options.memory.name()
-        ));
-    }
     if options.engine == Engine::Dpor && (options.memory != MemoryModel::Sc || options.sleepers) {
         return Err(
             "the engine `dpor` explores sequentially consistent memory and waits that poll, and nothing else"

@@ -1,0 +1,422 @@
+//! What happened before what: who knows of which access to a plain cell.
+//!
+//! Two accesses to a plain cell race if one of them writes, they are on different CPUs, and neither *happened before* the other: no chain
+//! of release and acquire (or of an IPI, a start, a moved thread) leads from one to the other. It does not matter which came first in the
+//! run, so plain accesses need not be scheduling points.
+//!
+//! A *mark* is the last write to a cell, or the last read of it by one CPU. A *clock* is a set of marks: those that its owner knows
+//! to have happened before. CPUs have clocks; so does every word, for who acquires it, every store on its way and every pending IPI.
+//! A fresh access takes its mark out of all clocks but its own CPU's, so a clock says nothing of what is over, and two runs that
+//! differ only in the order of independent accesses have the same clocks: they can be part of the fingerprint.
+//!
+//! | knower | its clock |
+//! |---|---|
+//! | a CPU | what its threads, stopper and handlers know: they take turns on it |
+//! | `seen` of a CPU | what its relaxed loads would have told it: a fence makes it known |
+//! | `fenced` of a CPU | what it knew at its last fence: its relaxed stores publish that |
+//! | an IPI | what its senders knew, until it is taken |
+//! | a word (under `ra`: each message) | what its last store or read-modify-write published; the latter adds to what was there |
+//!
+//! Under `ra` a knower has a *view*, too: for each word the newest message that it knows of; see `ra.rs`.
+
+use std::collections::HashMap;
+use std::panic::Location;
+
+use crate::hash::{BuildHashed, Hash128};
+use crate::ra::{KEPT, Messages};
+use crate::state::MAX_CPUS;
+use crate::tso::ROOM;
+use crate::undo::Undo;
+
+const LANES: usize = 8;
+const MARKS: usize = LANES * 64;
+/// The most words that are known.
+pub(crate) const WORDS: usize = 1024;
+
+type Set = [u64; LANES];
+
+/// The index of somebody who knows something.
+pub(crate) type Knower = usize;
+
+pub(crate) const fn cpu(cpu: usize) -> Knower {
+    cpu
+}
+
+pub(crate) const fn seen(cpu: usize) -> Knower {
+    MAX_CPUS + cpu
+}
+
+pub(crate) const fn fenced(cpu: usize) -> Knower {
+    2 * MAX_CPUS + cpu
+}
+
+/// `kind` is the number of the pending bit.
+pub(crate) const fn ipi(cpu: usize, kind: u32) -> Knower {
+    3 * MAX_CPUS + 3 * cpu + kind as usize
+}
+
+/// All sequentially consistent fences: only their views count.
+pub(crate) const FENCES: Knower = 6 * MAX_CPUS;
+const FIRST_WORD: Knower = FENCES + 1;
+
+#[derive(Clone, Copy)]
+struct Clock {
+    known: Set,
+    /// The sum of the names of all marks in it that count.
+    sum: Hash128,
+}
+
+const NOTHING: Clock = Clock { known: [0; LANES], sum: Hash128::ZERO };
+
+/// A plain cell.
+struct Cell {
+    /// The CPUs that were seen to use it, in all runs.
+    users: u8,
+    write: u16,
+    reads: [u16; MAX_CPUS],
+}
+
+const NO_MARK: u16 = u16::MAX;
+
+/// An access to a plain cell that races with an earlier one.
+pub(crate) struct Race {
+    /// The CPU of the other one, if it only read.
+    pub(crate) reader: Option<usize>,
+    pub(crate) other: &'static Location<'static>,
+}
+
+/// All clocks.
+pub(crate) struct Clocks {
+    /// Under `ra`: the messages of each word, and a view for each knower.
+    pub(crate) messages: Option<Messages>,
+    clocks: Box<[Clock]>,
+    words: HashMap<usize, u32, BuildHashed>,
+    /// The place of each word, and whether several CPUs use it: others make no difference.
+    pub(crate) places: Vec<(usize, bool)>,
+    cells: HashMap<usize, Cell, BuildHashed>,
+    names: Vec<Hash128>,
+    /// The CPUs that use the cell of each mark, as far as is known.
+    users: Vec<u8>,
+    /// A mark that all who use the cell know of is forgotten. A replay does not know who they are.
+    pub(crate) settles: bool,
+    /// The marks that are set.
+    live: Box<Set>,
+    /// The marks that somebody else than their CPU knows.
+    spread: Box<Set>,
+    /// Where each mark was set last.
+    at: Box<[&'static Location<'static>]>,
+    /// The stores on their way from each CPU: the first, and how many.
+    pub(crate) on_their_way: Box<[(usize, usize); MAX_CPUS]>,
+    /// Somebody uses fences.
+    pub(crate) fences: bool,
+    slots: usize,
+}
+
+fn bits(set: u64) -> impl Iterator<Item = usize> {
+    std::iter::successors((set != 0).then_some(set), |set| {
+        let rest = set & (set - 1);
+        (rest != 0).then_some(rest)
+    })
+    .map(|set| set.trailing_zeros() as usize)
+}
+
+const fn has(set: &Set, mark: usize) -> bool {
+    set[mark / 64] & 1 << (mark % 64) != 0
+}
+
+/// Notes the old value of something that lives as long as the exploration.
+pub(crate) fn keep<T>(undo: &mut Undo, value: &T) {
+    // SAFETY: the value can be read, and it lies in memory that is not moved while steps can be undone.
+    unsafe { undo.memory(std::ptr::from_ref(value).addr(), size_of::<T>()) };
+}
+
+impl Clocks {
+    #[track_caller]
+    pub(crate) fn new(views: bool, buffers: bool) -> Clocks {
+        let slots = if views { KEPT } else { 1 };
+        let knowers = FIRST_WORD + WORDS * slots + if buffers { MAX_CPUS * ROOM } else { 0 };
+        Clocks {
+            messages: views.then(|| Messages::new(FIRST_WORD + WORDS * slots)),
+            clocks: vec![NOTHING; knowers].into_boxed_slice(),
+            words: HashMap::default(),
+            places: Vec::new(),
+            cells: HashMap::default(),
+            names: Vec::new(),
+            users: Vec::new(),
+            settles: true,
+            live: Box::new([0; LANES]),
+            spread: Box::new([0; LANES]),
+            at: vec![Location::caller(); MARKS].into_boxed_slice(),
+            on_their_way: Box::new([(0, 0); MAX_CPUS]),
+            fences: false,
+            slots,
+        }
+    }
+
+    /// The number of the word at `place`; `shared` says whether several CPUs use it.
+    pub(crate) fn word(&mut self, place: usize, shared: impl Fn() -> bool) -> usize {
+        let places = &mut self.places;
+        let index = *self.words.entry(place).or_insert_with(|| {
+            assert!(places.len() < WORDS, "a machine has more words than the model can watch");
+            places.push((place, false));
+            places.len() as u32 - 1
+        }) as usize;
+        if !self.places[index].1 && shared() {
+            self.places[index].1 = true;
+        }
+        index
+    }
+
+    pub(crate) fn known_word(&self, place: usize) -> Option<usize> {
+        self.words.get(&place).map(|index| *index as usize)
+    }
+
+    /// Who knows what the message in `slot` of a word says; without views there is one slot.
+    pub(crate) const fn message(&self, word: usize, slot: usize) -> Knower {
+        FIRST_WORD + word * self.slots + slot
+    }
+
+    /// Who knows what a store on its way says.
+    pub(crate) const fn on_its_way(&self, cpu: usize, index: usize) -> Knower {
+        FIRST_WORD + WORDS * self.slots + cpu * ROOM + index
+    }
+
+    /// `to` learns what `from` knows.
+    pub(crate) fn join(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
+        let (mut new, more) = (self.clocks[to], &self.clocks[from]);
+        let mut changed = false;
+        for lane in 0..LANES {
+            let fresh = more.known[lane] & !new.known[lane];
+            if fresh != 0 {
+                changed = true;
+                new.known[lane] |= fresh;
+                for bit in bits(fresh) {
+                    new.sum.add(self.names[lane * 64 + bit]);
+                }
+            }
+        }
+        if changed {
+            let old = self.clocks[to].known;
+            self.set(undo, to, new);
+            if to < MAX_CPUS {
+                for (lane, old) in old.into_iter().enumerate() {
+                    for bit in bits(new.known[lane] & !old) {
+                        self.settle(undo, lane * 64 + bit);
+                    }
+                }
+            }
+        }
+        let words = self.places.len();
+        if let Some(messages) = &mut self.messages {
+            messages.join(undo, to, from, words);
+        }
+    }
+
+    /// `to` knows what `from` knows, and nothing else.
+    pub(crate) fn assign(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
+        let new = self.clocks[from];
+        if new.known != self.clocks[to].known {
+            self.set(undo, to, new);
+        }
+        let words = self.places.len();
+        if let Some(messages) = &mut self.messages {
+            messages.assign(undo, to, from, words);
+        }
+    }
+
+    /// `to` knows nothing.
+    pub(crate) fn clear(&mut self, undo: &mut Undo, to: Knower) {
+        if self.clocks[to].known != NOTHING.known {
+            self.set(undo, to, NOTHING);
+        }
+        let words = self.places.len();
+        if let Some(messages) = &mut self.messages {
+            messages.clear(undo, to, words);
+        }
+    }
+
+    fn set(&mut self, undo: &mut Undo, to: Knower, new: Clock) {
+        keep(undo, &self.clocks[to]);
+        self.clocks[to] = new;
+        if (0..LANES).any(|lane| new.known[lane] & !self.spread[lane] != 0) {
+            keep(undo, &*self.spread);
+            for (spread, known) in self.spread.iter_mut().zip(new.known) {
+                *spread |= known;
+            }
+        }
+    }
+
+    /// Nobody knows of `mark` any more.
+    fn forget(&mut self, undo: &mut Undo, mark: usize) {
+        if !has(&self.live, mark) {
+            return;
+        }
+        for cpu in 0..MAX_CPUS {
+            self.take_from(undo, cpu, mark);
+        }
+        if has(&self.spread, mark) {
+            for knower in MAX_CPUS..FIRST_WORD {
+                self.take_from(undo, knower, mark);
+            }
+            for word in 0..self.places.len() {
+                let slots = self.messages.as_ref().map_or(1, |messages| messages.live(word));
+                for slot in bits(slots) {
+                    self.take_from(undo, self.message(word, slot), mark);
+                }
+            }
+            for on in 0..MAX_CPUS {
+                let (first, len) = self.on_their_way[on];
+                for index in 0..len {
+                    self.take_from(undo, self.on_its_way(on, (first + index) % ROOM), mark);
+                }
+            }
+        }
+        let (lane, bit) = (mark / 64, 1 << (mark % 64));
+        keep(undo, &self.live[lane]);
+        keep(undo, &self.spread[lane]);
+        self.live[lane] &= !bit;
+        self.spread[lane] &= !bit;
+    }
+
+    /// If all CPUs that use its cell know of the mark, nobody can race with it any more.
+    fn settle(&mut self, undo: &mut Undo, mark: usize) {
+        let known = |on: usize| self.users[mark] & 1 << on == 0 || has(&self.clocks[cpu(on)].known, mark);
+        if self.settles && (0..MAX_CPUS).all(known) {
+            self.forget(undo, mark);
+        }
+    }
+
+    fn take_from(&mut self, undo: &mut Undo, knower: Knower, mark: usize) {
+        if has(&self.clocks[knower].known, mark) {
+            keep(undo, &self.clocks[knower]);
+            self.clocks[knower].known[mark / 64] &= !(1 << (mark % 64));
+            self.clocks[knower].sum.sub(self.names[mark]);
+        }
+    }
+
+    /// The mark is set by `owner` at this moment: only it knows.
+    fn renew(&mut self, undo: &mut Undo, mark: usize, owner: usize) {
+        let alone = has(&self.live, mark) && !has(&self.spread, mark);
+        if !(alone && has(&self.clocks[owner].known, mark)) {
+            self.forget(undo, mark);
+            let (lane, bit) = (mark / 64, 1 << (mark % 64));
+            keep(undo, &self.clocks[owner]);
+            self.clocks[owner].known[lane] |= bit;
+            self.clocks[owner].sum.add(self.names[mark]);
+            keep(undo, &self.live[lane]);
+            self.live[lane] |= bit;
+            self.settle(undo, mark);
+        }
+    }
+
+    fn new_mark(&mut self, place: usize, role: usize, (counts, users): (bool, u8)) -> u16 {
+        let mark = self.names.len();
+        assert!(mark < MARKS, "a machine has more plain cells than the model can watch");
+        let mut name = Hash128::ZERO;
+        if counts {
+            name.mix(place as u64);
+            name.mix(role as u64);
+        }
+        self.names.push(name);
+        self.users.push(users);
+        mark as u16
+    }
+
+    /// The plain cell at `place` is used by `who`. `fresh`: nobody has written it yet, what was there before is another cell. Returns a race,
+    /// and whether it is known only now that several CPUs use the cell: then what was merged before does not count.
+    pub(crate) fn plain(
+        &mut self,
+        undo: &mut Undo,
+        (place, fresh): (usize, bool),
+        who: usize,
+        writes: bool,
+        at: &'static Location<'static>,
+    ) -> (Option<Race>, bool) {
+        let cell =
+            self.cells.entry(place).or_insert(Cell { users: 0, write: NO_MARK, reads: [NO_MARK; MAX_CPUS] });
+        let before = cell.users;
+        cell.users |= 1 << who;
+        let (mut write, mut reads) = (cell.write, cell.reads);
+        let shared = cell.users.count_ones() > 1;
+        let (users, late) = (cell.users, shared && cell.users != before);
+        let begins = late && before.count_ones() == 1;
+        // The names of its marks begin to count.
+        for mark in std::iter::once(write).chain(reads).filter(|mark| *mark != NO_MARK) {
+            self.users[usize::from(mark)] = users;
+        }
+        if begins {
+            for (role, mark) in std::iter::once(write).chain(reads).enumerate() {
+                if mark != NO_MARK {
+                    let name = &mut self.names[usize::from(mark)];
+                    name.mix(place as u64);
+                    name.mix(role as u64);
+                }
+            }
+        }
+        if fresh {
+            for mark in std::iter::once(write).chain(reads).filter(|mark| *mark != NO_MARK) {
+                self.forget(undo, usize::from(mark));
+            }
+        }
+        let unknown = |clocks: &Clocks, mark: u16| {
+            let mark = usize::from(mark);
+            mark != usize::from(NO_MARK)
+                && has(&clocks.live, mark)
+                && !has(&clocks.clocks[cpu(who)].known, mark)
+        };
+        let mut race =
+            unknown(self, write).then(|| Race { reader: None, other: self.at[usize::from(write)] });
+        if writes {
+            let reader = (0..MAX_CPUS).find(|reader| unknown(self, reads[*reader]));
+            if let (Some(reader), None) = (reader, &race) {
+                race = Some(Race { reader: Some(reader), other: self.at[usize::from(reads[reader])] });
+            }
+            // Who knows of this write knows of the reads before it.
+            for mark in reads.into_iter().filter(|mark| *mark != NO_MARK) {
+                self.forget(undo, usize::from(mark));
+            }
+            if write == NO_MARK {
+                write = self.new_mark(place, 0, (shared, users));
+            }
+        } else if reads[who] == NO_MARK {
+            reads[who] = self.new_mark(place, 1 + who, (shared, users));
+        }
+        self.cells.insert(place, Cell { users: before | 1 << who, write, reads });
+        let mark = usize::from(if writes { write } else { reads[who] });
+        self.renew(undo, mark, who);
+        keep(undo, &self.at[mark]);
+        self.at[mark] = at;
+        (race, late)
+    }
+
+    /// What is known of one knower, for the fingerprint: zero if nothing is.
+    pub(crate) fn sum(&self, knower: Knower) -> Hash128 {
+        self.clocks[knower].sum
+    }
+
+    /// For the fingerprint: who knows what.
+    pub(crate) fn hash_into(&self, hash: &mut Hash128) {
+        let known = if self.fences { ipi(0, 0) } else { seen(0) };
+        for knower in (0..known).chain(ipi(0, 0)..FENCES) {
+            let sum = self.sum(knower);
+            if sum != Hash128::ZERO {
+                hash.mix(knower as u64);
+                hash.mix_hash(sum);
+            }
+        }
+        if let Some(messages) = &self.messages {
+            messages.hash_into(self, hash);
+            return;
+        }
+        let mut all = Hash128::ZERO;
+        for (word, (place, shared)) in self.places.iter().enumerate() {
+            let sum = self.clocks[self.message(word, 0)].sum;
+            if *shared && sum != Hash128::ZERO {
+                let mut name = sum;
+                name.mix(*place as u64);
+                all.add(name);
+            }
+        }
+        hash.mix_hash(all);
+    }
+}
