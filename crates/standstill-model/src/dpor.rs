@@ -38,7 +38,7 @@ use std::rc::Rc;
 use std::time::Instant;
 
 use crate::dpor::trace::Trace;
-use crate::hash::BuildHashed;
+use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
 use crate::sched::{cpu_of, is_interrupt, take};
 use crate::search::{End, Found, limit};
@@ -270,7 +270,10 @@ impl<'a> Explorer<'a> {
             return true;
         }
         self.begun += 1;
-        self.begun % u64::from(self.part.of) == u64::from(self.part.index)
+        // Mixed, so that the parts get alike shares of what is worth something: most beginnings are blocked soon.
+        let mut mixed = Hash128::ZERO;
+        mixed.mix(self.begun);
+        mixed.0 % u64::from(self.part.of) == u64::from(self.part.index)
     }
 
     /// Makes a step from the last frame. Gives what sleeps after it.
@@ -413,6 +416,8 @@ pub(crate) fn search(
     end
 }
 
+/// How many beginnings there are for each part.
+const SHARES: u64 = 512;
 /// More is never tried in full.
 const DEEPEST: usize = 64;
 
@@ -428,7 +433,7 @@ pub(crate) fn depth_for(ready: &Ready, options: &Options, of: u32) -> usize {
         let part = Part { index: of, of, depth };
         let mut explorer = Explorer::new(ready, &options, Mode::Source, part);
         explorer.explore(&options, Instant::now(), &mut Found::new(), &mut |_| ControlFlow::Continue(()));
-        if explorer.begun >= 16 * u64::from(of) {
+        if explorer.begun >= SHARES * u64::from(of) {
             break;
         }
         depth += 2;

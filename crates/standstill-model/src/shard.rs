@@ -1,6 +1,6 @@
 //! One search in several processes, on as many machines as there are.
 //!
-//! A search that counts traces ([`crate::dpor`]) can be cut: its first steps are tried in full, and what hangs below them is dealt to the parts in turn. No
+//! A search that counts traces ([`crate::dpor`]) can be cut: its first steps are tried in full, and what hangs below them is dealt to the parts by a hash. No
 //! trace is in two parts and none is in no part, so the parts together are the search: the same verdict, the same traces, the same ends.
 //! (A search that remembers states can't be cut like this: its parts would meet the same states, nearly all of them.)
 //!
@@ -172,8 +172,6 @@ fn learn(
 ) -> Result<(), String> {
     let mut all = options.clone();
     (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::Limits::default());
-    // As this engine sees them: nothing is moved, so all that can be shared is seen to be.
-    all.reduce = false;
     let mut found = Found::new();
     let began = Instant::now();
     let end = until_settled(ready, &mut found, &mut |found| search(ready, &all, began, found, progress));
