@@ -97,11 +97,6 @@ impl Classes {
         Classes { early, ..Classes::default() }
     }
 
-    /// All places that anybody was seen to use.
-    pub(crate) fn places(&self) -> impl Iterator<Item = usize> + '_ {
-        self.users.keys().copied()
-    }
-
     /// Says the same for two processes that know the same, wherever they have their memory.
     pub(crate) fn hash(&self) -> u64 {
         let mut all = Hash128::ZERO;

@@ -286,6 +286,9 @@ fn access(
             unsafe { w.undo.memory(place, size_of::<usize>()) };
             // SAFETY: as above.
             w.wrote(place, unsafe { *word } as u64, new as u64);
+            if let Some(words) = &mut w.words {
+                words.insert(place);
+            }
             // SAFETY: as above.
             unsafe { *word = new };
         }

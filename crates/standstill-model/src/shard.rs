@@ -172,6 +172,8 @@ fn learn(
 ) -> Result<(), String> {
     let mut all = options.clone();
     (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::Limits::default());
+    // As this engine sees them: nothing is moved, so all that can be shared is seen to be.
+    all.reduce = false;
     let mut found = Found::new();
     let began = Instant::now();
     let end = until_settled(ready, &mut found, &mut |found| search(ready, &all, began, found, progress));
@@ -186,7 +188,7 @@ impl World {
     /// A final state, by what does not depend on where this process has its memory.
     pub(crate) fn stable_end(&self) -> u128 {
         let mut hash = Hash128::ZERO;
-        for place in self.classes.places() {
+        for place in self.words.iter().flatten().copied() {
             if let Some(name) = self.kept.iter().position(|kept| kept.holds(place)) {
                 let at = (name + 1) << 32 | self.kept[name].offset(place);
                 hash.add(Hash128::of_cell(at, self.stable_value(self.value_of(place))));

@@ -4,6 +4,7 @@
 //! code asks for (an access, an IPI, a wait) comes in through [`with`].
 
 use std::cell::Cell;
+use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
@@ -15,11 +16,11 @@ use standstill::{CpuId, Place, Property};
 use crate::class::{Classes, Who};
 use crate::clock::{self, Clocks};
 use crate::fibre::{Command, Slot};
-use crate::hash::Hash128;
+use crate::hash::{BuildHashed, Hash128};
 use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::names::Kept;
-use crate::options::{MemoryModel, Options};
+use crate::options::{Engine, MemoryModel, Options};
 use crate::rules::Values;
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
 use crate::touch::{self, How, Touches};
@@ -111,6 +112,8 @@ pub(crate) struct World {
     pub(crate) steps: u64,
     pub(crate) record: Option<Vec<Step>>,
     pub(crate) touches: Touches,
+    /// The words that were ever written, if somebody asks for them: what a final state is told by, outside of this process.
+    pub(crate) words: Option<HashSet<usize, BuildHashed>>,
     /// The words that were notified in this step.
     pub(crate) notified: Vec<usize>,
     pub(crate) mutation: Option<Box<Mutation>>,
@@ -266,6 +269,7 @@ impl World {
             steps: 0,
             record: None,
             touches: Touches::default(),
+            words: (options.engine == Engine::Dpor).then(HashSet::default),
             notified: Vec::new(),
             mutation: Mutation::of(&options),
             leaving: false,
