@@ -163,6 +163,14 @@ impl World {
         }
     }
 
+    /// This CPU gets to know all that `other` did, in a way that is no access to memory.
+    pub(crate) fn learn_all_of(&mut self, other: usize) {
+        if self.tracks && self.branching {
+            self.drain(other);
+            self.clocks.join(&mut self.undo, clock::cpu(self.cpu), clock::cpu(other));
+        }
+    }
+
     fn fence(&mut self, order: Ordering) {
         if !(self.tracks && self.branching) || order == Ordering::Relaxed {
             return;

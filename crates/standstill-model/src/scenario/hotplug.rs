@@ -172,6 +172,8 @@ fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
             (off != 0).then_some(())
         })
     });
+    // By the time that somebody can tell that it is off, what it did last has reached everybody.
+    with(|w| w.learn_all_of(cpu.index()));
 }
 
 pub(super) fn rollback<const N: usize>(s: &mut Setup<'_, N>) {
