@@ -24,10 +24,6 @@ const PATIENCE: u32 = 60;
 /// What survives with two CPUs is tried with three; where one search would take too long, as far as it gets.
 const MORE: [&str; 3] = ["pair-vs-offline:3:0", "works-behind-stop:3:1", "offline-vs-device-irq:3:1"];
 
-/// It waits until a CPU is off by asking the port, which is no access to memory: with views the next look at a count may be old, and
-/// an operation is refused once more than the scenario allows for.
-const NO_VIEWS: &str = "late-cpu:";
-
 /// What to run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -85,11 +81,7 @@ fn all(args: &Args) -> Result<Report, Not> {
     let explanations = explanations()?;
     let cells: Vec<String> = lines(&worker, &["cells"])?
         .into_iter()
-        .flat_map(|cell| {
-            let views = !cell.starts_with(NO_VIEWS);
-            [Some(format!("{cell}:sc")), views.then(|| without_interrupts(&cell) + ":ra")]
-        })
-        .flatten()
+        .flat_map(|cell| [format!("{cell}:sc"), without_interrupts(&cell) + ":ra"])
         .collect();
     let bar = progress(cells.len(), "places");
     let found = in_parallel(&cells, &bar, |cell| {

@@ -8,6 +8,7 @@
 //! |---|---|
 //! | who occupies a CPU; whether its hotplug thread is parked | the conditions that wait for that; threads that end, begin or move |
 //! | a CPU's power | who sends to it (reads); its start and its death |
+//! | whether a CPU is off | the conditions that wait for that; its start and its death |
 //! | a CPU's scheduling | each step of that CPU (reads); who starts it, evicts it, moves a thread there, or blocks its thread |
 //! | a pending bit | who sends (sets); who takes it, starts the CPU, or dies with it |
 //! | a CPU's interrupt lines | its device interrupts (read); who aims them |
@@ -53,6 +54,11 @@ pub(crate) const fn parked(cpu: usize) -> usize {
     64 + cpu
 }
 
+/// Is it off? A condition may wait for that.
+pub(crate) const fn off(cpu: usize) -> usize {
+    96 + cpu
+}
+
 pub(crate) const fn power(cpu: usize) -> usize {
     128 + cpu
 }
@@ -76,7 +82,7 @@ pub(crate) const fn thread(thread: usize) -> usize {
 
 pub(crate) const EXPIRATIONS: usize = 2048;
 
-const _: () = assert!(MAX_CPUS < 63 && 1024 + THREADS < EXPIRATIONS, "no place has two numbers");
+const _: () = assert!(MAX_CPUS <= 32 && 1024 + THREADS < EXPIRATIONS, "no place has two numbers");
 
 /// The touches of the step that is being made, while somebody wants to know them.
 #[derive(Default)]
@@ -141,6 +147,7 @@ impl World {
     /// The CPU is started, dies or halts.
     pub(crate) fn touch_power(&mut self, cpu: usize) {
         self.touches.add(power(cpu), How::Writes);
+        self.touches.add(off(cpu), How::Writes);
         self.touches.add(scheduling(cpu), How::Writes);
         self.touches.add(thread(cpu), How::Writes);
         for bit in [PENDING_CALL, PENDING_STOP, PENDING_HALT] {

@@ -11,6 +11,7 @@ use super::build::{Setup, all_up, branch};
 use super::calls::{devices_call, nothing};
 use crate::memory::ModelWord;
 use crate::scenario::Machined;
+use crate::touch;
 use crate::world::with;
 
 /// Brings up all CPUs but the last one.
@@ -165,7 +166,7 @@ fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
     let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
     let dummy = ModelWord::ZERO;
     machine.platform().wait_until(&dummy, &wait, || {
-        let place = 96 + cpu.index();
+        let place = touch::off(cpu.index());
         with(|w| {
             let off = w.value_of(place);
             w.watch(place, off);
