@@ -38,9 +38,9 @@ static LINE: AtomicPtr<Line> = AtomicPtr::new(core::ptr::null_mut());
 /// 1. An HPET's registers are mapped at `page`, uncached, and nobody else uses it. 2. `to` has a handler for NMIs.
 pub(crate) unsafe fn start(page: usize, chip: IoApic, to: CpuId) {
     let at = |register: usize| (page + register) as *mut u64;
-    // SAFETY: 1.
-    let (tick_fs, pins) =
-        unsafe { (at(CAPABILITIES).read_volatile() >> 32, (at(TIMER).read_volatile() >> 32) as u32) };
+    // SAFETY: 1.: both are registers of the mapped page, aligned to their eight bytes; reading them changes nothing.
+    let (capabilities, timer) = unsafe { (at(CAPABILITIES).read_volatile(), at(TIMER).read_volatile()) };
+    let (tick_fs, pins) = (capabilities >> 32, (timer >> 32) as u32);
     let Some(pin) =
         (16..32).find(|pin| pins & 1 << pin != 0 && (chip.first..chip.first + chip.pins()).contains(pin))
     else {
