@@ -75,7 +75,7 @@ unsafe impl Kernel for Kern {
     }
 
     fn wake(word: usize) {
-        sleep::wake(word);
+        sleep::wake_after_fence(word);
     }
 
     fn may_doze(context: WaitContext) -> bool {

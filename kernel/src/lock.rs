@@ -5,7 +5,7 @@ use core::ops::{Deref, DerefMut};
 use core::sync::atomic::AtomicBool;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
-use standstill_x86_64::irq;
+use standstill_x86_64::{host, irq};
 
 /// A section with interrupts closed.
 #[must_use]
@@ -45,7 +45,7 @@ impl<T> SpinLock<T> {
         let closed = Closed::new();
         while self.locked.swap(true, Acquire) {
             while self.locked.load(Relaxed) {
-                core::hint::spin_loop();
+                host::relax();
             }
         }
         Guard { lock: self, _closed: closed }
@@ -58,7 +58,7 @@ impl<T> SpinLock<T> {
             if !self.locked.swap(true, Acquire) {
                 return Some(Guard { lock: self, _closed: closed });
             }
-            core::hint::spin_loop();
+            host::relax();
         }
         None
     }

@@ -79,9 +79,14 @@ pub(crate) fn on(word: usize, until_ns: u64, over: &mut dyn FnMut() -> bool) {
     bucket.remove(|sleeper| ptr::eq(sleeper, thread), |_| ());
 }
 
-/// As in [`Kernel`](standstill_x86_64::Kernel).
+/// Wakes those that sleep on `word`, which has changed.
 pub(crate) fn wake(word: usize) {
     fence(SeqCst);
+    wake_after_fence(word);
+}
+
+/// As in [`Kernel`](standstill_x86_64::Kernel).
+pub(crate) fn wake_after_fence(word: usize) {
     let bucket = bucket(word);
     if bucket.sleepers.load(Relaxed) != 0 {
         bucket.remove(|sleeper| sleeper.sleeps_on.load(Relaxed) == word, sched::wake);

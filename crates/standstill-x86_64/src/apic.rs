@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize};
 
 use x86_64::registers::model_specific::Msr;
 
-use crate::{cpu, irq};
+use crate::{cpu, host, irq};
 
 /// The vector of interrupts that nobody sent.
 pub const SPURIOUS: u8 = 0xff;
@@ -123,6 +123,7 @@ pub const fn xapic_destination(to: u32) -> u32 {
 /// # Safety
 /// `page` is mapped to the APIC's page, uncached, on every CPU.
 pub unsafe fn find(page: usize) {
+    host::find();
     PAGE.store(page, Relaxed);
     let features = core::arch::x86_64::__cpuid(1).ecx;
     X2APIC.store(features & 1 << 21 != 0, Relaxed);

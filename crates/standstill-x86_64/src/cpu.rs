@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, 
 use standstill::CpuId;
 
 use crate::apic;
+use crate::learned::Learned;
 
 /// How many CPUs the port has room for.
 pub const MAX_CPUS: usize = 256;
@@ -64,8 +65,9 @@ pub struct Cpu {
     pub(crate) sent_to: AtomicU32,
     /// The word that it was told to store to as its last access; 0: it lives.
     pub(crate) dies_by: AtomicUsize,
-    /// How often it polls in a wait that can't sleep before it dozes.
-    pub(crate) patience: AtomicU32,
+    /// Does it pay to poll in a wait that can't sleep before it dozes? And in one that can?
+    pub(crate) spins: Learned,
+    pub(crate) sleeps: Learned,
 }
 
 /// An APIC id that no CPU has.
@@ -108,7 +110,8 @@ impl Cpu {
             discards: AtomicBool::new(false),
             sent_to: AtomicU32::new(NO_APIC),
             dies_by: AtomicUsize::new(0),
-            patience: AtomicU32::new(u32::MAX),
+            spins: Learned::new(),
+            sleeps: Learned::new(),
         }
     }
 
@@ -140,7 +143,10 @@ impl Cpu {
     }
 
     pub(crate) fn now_doing(&self, what: Doing) -> u8 {
-        self.doing.swap(what as u8, Relaxed)
+        // No exchange, which locks the bus or the line: only this CPU writes it.
+        let was = self.doing.load(Relaxed);
+        self.doing.store(what as u8, Relaxed);
+        was
     }
 
     /// Where it closed its interrupts, if it did through the library.

@@ -34,9 +34,9 @@ pub(crate) fn until_told(word: &AtomicUsize, over: impl FnOnce() -> bool) {
     DOZERS.fetch_sub(1, SeqCst);
 }
 
-/// The word at this address has changed. The sender can't be interrupted between finding a dozing CPU and sending to it.
+/// The word at this address has changed, and there was a sequentially consistent fence since. The sender can't be interrupted between finding a dozing
+/// CPU and sending to it.
 pub(crate) fn tell(word: *const AtomicUsize) {
-    fence(SeqCst);
     if DOZERS.load(Relaxed) == 0 {
         return;
     }

@@ -45,7 +45,7 @@ pub unsafe trait Kernel: Sized + Send + Sync + 'static {
     /// at once.
     fn sleep_on(word: usize, until_ns: u64, over: &mut dyn FnMut() -> bool);
 
-    /// Wakes the threads that sleep on `word`. In every context but NMI.
+    /// Wakes the threads that sleep on `word`. In every context but NMI. The caller has changed the word, and had a sequentially consistent fence after that.
     fn wake(word: usize);
 
     /// May a wait that can't sleep halt the CPU until it is told? Worth it on a virtual machine with more CPUs than its host has

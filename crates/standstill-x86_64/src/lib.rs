@@ -27,9 +27,11 @@
 pub mod apic;
 pub mod cpu;
 mod doze;
+pub mod host;
 pub mod ioapic;
 pub mod irq;
 pub mod kernel;
+pub mod learned;
 pub mod lines;
 pub mod madt;
 mod memory;

@@ -8,8 +8,8 @@ use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 
 use standstill::context::{IrqOff, Stopped, Task};
 use standstill::{CpuId, CpuMask, Csd};
-use standstill_x86_64::X86;
 use standstill_x86_64::time::now_ns;
+use standstill_x86_64::{X86, host};
 
 use super::{Counts, Samples, VICTIM, timed};
 use crate::thread::{Code, Thread};
@@ -59,13 +59,17 @@ impl Crew {
 
 struct Sender {
     csds: [Csd<X86<Kern>>; CSDS],
-    ran: AtomicU64,
+    ran: Ran,
     next: AtomicUsize,
     to: AtomicUsize,
 }
 
+/// How many calls ran. On cache lines of its own, as others write it.
+#[repr(align(128))]
+struct Ran(AtomicU64);
+
 /// What is called: counts that it ran.
-fn counter(ran: &'static AtomicU64) -> &'static (impl Fn(&IrqOff<'_>) + Sync) {
+fn counter(Ran(ran): &'static Ran) -> &'static (impl Fn(&IrqOff<'_>) + Sync) {
     // Calls of one sender may run on many CPUs at once.
     Box::leak(Box::new(move |_: &IrqOff<'_>| _ = ran.fetch_add(1, Relaxed)))
 }
@@ -74,7 +78,7 @@ pub(super) fn throughputs(_: &mut Task, counts: &Counts) {
     let online = machine().online().snapshot();
     let sender = |cpu: CpuId| Sender {
         csds: [const { Csd::new() }; CSDS],
-        ran: AtomicU64::new(0),
+        ran: Ran(AtomicU64::new(0)),
         next: AtomicUsize::new(0),
         to: AtomicUsize::new(cpu.index()),
     };
@@ -95,7 +99,7 @@ pub(super) fn throughputs(_: &mut Task, counts: &Counts) {
 }
 
 fn throughput(senders: &'static [Sender], counts: &Counts, op: &str, crew: Crew) {
-    let ran = || senders.iter().map(|sender| sender.ran.load(Relaxed)).sum::<u64>();
+    let ran = || senders.iter().map(|sender| sender.ran.0.load(Relaxed)).sum::<u64>();
     sched::sleep(2 * SLICE_NS);
     let mut samples = Samples::new(counts.slices);
     for _ in 0..counts.slices {
@@ -126,7 +130,7 @@ where
         if machine().call_single_async(task, to, &sender.csds[next], count).is_ok() {
             sender.next.store((next + 1) % CSDS, Relaxed);
         } else {
-            core::hint::spin_loop();
+            host::relax();
         }
     }
 }
@@ -210,7 +214,7 @@ pub(super) fn load(task: &mut Task, counts: &Counts) {
     let crew = Crew::start(&online, |_, _| {
         let until = now_ns() + WORK_NS;
         while now_ns() < until {
-            core::hint::spin_loop();
+            host::relax();
         }
         sched::yield_now();
     });

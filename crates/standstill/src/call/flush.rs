@@ -79,8 +79,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Release: pairs with the acquire of the sender that waits, or of the next one that claims the slot.
         // SAFETY: still alive: a waiting sender returns only after this store, an async csd is `'static`.
         unsafe { &*state }.store(csd::FREE, Release);
-        self.platform.notify(state);
-        if !call.form.waits() {
+        if call.form.waits() {
+            self.platform.notify(state);
+        } else {
+            // Nobody waits for the slot: who finds it in use is refused.
             self.run_call(&call, me, || self.emit(|| What::CallBegin(call.info(slot, me), how)));
             self.emit(|| What::CallEnd(key));
         }

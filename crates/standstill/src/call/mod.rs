@@ -173,8 +173,10 @@ mod csd {
 ///
 /// # Invariants
 /// `call` is written only by who moved `state` from FREE to BUSY, and read only by who took the node from a list.
+///
+/// It has a cache line of its own, which goes from the sender to the target and back with each call.
 #[doc(alias = "call_single_data")]
-#[repr(C)]
+#[repr(C, align(64))]
 pub struct Csd<P: Memory> {
     node: Node<P>,
     state: P::Word,
