@@ -163,6 +163,21 @@ impl World {
         }
     }
 
+    /// A word is read that the port itself looks at, with acquire: its newest value is one that this CPU may see.
+    pub(crate) fn acquire_newest(&mut self, place: usize) {
+        if !(self.tracks && self.branching) || self.buffered(self.cpu, place).is_some() {
+            return;
+        }
+        if self.is_ra() {
+            let (age, polling) = (std::mem::take(&mut self.age), std::mem::take(&mut self.polling));
+            let picked = self.pick(place, Wants::Load);
+            self.read_message(picked, true);
+            (self.age, self.polling) = (age, polling);
+        } else {
+            self.synchronise(place, true, false, Ordering::Acquire);
+        }
+    }
+
     /// This CPU gets to know all that `other` did, in a way that is no access to memory.
     pub(crate) fn learn_all_of(&mut self, other: usize) {
         if self.tracks && self.branching {

@@ -165,8 +165,9 @@ pub struct Options {
     pub keep_going: bool,
     /// Shrink a violation to the fewest interrupts, preemptions and steps.
     pub shrink: bool,
-    /// Whoever waits sleeps until the word that it waits on is notified, and looks again only then. Without it a wait ends as soon as its
-    /// condition holds, as on a port that polls.
+    /// Whoever waits sleeps until the word that it waits on is notified, and looks again only then. It sleeps if that word is what it was
+    /// before the last look, whatever else has changed since, as on a futex. Without this a wait ends as soon as its condition holds,
+    /// as on a port that polls.
     pub sleepers: bool,
     /// The library with one thing left out or made weaker: something has to be found.
     pub mutant: Option<Mutant>,

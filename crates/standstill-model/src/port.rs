@@ -29,7 +29,7 @@ use crate::mutate::{Change, skipped};
 use crate::options::MemoryModel;
 use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
-    SOME_DEADLINE, Wants, Watch,
+    SOME_DEADLINE, Watch,
 };
 use crate::touch::{self, How};
 use crate::verdict::{Interrupt, StepWhat};
@@ -343,7 +343,7 @@ unsafe impl Wait for Model {
             return poll().or_else(skipped);
         }
         let before = with(|w| w.thread_ref().level().history);
-        let mut failed = None;
+        let mut failed: Option<Option<usize>> = None;
         // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
         let mut only_looks = false;
         loop {
@@ -386,6 +386,7 @@ unsafe impl Wait for Model {
             }
             let slept_on = with(|w| w.looks(on.place()));
             let result = poll();
+            let sleeps = slept_on.is_some();
             with(|w| {
                 (w.fused, w.polling, w.aged) = (false, false, None);
                 w.movers.going = false;
@@ -393,6 +394,10 @@ unsafe impl Wait for Model {
             if result.is_some() {
                 with(|w| w.end_wait());
                 return result;
+            }
+            if sleeps {
+                let noticed = with(|w| w.is_told(on.place(), false));
+                point(Op { kind: OpKind::Sleep, place: on.place(), at }, noticed);
             }
             // A look that found nothing leaves no trace.
             with(|w| w.thread_mut().level_mut().history = before);
@@ -411,6 +416,7 @@ unsafe impl Wait for Model {
                 // A port whose waiters sleep makes the change visible before it looks for them.
                 if w.options.sleepers {
                     w.drain(w.cpu);
+                    w.is_told(on.addr(), true);
                 }
                 w.notified.push(on.addr());
             }
@@ -466,14 +472,23 @@ unsafe impl Wait for Model {
 }
 
 impl World {
-    /// A condition is about to be looked at: what does the word hold that it sleeps on?
-    fn looks(&mut self, on: usize) -> usize {
+    /// A condition is about to be looked at: what does the word hold that it sleeps on? None: it does not sleep, or its look is one step with
+    /// what follows.
+    fn looks(&mut self, on: usize) -> Option<usize> {
         if !self.options.sleepers || !self.thread_ref().several(true) {
-            return 0;
+            return None;
         }
         let value = self.value_seen(self.cpu, on);
         self.learn(value as u64);
-        value
+        // The port's load acquires: whoever changed the word has shown what it did before.
+        self.acquire_newest(on);
+        Some(value)
+    }
+
+    /// A context is about to sleep on the word at `on`, or (`tells`) wakes those that do: has this an order that somebody can notice?
+    fn is_told(&mut self, on: usize, tells: bool) -> bool {
+        let who = self.context();
+        self.inside && self.branching && self.classes.note(on, who, tells)
     }
 
     /// What was pending is taken, with what its senders knew.
@@ -503,7 +518,7 @@ impl World {
         on: usize,
         wait: &WaitFor<'_>,
         holds: bool,
-        failed: Option<usize>,
+        failed: Option<Option<usize>>,
         only_looks: bool,
     ) -> bool {
         let thread = self.thread;
@@ -513,7 +528,8 @@ impl World {
         let blocks = self.budget.and(self.blocks);
         let sleepers = self.options.sleepers;
         // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
-        let still = failed.is_some_and(|seen| !sleepers || self.value_seen(self.cpu, on) == seen);
+        let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
+        let still = failed.is_some_and(|seen| !sleepers || same(seen));
         let t = self.thread_mut();
         t.on = on;
         let several = t.several(sleepers);
@@ -552,11 +568,7 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
     let (holds, watch) = look(poll, 0);
     let mut ages = u16::from(holds);
     // Old messages, of the one place that has them.
-    let possible = with(|w| {
-        let choice =
-            watch.iter().map(|(place, _)| if place < 128 { 1 } else { w.ages(w.cpu, place, Wants::Load) });
-        if watch.open > 1 { 1 } else { choice.max().unwrap_or(1) }
-    });
+    let possible = with(|w| if watch.open > 1 { 1 } else { w.ages_of(w.cpu, &watch) });
     for age in (1..u16::BITS).filter(|age| possible & 1 << age != 0) {
         ages |= u16::from(look(poll, age).0) << age;
     }

@@ -15,14 +15,15 @@
 //! the fingerprint is the order of the messages that are left, and of the views among them.
 //!
 //! **Waiting.** A condition that reads one such word may be true with some messages and false with others: each that makes it true is a
-//! choice. If the newest does not, there is one more, to look at that in vain: no old message can be waited for for ever.
+//! choice. If the newest does not, there is one more, to look at that in vain: no old message can be waited for for ever. Who compares another word before it sleeps
+//! ([`sleepers`](crate::Options::sleepers)) may look at any message in vain.
 //!
 //! **IPIs and starts** carry their sender's view, as the port promises (`Irq` 4, `Cpus` 4). A moved thread takes its view along. Nothing else
 //! is synchronised that the library does not synchronise itself.
 
 use crate::clock::{Clocks, FENCES, Knower, WORDS, cpu, fenced, ipi, keep, seen};
 use crate::hash::Hash128;
-use crate::state::{MAX_CPUS, Power, Wants};
+use crate::state::{MAX_CPUS, Power, Wants, Watch};
 use crate::undo::Undo;
 use crate::world::World;
 
@@ -222,6 +223,12 @@ impl World {
                 Wants::Swap(expected) => row.values[row.slot(*index)] != expected || !row.is_sealed(*index),
             })
             .fold(0, |ages, index| ages | 1 << (row.len() - 1 - index))
+    }
+
+    /// The ages that a look of a context on `on` may choose from. One place of `watch` at most has several.
+    pub(crate) fn ages_of(&self, on: usize, watch: &Watch) -> u16 {
+        let words = watch.iter().filter(|(place, _)| *place >= 128);
+        words.map(|(place, _)| self.ages(on, place, Wants::Load)).max().unwrap_or(1)
     }
 
     /// Chooses what an access to `place` reads.

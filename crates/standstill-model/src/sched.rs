@@ -181,6 +181,10 @@ impl World {
         let Some(t) = &self.threads[index] else { return };
         let ages = match t.op.kind {
             OpKind::Access(..) => self.ages(usize::from(t.cpu), t.op.place, t.wants),
+            // Who compares another word before it sleeps may miss something by a look in vain.
+            OpKind::Wait if t.watch.open <= 1 && self.options.sleepers && t.several(true) => {
+                self.ages_of(usize::from(t.cpu), &t.watch)
+            }
             OpKind::Wait if t.watch.open <= 1 => t.ages,
             _ => 1,
         };

@@ -177,6 +177,8 @@ pub(crate) enum OpKind {
     Pin,
     /// A condition is waited for.
     Wait,
+    /// Who found that a condition does not hold is about to sleep, if the word that it sleeps on is what it was.
+    Sleep,
     /// The idle loop waits for something to do.
     Idle,
     /// A CPU is started.
@@ -201,6 +203,7 @@ impl OpKind {
             OpKind::Start => 7,
             OpKind::Moved => 8,
             OpKind::Begin => 9,
+            OpKind::Sleep => 10,
         }
     }
 }

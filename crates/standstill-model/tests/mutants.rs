@@ -108,6 +108,18 @@ fn ipis_and_wake_ups_that_are_lost() {
     }
 }
 
+/// A waiter that compares its word and nothing else before it sleeps has to find it changed.
+#[test]
+fn what_a_sleeper_compares_has_to_change() {
+    let mut options = options("halt");
+    options.sleepers = true;
+    for (memory, change) in [(MemoryModel::Sc, Change::DropWrite), (MemoryModel::Ra, Change::ToRelaxed)] {
+        options.memory = memory;
+        let rule = caught(options.clone(), change, "call/halt.rs", "halt.count.fetch_add");
+        assert_eq!(rule, "deadlock", "{}", change.name());
+    }
+}
+
 /// A store buffer keeps what the fence would have shown.
 #[test]
 fn a_fence_that_is_left_out() {

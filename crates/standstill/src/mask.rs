@@ -268,6 +268,11 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         w < W && self.words[w].load(Acquire) & bit != 0
     }
 
+    /// The word that changes when `cpu` comes or goes: what its waiters sleep on.
+    pub(crate) fn word_of(&self, cpu: CpuId) -> &P::Word {
+        &self.words[split(cpu).0]
+    }
+
     /// Adds `cpu`; release.
     #[track_caller]
     pub(crate) fn insert(&self, cpu: CpuId) {

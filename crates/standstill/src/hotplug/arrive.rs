@@ -45,7 +45,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.halt.is_taken() {
             self.halt_self(me);
         }
-        self.platform.notify(&raw const self.cpu[me.index()].hotplug.sync);
+        self.platform.notify(self.accepting.word_of(me));
         Ok(())
     }
 

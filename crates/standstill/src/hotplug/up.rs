@@ -10,7 +10,7 @@ use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Deadline, Platform, Word};
+use crate::platform::{Deadline, Platform, Site, WaitContext, WaitFor, Word};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
@@ -97,9 +97,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let released = SyncWord { step: Sync::Released, ..kicked };
         self.move_sync(who, alive, Sync::Released);
         let online = SyncWord { step: Sync::Online, ..kicked };
-        let is_online = || self.sync_of(who) == online && self.accepting.contains(who);
+        let commits = || self.sync_of(who) == online;
         let what = "cpu_up: the started CPU to be online";
-        if !self.await_handshake(who, what, from, self.patience(), is_online) {
+        if !self.await_handshake(who, what, from, self.patience(), commits) {
             // First counted, then given up: it counts itself off when it has come to its end.
             self.hotplug.loose.fetch_add(1, Relaxed);
             if self.move_sync(who, released, Sync::GivenUp) {
@@ -107,8 +107,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             self.hotplug.loose.fetch_sub(1, Relaxed);
         }
-        // It is committed; if it was at the last moment, its bits follow at once.
-        self.await_handshake(who, "cpu_up: the online bit", from, Deadline::NEVER, is_online);
+        // It is committed, and its bits follow at once.
+        let site = Site { what: "cpu_up: the online bit", at: from };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
+        let accepts = || self.accepting.contains(who).then_some(());
+        self.platform.wait_until(self.accepting.word_of(who), &wait, accepts);
         self.set_state(who, StateId::AP_ONLINE);
         self.emit(|| What::ThreadsUnparked { who });
         self.platform.unpark_threads(who);

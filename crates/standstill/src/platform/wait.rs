@@ -82,7 +82,10 @@ pub unsafe trait Wait: Memory {
     /// last `poll`).
     ///
     /// `on` is the word whose change ends the wait: whoever changes it calls [`notify`](Self::notify) with its
-    /// address. A port may ignore it and poll, or sleep on it.
+    /// address. A port may ignore it and poll, or sleep on it. One that sleeps has to look at the word or at the condition once more
+    /// when a `notify` would already find it:
+    /// either it reads the word (acquire), polls, and sleeps only if the word is what it was, in one step as `notify` sees it
+    /// (a futex); or it enrols as one that is to be woken, and polls after that.
     fn wait_until<R>(
         &self,
         on: &Self::Word,

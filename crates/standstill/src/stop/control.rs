@@ -156,7 +156,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     fn publish(&self, plan: &Plan<W>, epoch: usize, expected: usize) {
         if expected == 0 {
-            self.stop.done.store(epoch, Release);
+            self.stop.done.store(At::new(epoch, Stage::Exit).pack(), Release);
             return;
         }
         let first = At::new(epoch, if plan.pass { Stage::Exit } else { Stage::Prepare });
@@ -183,21 +183,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 }
             };
             let wait = WaitFor { site, context, deadline: plan.deadline, stalled: &stalled };
-            let ended = self.platform.wait_until(&self.stop.done, &wait, || {
-                // Acquire: pairs with the release of the last acknowledgement: what the function did is visible.
-                if self.stop.done.load(Acquire) == epoch {
-                    return Some(None);
-                }
-                // Only a deadline ends a stop that was published, and without one nothing else has to be looked at.
-                if plan.deadline == Deadline::NEVER {
-                    return None;
-                }
-                let at = At::unpack(self.stop.at.load(Acquire));
-                at.aborted.then_some(Some(at))
-            });
-            match ended {
-                Some(None) => return Ok(()),
-                Some(Some(at)) => {
+            match self.platform.wait_until(&self.stop.done, &wait, || self.end_of(epoch)) {
+                Some(at) if !at.aborted => return Ok(()),
+                Some(at) => {
                     let missing = self.missing(plan, at);
                     self.claim_back(plan, epoch);
                     return Err(StopError::Deadline { stage: at.stage, missing });
@@ -207,21 +195,24 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
+    /// Where the stop has ended, if it has.
+    fn end_of(&self, epoch: usize) -> Option<At> {
+        // Acquire: pairs with the release of the last acknowledgement: what the function did is visible.
+        let at = At::unpack(self.stop.done.load(Acquire));
+        (at.epoch == epoch).then_some(at)
+    }
+
     /// The deadline is over, and this CPU is not in the loop itself.
     fn abandon_if_early(&self, epoch: usize, context: WaitContext, from: &'static Location<'static>) {
         let at = At::unpack(self.stop.at.load(Acquire));
-        if at.aborted {
-            return;
-        }
-        if at.stage < Stage::Seal {
+        if !at.aborted && at.stage < Stage::Seal {
             self.abandon(at);
             return;
         }
-        // Too late: it runs, and ends soon.
+        // Somebody else does so, or it is too late: it runs, and ends soon.
         let site = Site { what: "stop_machine: the function to return", at: from };
         let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
-        self.platform
-            .wait_until(&self.stop.done, &wait, || (self.stop.done.load(Acquire) == epoch).then_some(()));
+        self.platform.wait_until(&self.stop.done, &wait, || self.end_of(epoch));
     }
 
     fn missing(&self, plan: &Plan<W>, at: At) -> CpuMask<W> {

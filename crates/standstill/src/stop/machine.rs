@@ -53,7 +53,7 @@ pub(crate) struct Stop<P: Memory, const W: usize> {
     pub(crate) turn: TicketLock<P>,
     /// Where the stop is.
     pub(crate) at: Line<P::Word>,
-    /// The last stop that every CPU of it acknowledged to the end.
+    /// Where the last stop has ended: every CPU acknowledged EXIT, or it was abandoned.
     pub(crate) done: Line<P::Word>,
     /// The CPUs that take part.
     pub(crate) members: AtomicCpuMask<P, W>,
@@ -226,7 +226,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Stage::Run => Stage::Exit,
             Stage::Exit => {
                 // Release: pairs with the acquire of the one that waits for the stop's end.
-                self.stop.done.store(at.epoch, Release);
+                self.stop.done.store(at.pack(), Release);
                 self.platform.notify(&raw const *self.stop.done);
                 return;
             }
@@ -337,6 +337,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.stop.at.compare_exchange(at.pack(), aborted.pack(), AcqRel, Relaxed).is_ok() {
             self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
             self.platform.notify(&raw const *self.stop.at);
+            // It has ended, for who waits for that. By now the next stop may have, too.
+            let mut seen = self.stop.done.load(Relaxed);
+            while seen < aborted.pack() {
+                match self.stop.done.compare_exchange(seen, aborted.pack(), Release, Relaxed) {
+                    Ok(_) => break,
+                    Err(now) => seen = now,
+                }
+            }
             self.platform.notify(&raw const *self.stop.done);
         }
     }
