@@ -14,7 +14,7 @@ use standstill_report::html::{Case, Page};
 use standstill_report::{Trace, chrome, html, svg};
 
 use crate::check_args::{CheckArgs, Instead, ReplayArgs};
-use crate::check_json::{CHECK, CheckJson, CoverageJson, ViolationJson};
+use crate::check_json::{AuditedJson, CHECK, CheckJson, CoverageJson, ViolationJson};
 use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
@@ -321,6 +321,11 @@ fn json(
         time_ns,
         peak_bytes: found.peak_bytes,
         assumptions: found.assumptions.clone(),
+        audited: found.audited.map(|done| AuditedJson {
+            merges: done.merges,
+            schedules: done.schedules,
+            steps: done.steps,
+        }),
         violation: failure.map(|failure| ViolationJson {
             rule: failure.rule.clone(),
             cpu: failure.cpu,

@@ -47,7 +47,7 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N", default_value = "10000")]
     pub runs: u64,
 
-    /// Engines random and pct: where the random numbers start
+    /// Engines random and pct, and --audit: where the random numbers start
     #[arg(long, value_name = "X", default_value = "1", value_parser = crate::args::seed, allow_hyphen_values = true)]
     pub seed: u64,
 
@@ -66,6 +66,10 @@ pub struct CheckArgs {
     /// Gives up after so many seconds; 0: never
     #[arg(long, value_name = "S", default_value = "0")]
     pub max_seconds: u64,
+
+    /// Checks the checker: N merges of states are continued from both runs that led there, and must go on alike (engine stateful)
+    #[arg(long, value_name = "N", default_value = "0")]
+    pub audit: u64,
 
     /// All presets, instant and delayed IPIs, all properties, and the answer to the mail's question
     #[arg(long, conflicts_with = "ipi")]
@@ -143,10 +147,16 @@ impl CheckArgs {
     /// In words.
     pub fn refuse(&self) -> Result<(), String> {
         let lists = [("--protocol", self.protocol.len()), ("--cpus", self.cpus.len())];
-        match lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
-            Some((name, _)) => Err(format!("{name} takes a list only with --matrix")),
-            None => Ok(()),
+        if let Some((name, _)) = lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
+            return Err(format!("{name} takes a list only with --matrix"));
         }
+        if self.audit > 0 && self.engine != "stateful" {
+            return Err(format!(
+                "--audit continues what the engine stateful merges, and --engine {} merges nothing",
+                self.engine
+            ));
+        }
+        Ok(())
     }
 
     /// What the model is told.
@@ -166,6 +176,8 @@ impl CheckArgs {
             "bounded" => Engine::Bounded { preemptions: self.preemptions },
             _ => Engine::Stateful,
         };
+        options.audit.merges = self.audit;
+        options.audit.seed = self.seed;
         options.limits = Limits { states: self.max_states, seconds: self.max_seconds, bytes: 0 };
         options
     }

@@ -23,6 +23,15 @@ pub struct CoverageJson {
     pub depth: usize,
 }
 
+/// Merged states that were continued from both sides, and went on alike.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[expect(missing_docs, reason = "the names say it; docs/checker.md has the rest")]
+pub struct AuditedJson {
+    pub merges: u64,
+    pub schedules: u64,
+    pub steps: u64,
+}
+
 /// What must not happen, and does.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 #[expect(missing_docs, reason = "the names say it; docs/checker.md has the rest")]
@@ -62,6 +71,8 @@ pub struct CheckJson {
     pub time_ns: u64,
     pub peak_bytes: u64,
     pub assumptions: Vec<String>,
+    /// What was done to check the checker, if that was asked for.
+    pub audited: Option<AuditedJson>,
     pub violation: Option<ViolationJson>,
 }
 

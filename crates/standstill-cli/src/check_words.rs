@@ -4,7 +4,7 @@ use std::io::{IsTerminal, stdout};
 
 use standstill::invariants::RULES;
 use standstill::{Property, Protocol};
-use standstill_model::{Bound, Coverage, Options, Step, StepWhat, Verdict as Found};
+use standstill_model::{Audited, Bound, Coverage, Options, Step, StepWhat, Verdict as Found};
 use standstill_report::{Trace, text};
 
 use crate::check::{Failure, cured};
@@ -142,6 +142,16 @@ pub fn covered(found: &Found) -> String {
     )
 }
 
+/// What was done to check the checker.
+fn audited(done: Audited) -> String {
+    format!(
+        "{} of states went on alike from both sides: {}, {}",
+        count(done.merges, "merge"),
+        count(done.schedules, "schedule"),
+        count(done.steps, "step")
+    )
+}
+
 /// What became of the five properties, in one line.
 fn properties(options: &Options, found: &Found) -> String {
     let exhausted = matches!(found.coverage, Coverage::Exhausted { .. });
@@ -171,6 +181,9 @@ pub(crate) fn report(
     let mut out = format!("{}, engine {}\n", title(options), options.engine.name());
     out.push_str(&format!("covered: {}\n", covered(found)));
     out.push_str(&format!("properties: {}\n", properties(options, found)));
+    if let Some(done) = found.audited {
+        out.push_str(&format!("audited: {}\n", audited(done)));
+    }
     out.push_str("assumed:\n");
     for assumption in &found.assumptions {
         out.push_str(&format!("  {assumption}\n"));

@@ -117,6 +117,19 @@ fn files_are_written_and_replayed() {
 }
 
 #[test]
+fn an_audit_says_what_it_did() {
+    let (exit, stdout, stderr) = text(&standstill(&["check", "--audit", "20"]));
+    assert_eq!(exit, 0, "{stdout}{stderr}");
+    assert!(stdout.contains("audited: 20 merges of states went on alike from both sides: "), "{stdout}");
+    let (_, stdout, _) = text(&standstill(&["check", "--audit", "10", "--json"]));
+    let json: CheckJson = serde_json::from_str(&stdout).expect("an object of the schema");
+    assert!(json.audited.is_some_and(|done| done.merges == 10 && done.steps > done.schedules));
+    let (exit, stdout, stderr) = text(&standstill(&["check", "--audit", "20", "--engine", "dpor"]));
+    assert_eq!((exit, stdout.as_str()), (2, ""));
+    assert!(stderr.contains("--audit continues what the engine stateful merges"), "{stderr}");
+}
+
+#[test]
 fn json_is_one_object_of_the_schema() {
     let out = standstill(&["check", "--protocol", "linux-3.14", "--json"]);
     let (exit, stdout, _) = text(&out);

@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use standstill::Protocol;
-use standstill_model::{Ipi, Options, check, scenarios};
+use standstill_model::{Audit, Ipi, Options, check, scenarios};
 
 fn main() {
     let args: Vec<String> = std::env::args().collect();
@@ -27,7 +27,9 @@ fn main() {
         options.fan_in = fan_in;
     }
     options.reduce = std::env::var_os("PLAIN").is_none();
-    options.audit = std::env::var_os("AUDIT").is_some();
+    if let Some(merges) = std::env::var("AUDIT").ok().and_then(|text| text.parse().ok()) {
+        options.audit = Audit { merges, seed: 1, undone: true };
+    }
     options.sleepers = std::env::var_os("SLEEPERS").is_some();
     options.mutant = std::env::var("MUTANT").ok().map(|text| text.parse().expect("a mutant"));
     if let Ok(letter) = std::env::var("FIND") {
@@ -65,7 +67,7 @@ fn main() {
     for property in &verdict.properties {
         print!("{}: {}  ", property.property.letter(), property.count);
     }
-    println!("ends {} depth {} {:?}", verdict.ends.len(), verdict.depth, verdict.error);
+    println!("ends {} depth {} {:?} {:?}", verdict.ends.len(), verdict.depth, verdict.audited, verdict.error);
     if let Some(violation) = &verdict.violation {
         println!("{} on CPU {}: {} ({})", violation.rule, violation.cpu, violation.text, violation.location);
         for step in &violation.steps {

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use crate::audit::audit;
 use crate::bounded;
 use crate::dpor::{self, Part};
 use crate::options::{Engine, Ipi, MemoryModel, Options};
@@ -54,8 +55,15 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         End::Again => Coverage::Bounded { states, by: Bound::Stopped },
     };
     let fault = found.fault.take();
-    drop(ready);
+    let complete = matches!(coverage, Coverage::Exhausted { .. });
+    let sample = found.sample.take();
     let mut verdict = found.verdict(options, coverage, began);
+    let audited = sample.map(|sample| audit(&ready, options, &sample, complete, progress));
+    drop(ready);
+    match audited.transpose() {
+        Ok(audited) => verdict.audited = audited,
+        Err(differs) => verdict.error = Some(differs),
+    }
     verdict.violation = fault.map(|(fault, choices)| {
         let goal = Goal::Rule(fault.rule.clone());
         let shrunk = options.shrink.then(|| cheapest(options, &goal, progress)).flatten();

@@ -28,9 +28,11 @@
 //! | `matrix.rs` | which property each preset breaks |
 //! | `file.rs` | schedules as text |
 //! | `follow.rs` | a schedule under other options |
+//! | `audit.rs` | what was merged, continued from both sides |
 //! | `check.rs` | the entries |
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
+mod audit;
 mod bounded;
 mod check;
 mod class;
@@ -70,13 +72,14 @@ mod undo;
 mod verdict;
 mod world;
 
+pub use audit::Audited;
 pub use check::{check, replay};
 pub use file::{FileError, Saved, load, save};
 pub use follow::follow;
 pub use matrix::{Cell, CellResult, expected, matrix};
 pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
-pub use options::{BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
+pub use options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{
     Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, require, scenarios,

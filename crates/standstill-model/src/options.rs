@@ -131,6 +131,17 @@ pub struct Limits {
     pub bytes: u64,
 }
 
+/// How the checker is checked. All of it costs time, and none of it changes what is found.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug, Default)]
+pub struct Audit {
+    /// So many merges of states are continued from both of the runs that led there, by the engine `stateful`. 0: none.
+    pub merges: u64,
+    /// Which ones.
+    pub seed: u64,
+    /// Every step that is undone is compared with what was before.
+    pub undone: bool,
+}
+
 /// What is to be checked, and how.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -157,8 +168,8 @@ pub struct Options {
     pub limits: Limits,
     /// Look for data races: two CPUs that use a plain cell, with nothing in between that says which came first.
     pub races: bool,
-    /// Check the checker: every step that is undone is compared with what was before.
-    pub audit: bool,
+    /// Check the checker.
+    pub audit: Audit,
     /// Merge what nobody can tell apart: without it, each access that others can notice is a step of its own.
     pub reduce: bool,
     /// Go on after a broken promise, to find what else there is: for the matrix.
@@ -189,7 +200,7 @@ impl Default for Options {
             engine: Engine::Stateful,
             limits: Limits::default(),
             races: true,
-            audit: false,
+            audit: Audit::default(),
             reduce: true,
             keep_going: false,
             shrink: true,

@@ -10,6 +10,7 @@ use std::time::Instant;
 
 use standstill::Property;
 
+use crate::audit::Sample;
 use crate::covers::{Cover, Covers};
 use crate::hash::BuildHashed;
 use crate::options::Options;
@@ -34,6 +35,8 @@ pub(crate) struct Found {
     pub(crate) depth: usize,
     pub(crate) steps: u64,
     pub(crate) bytes: u64,
+    /// The merges that are to be looked at.
+    pub(crate) sample: Option<Sample>,
 }
 
 impl Found {
@@ -51,6 +54,7 @@ impl Found {
             depth: 0,
             steps: 0,
             bytes: 0,
+            sample: None,
         }
     }
 
@@ -126,6 +130,7 @@ impl Found {
             ends,
             traces,
             blocked: self.blocked,
+            audited: None,
             error: None,
         }
     }
@@ -164,6 +169,7 @@ pub(crate) fn search(
     let (mut nodes, mut choices): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
     let mut enabled = Vec::new();
     with_ptr(ready.world, |w| w.movers.switch_on(options));
+    found.sample = Sample::new(&options.audit);
     let mut stop = found.look(ready);
     loop {
         if !stop {
@@ -179,6 +185,9 @@ pub(crate) fn search(
         if !stop {
             let (hash, cover) =
                 with_ptr(ready.world, |w| (w.fingerprint().to_u128(), w.movers.cover(&mut covers)));
+            if let Some(sample) = &mut found.sample {
+                with_ptr(ready.world, |w| sample.visit(hash, !seen.contains_key(&hash), &w.choices));
+            }
             let new = match seen.entry(hash) {
                 Vacant(entry) => {
                     entry.insert(cover);
@@ -225,7 +234,7 @@ pub(crate) fn search(
                 let (hash, depth) = (node.hash, node.depth);
                 with_ptr(ready.world, |w| {
                     w.undo_to(depth);
-                    if options.audit {
+                    if options.audit.undone {
                         assert_eq!(w.fingerprint().to_u128(), hash, "a step was not undone completely");
                     }
                 });

@@ -193,13 +193,15 @@ impl World {
         self.wrote(entry.place, old as u64, entry.value as u64);
         // SAFETY: as above.
         unsafe { *word = entry.value };
-        let running = self.cpu;
-        self.cpu = cpu;
+        // No context does that: it is told with the one that its CPU runs.
+        let running = (self.cpu, self.thread);
+        let current = usize::from(self.cpus[cpu].current);
+        (self.cpu, self.thread) = (cpu, if self.threads[current].is_some() { current } else { running.1 });
         self.note(
             || StepWhat::Drain { cell: crate::names::noted(entry.place), value: entry.value as u64 },
             entry.at,
         );
-        self.cpu = running;
+        (self.cpu, self.thread) = running;
         entry.passed + 1
     }
 

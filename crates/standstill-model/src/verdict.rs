@@ -3,6 +3,8 @@
 use standstill::Property;
 use standstill::event::What;
 
+use crate::audit::Audited;
+
 /// How far a search has got.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
@@ -98,7 +100,9 @@ pub struct Verdict {
     pub traces: Vec<u128>,
     /// The runs of that engine that turned out to be no new trace.
     pub blocked: u64,
-    /// The options can't be checked: nothing was done, and this says why.
+    /// What was done to check the checker, if that was asked for.
+    pub audited: Option<Audited>,
+    /// The options can't be checked, and nothing was done; or the checker was seen to be wrong. This says why.
     pub error: Option<String>,
 }
 

@@ -377,6 +377,12 @@ fn limits(options: &Options) -> Result<(), String> {
                 .to_string(),
         );
     }
+    if options.audit.merges > 0 && options.engine != Engine::Stateful {
+        return Err(format!(
+            "the engine `{}` merges no states that an audit could continue: take `stateful`",
+            options.engine.name()
+        ));
+    }
     if options.irqs > 8 {
         return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));
     }
