@@ -8,6 +8,7 @@
 #include <linux/cpuhotplug.h>
 #include <linux/delay.h>
 #include <linux/hrtimer.h>
+#include <linux/kprobes.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
@@ -94,27 +95,91 @@ static int nothing(void *unused)
 
 static void measure_stops(void)
 {
-	u64 *before = samples + room, *after = samples + 2 * room;
-	u64 began, ended;
+	u64 began;
 	int i;
 
 	for (i = 0; i < stops; i++) {
 		began = ktime_get_ns();
 		stop_machine(note_time, NULL, NULL);
-		ended = ktime_get_ns();
-		samples[i] = ended - began;
-		before[i] = ran_at - began;
-		after[i] = ended - ran_at;
+		samples[i] = ktime_get_ns() - began;
 	}
 	say("stop_machine", samples, stops);
-	say_stage("stop_machine", "up to RUN", before, stops);
-	say_stage("stop_machine", "after RUN", after, stops);
 	for (i = 0; i < stops; i++) {
 		began = ktime_get_ns();
 		stop_machine(nothing, NULL, cpu_online_mask);
 		samples[i] = ktime_get_ns() - began;
 	}
 	say("stop_machine_all", samples, stops);
+}
+
+/* ---- a stop by stage: from the entries to the loop of the stage machine, the function, and the returns from the loop */
+
+/* How many stops are taken apart. */
+#define STOPS_APART 1000
+
+static u64 first_in, last_in, last_out;
+static DEFINE_RAW_SPINLOCK(loop_lock);
+
+static int loop_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	unsigned long flags;
+	u64 now;
+
+	raw_spin_lock_irqsave(&loop_lock, flags);
+	now = ktime_get_ns();
+	if (!first_in)
+		first_in = now;
+	last_in = now;
+	raw_spin_unlock_irqrestore(&loop_lock, flags);
+	return 0;
+}
+
+static int loop_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	unsigned long flags;
+
+	raw_spin_lock_irqsave(&loop_lock, flags);
+	last_out = ktime_get_ns();
+	raw_spin_unlock_irqrestore(&loop_lock, flags);
+	return 0;
+}
+
+static struct kretprobe loop_probe = {
+	.kp.symbol_name = "multi_cpu_stop",
+	.entry_handler = loop_begins,
+	.handler = loop_ends,
+};
+
+static void measure_stages(void)
+{
+	static const char *const names[] = { "works queued, a stopper runs", "every stopper runs",
+					     "PREPARE, DISABLE_IRQ", "EXIT", "return", "total" };
+	u64 *part[] = { samples, samples + room, samples + 2 * room, samples + 3 * room, samples + 4 * room,
+			samples + 5 * room };
+	int i, n = min(stops, STOPS_APART);
+
+	loop_probe.maxactive = nr_cpu_ids;
+	if (register_kretprobe(&loop_probe)) {
+		pr_alert("smbench: this kernel's stops can't be taken apart\n");
+		return;
+	}
+	for (i = 0; i < n; i++) {
+		u64 began, ended;
+
+		first_in = 0;
+		began = ktime_get_ns();
+		stop_machine(note_time, NULL, NULL);
+		ended = ktime_get_ns();
+		part[0][i] = first_in - began;
+		part[1][i] = last_in - first_in;
+		part[2][i] = ran_at - last_in;
+		part[3][i] = last_out - ran_at;
+		part[4][i] = ended - last_out;
+		part[5][i] = ended - began;
+	}
+	unregister_kretprobe(&loop_probe);
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		say_stage("stop_machine_stages", names[i], part[i], n);
 }
 
 /* ---- calls */
@@ -381,6 +446,7 @@ static void measure_latenesses(void)
 static u64 entered[CPUHP_ONLINE + 1], in_state[CPUHP_ONLINE + 1];
 static u64 *per_state[2];
 static void *callback[2][CPUHP_ONLINE + 1];
+static bool nameless[2][CPUHP_ONLINE + 1];
 static int going_up;
 static DEFINE_SPINLOCK(state_lock);
 
@@ -415,6 +481,44 @@ static void leave(void *unused, unsigned int cpu, int state, int idx, int ret)
 	spin_unlock_irqrestore(&state_lock, flags);
 }
 
+/*
+ * A tracepoint is silent on a CPU that is not online, as a CPU is in its DYING and STARTING states. There the function that calls the callbacks is
+ * watched itself. It does not say which callback it calls, so such a state has a number and no name.
+ */
+struct inside {
+	u64 began;
+	int state;
+};
+
+static int invoke_begins(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct inside *inside = (void *)instance->data;
+
+	inside->state = regs_get_kernel_argument(regs, 1);
+	inside->began = ktime_get_ns();
+	return cpu_online(raw_smp_processor_id());
+}
+
+static int invoke_ends(struct kretprobe_instance *instance, struct pt_regs *regs)
+{
+	struct inside *inside = (void *)instance->data;
+
+	/* One CPU comes or goes, and nobody else calls callbacks meanwhile. */
+	if (inside->state >= 0 && inside->state <= CPUHP_ONLINE) {
+		in_state[inside->state] += ktime_get_ns() - inside->began;
+		nameless[going_up][inside->state] = true;
+	}
+	return 0;
+}
+
+static struct kretprobe invoke_probe = {
+	.kp.symbol_name = "cpuhp_invoke_callback",
+	.entry_handler = invoke_begins,
+	.handler = invoke_ends,
+	.data_size = sizeof(struct inside),
+};
+
+static int invoke_fails;
 static struct tracepoint *points[3];
 static void *const probes[] = { enter, enter_multi, leave };
 static const char *const names[] = { "cpuhp_enter", "cpuhp_multi_enter", "cpuhp_exit" };
@@ -440,8 +544,16 @@ static void trace(int on)
 		else
 			tracepoint_probe_unregister(points[i], probes[i], NULL);
 	}
-	if (!on)
+	if (on) {
+		invoke_probe.maxactive = nr_cpu_ids;
+		invoke_fails = register_kretprobe(&invoke_probe);
+		if (invoke_fails)
+			pr_alert("smbench: this kernel's DYING and STARTING states can't be timed\n");
+	} else {
+		if (!invoke_fails)
+			unregister_kretprobe(&invoke_probe);
 		tracepoint_synchronize_unregister();
+	}
 }
 
 static void keep_states(int up, int turn)
@@ -462,9 +574,12 @@ static void say_states(const char *op, int up, u64 *totals)
 	for (state = 0; state <= CPUHP_ONLINE; state++) {
 		u64 *v = &per_state[up][state * updown];
 
-		if (!callback[up][state])
+		if (callback[up][state])
+			snprintf(name, sizeof(name), "%d %ps", state, callback[up][state]);
+		else if (nameless[up][state])
+			snprintf(name, sizeof(name), "%d (%s)", state, up ? "STARTING" : "DYING");
+		else
 			continue;
-		snprintf(name, sizeof(name), "%d %ps", state, callback[up][state]);
 		say_stage(op, name, v, updown);
 	}
 	say_stage(op, "total", totals, updown);
@@ -557,7 +672,7 @@ static void measure_load(void)
 static int __init smbench_init(void)
 {
 	room = max(max(max(calls, stops), max(updown, slices)), max(max(watched, loaded), looks * (int)nr_cpu_ids));
-	samples = vmalloc(3 * sizeof(*samples) * room);
+	samples = vmalloc(6 * sizeof(*samples) * room);
 	per_state[0] = vzalloc(sizeof(u64) * (CPUHP_ONLINE + 1) * updown);
 	per_state[1] = vzalloc(sizeof(u64) * (CPUHP_ONLINE + 1) * updown);
 	if (!samples || !per_state[0] || !per_state[1])
@@ -572,13 +687,15 @@ static int __init smbench_init(void)
 	measure_calls();
 	measure_stops();
 	measure_throughputs();
-	if (watched)
-		measure_gaps();
 	measure_latenesses();
 	measure_updown("cpu_down", "cpu_up", updown, 0);
+	measure_stages();
 	measure_updown("cpu_down", "cpu_up", updown, 1);
 	if (loaded)
 		measure_load();
+	/* Last, as it takes longest where there are more CPUs than cores. */
+	if (watched)
+		measure_gaps();
 	pr_alert("@end {}\n");
 	return 0;
 }

@@ -128,14 +128,20 @@ impl Parts {
     }
 }
 
-pub(super) fn all(task: &mut Task, counts: &Counts) {
+/// Takes some stops apart.
+pub(super) fn stops(task: &mut Task, op: &'static str, turns: usize) {
     watch::set_hook(Box::leak(Box::new(note)));
-    let stops = counts.stops.min(STOPS);
-    let mut parts = Parts::new("stop_machine_stages", stops);
-    for _ in 0..stops {
+    let turns = turns.min(STOPS);
+    let mut parts = Parts::new(op, turns);
+    for _ in 0..turns {
         parts.of(|| drop(machine().stop_machine(task, None, &|_: &Stopped<'_>| 0).expect("it is online")));
     }
     parts.say();
+    watch::clear_hook();
+}
+
+pub(super) fn updown(task: &mut Task, counts: &Counts) {
+    watch::set_hook(Box::leak(Box::new(note)));
     LONE.store(false, Relaxed);
     let [mut downs, mut ups] = ["cpu_down", "cpu_up"].map(|op| Parts::new(op, counts.updown));
     for _ in 0..counts.updown {

@@ -113,13 +113,15 @@ pub(crate) fn run(task: &mut Task, counts: &Counts) {
     timed::calls(task, counts);
     timed::stops(task, counts);
     threads::throughputs(task, counts);
-    threads::gaps(task, counts);
     threads::latenesses(task, counts);
     timed::updown(task, counts.updown, "cpu_down", "cpu_up");
     if !counts.rules {
-        breakdown::all(task, counts);
+        breakdown::stops(task, "stop_machine_stages", counts.stops);
+        breakdown::updown(task, counts);
     }
     threads::load(task, counts);
+    // Last, as it takes longest where there are more CPUs than cores.
+    threads::gaps(task, counts);
     if counts.rules {
         say_rules();
     }

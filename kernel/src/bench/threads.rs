@@ -11,7 +11,7 @@ use standstill::{CpuId, CpuMask, Csd};
 use standstill_x86_64::time::now_ns;
 use standstill_x86_64::{X86, host};
 
-use super::{Counts, Samples, VICTIM, timed};
+use super::{Counts, Samples, VICTIM, breakdown, timed};
 use crate::thread::{Code, Thread};
 use crate::{Kern, devices, machine, sched};
 
@@ -164,8 +164,11 @@ pub(super) fn gaps(task: &mut Task, counts: &Counts) {
         stop(task);
         samples.0.push(others.iter().map(|cpu| longest[cpu.index()].load(Relaxed)).max().unwrap_or(0));
     }
-    crew.end();
     samples.say("stop_gap");
+    if !counts.rules {
+        breakdown::stops(task, "stop_gap_stages", counts.watched / 2);
+    }
+    crew.end();
 }
 
 fn stop(task: &mut Task) {
@@ -214,7 +217,7 @@ pub(super) fn load(task: &mut Task, counts: &Counts) {
     let crew = Crew::start(&online, |_, _| {
         let until = now_ns() + WORK_NS;
         while now_ns() < until {
-            host::relax();
+            core::hint::spin_loop();
         }
         sched::yield_now();
     });

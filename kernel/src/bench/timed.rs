@@ -1,8 +1,5 @@
 //! What the thread that asks for it can time by itself.
 
-use core::sync::atomic::AtomicU64;
-use core::sync::atomic::Ordering::Relaxed;
-
 use standstill::context::{IrqOff, Stopped, Task};
 use standstill_x86_64::time::now_ns;
 
@@ -31,23 +28,8 @@ pub(super) fn calls(task: &mut Task, counts: &Counts) {
 
 pub(super) fn stops(task: &mut Task, counts: &Counts) {
     let m = machine();
-    let ran_at = AtomicU64::new(0);
-    let note_time = |_: &Stopped<'_>| {
-        ran_at.store(now_ns(), Relaxed);
-        0
-    };
-    let [mut all, mut before, mut after] = [(); 3].map(|()| Samples::new(counts.stops));
-    for _ in 0..counts.stops {
-        let began = now_ns();
-        drop(m.stop_machine(task, None, &note_time).expect("this CPU is online"));
-        let (ran, ended) = (ran_at.load(Relaxed), now_ns());
-        all.0.push(ended - began);
-        before.0.push(ran - began);
-        after.0.push(ended - ran);
-    }
-    all.say("stop_machine");
-    before.say_stage("stop_machine", "up to RUN");
-    after.say_stage("stop_machine", "after RUN");
+    let one = || drop(m.stop_machine(task, None, &|_: &Stopped<'_>| 0).expect("this CPU is online"));
+    time(counts.stops, one).say("stop_machine");
     let online = m.online().snapshot();
     let stop = || drop(m.stop_machine(task, Some(&online), &|_: &Stopped<'_>| 0).expect("all are online"));
     time(counts.stops, stop).say("stop_machine_all");

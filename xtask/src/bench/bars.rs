@@ -15,21 +15,20 @@ const LEFT: f64 = 150.0;
 const BAR: f64 = 600.0;
 const ROW: f64 = 30.0;
 
-/// States that are only a frame around others, by their number: control asks the CPU's own thread (236) or waits for it (86), and that thread walks
-/// through the states from 146 on.
-const FRAMES: [usize; 2] = [86, 236];
-const INNER: std::ops::Range<usize> = 146..236;
+/// States that are only a frame around others, by their number, and those: control asks the CPU's own thread (236) or waits for it (86), and that thread walks
+/// through the states from 146 on; the states from 87 on are walked through by the CPU itself, in the stop (145) or before it is online (86).
+const FRAMES: [(usize, std::ops::Range<usize>); 3] = [(236, 146..236), (145, 87..145), (86, 87..236)];
 
 /// The parts that add up to the whole, of what a system said about `op`.
 pub(super) fn parts(results: &Results, system: System, cpus: usize, op: &str) -> Option<(Vec<Stage>, u64)> {
     let mut stages = results.stages(system, cpus, op);
     let total = stages.iter().position(|stage| stage.stage == "total").map(|at| stages.remove(at).p50_ns)?;
     let number = |stage: &Stage| stage.stage.split(' ').next().and_then(|n| n.parse::<usize>().ok());
-    let inner: u64 =
-        stages.iter().filter(|s| number(s).is_some_and(|n| INNER.contains(&n))).map(|s| s.p50_ns).sum();
-    for stage in &mut stages {
-        if number(stage).is_some_and(|n| FRAMES.contains(&n)) {
-            stage.p50_ns = stage.p50_ns.saturating_sub(inner);
+    for (frame, inner) in FRAMES {
+        let sum: u64 =
+            stages.iter().filter(|s| number(s).is_some_and(|n| inner.contains(&n))).map(|s| s.p50_ns).sum();
+        for stage in stages.iter_mut().filter(|stage| number(stage) == Some(frame) && stage.p50_ns > sum) {
+            stage.p50_ns -= sum;
         }
     }
     Some((stages, total))

@@ -128,7 +128,7 @@ fn build_module(copy: &Path, tree: &Path, headers: &str) -> Result<PathBuf, Not>
 fn pack(archive: &Path, tree: &Path, module: &Path) -> Result<(), Not> {
     let read = |path: PathBuf| fs::read(&path).or_else(|error| fail(format!("{}: {error}", path.display())));
     let mut all = Archive::default();
-    for directory in ["bin", "dev", "proc"] {
+    for directory in ["bin", "dev", "proc", "sys"] {
         all.directory(directory);
     }
     all.program("bin/busybox", &read(tree.join("bin/busybox"))?);

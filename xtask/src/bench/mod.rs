@@ -25,6 +25,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
@@ -47,6 +48,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value = "3", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
+    /// No machine is started after so many minutes, and none runs on; what was measured until then counts
+    #[arg(long, value_name = "N", default_value = "60", value_parser = clap::value_parser!(u64).range(1..=10_000))]
+    minutes: u64,
+
     /// Writes the results as one JSON object to this file
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -67,12 +72,15 @@ fn cpus(text: &str) -> Result<usize, String> {
     }
 }
 
+/// How often Linux may try to boot.
+const BOOTS: usize = 3;
+
 /// Somebody pressed Ctrl-C.
 static STOP: AtomicBool = AtomicBool::new(false);
 
 /// As a test: the reference kernel alone, for a moment, without rules and with all of them. Says what the rules did.
 pub(crate) fn smoke() -> Outcome {
-    let args = Args { cpus: vec![2], rounds: 1, json: None, quick: true, only_standstill: true };
+    let args = Args { cpus: vec![2], rounds: 1, minutes: 10, json: None, quick: true, only_standstill: true };
     let results = Results { cores: cores(), runs: measure(&args, None)? };
     if let Some(broken) = results.broken() {
         return fail(broken);
@@ -134,20 +142,37 @@ fn cores() -> usize {
 fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
     let turns = plan::turns(&args.cpus, args.rounds as usize, linux.is_some());
     let bar = Progress::new(turns.len());
+    let end = Instant::now() + Duration::from_secs(60 * args.minutes);
     let mut runs = Vec::new();
     for Turn { cpus, round, rules, system } in turns {
         let with = if rules { ", every rule on" } else { "" };
         let name = format!("{}, {cpus} CPUs, round {round}{with}", system.name());
-        let counts = Counts::of(cpus, cores(), args.quick);
+        let counts = Counts::of(cpus, cores(), args.quick, rules);
         let machine = match (system, linux) {
             (System::Linux, Some(linux)) => linux.machine(cpus, &counts),
             _ => boot::standstill(cpus, &counts, rules),
         };
-        let mut heard = Heard::default();
-        let ended = boot::run(machine, &STOP, &mut heard, |op| bar.show(&format!("{name}: {op}")));
-        if STOP.load(Relaxed) {
-            return fail("stopped by Ctrl-C: nothing was written");
-        }
+        let mut tries = 0;
+        let (heard, ended) = loop {
+            tries += 1;
+            let mut heard = Heard::default();
+            let limit = end.saturating_duration_since(Instant::now()).min(boot::LIMIT);
+            let ended = if limit.is_zero() {
+                Err(format!("the {} minutes are over", args.minutes))
+            } else {
+                boot::run(&machine, limit, &STOP, &mut heard, |op| bar.show(&format!("{name}: {op}")))
+            };
+            if STOP.load(Relaxed) {
+                return fail("stopped by Ctrl-C: nothing was written");
+            }
+            match &ended {
+                // With many CPUs the emulator sometimes runs code of Linux that another CPU patches at this moment.
+                Err(why) if system == System::Linux && !heard.began && tries < BOOTS && !limit.is_zero() => {
+                    bar.say(&format!("{name}: it did not boot, once more: {why}"));
+                }
+                _ => break (heard, ended),
+            }
+        };
         if let Err(why) = &ended {
             // What it measured counts all the same, and the others go on.
             bar.say(&format!("{name}: {why}"));

@@ -14,8 +14,14 @@ const BEGIN: &str =
 const END: &str = "<!-- bench-linux: end -->";
 
 /// What is taken apart: in print, and its names in what Standstill and Linux said.
-const BROKEN_DOWN: [(&str, &str, &str, &str); 3] = [
+const BROKEN_DOWN: [(&str, &str, &str, &str); 4] = [
     ("stop_machine-stages", "stop_machine by stage", "stop_machine_stages", "stop_machine_stages"),
+    (
+        "stop_gap-stages",
+        "stop_machine by stage, a thread busy on every other CPU",
+        "stop_gap_stages",
+        "stop_gap_stages",
+    ),
     ("cpu_down-states", "cpu_down by state", "cpu_down", "cpu_down"),
     ("cpu_up-states", "cpu_up by state", "cpu_up", "cpu_up"),
 ];
@@ -79,9 +85,10 @@ fn section(results: &Results) -> String {
     for run in results.runs.iter().filter(|run| run.failed.is_some()) {
         let _ = writeln!(
             out,
-            "{} with {} CPUs did not come to its end in round {}: only what it measured before counts.\n",
+            "{} with {} CPUs{} did not come to its end in round {}: only what it measured before counts.\n",
             run.system.name(),
             run.cpus,
+            if run.rules { " and every rule on" } else { "" },
             run.round
         );
     }

@@ -1,5 +1,7 @@
 //! What the machines said, and what follows from it.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use super::boot::{ACCELERATOR, MODEL, System};
@@ -47,6 +49,9 @@ pub(super) struct Heard {
     pub(super) dists: Vec<Dist>,
     pub(super) stages: Vec<Stage>,
     pub(super) rules: Option<Rules>,
+    /// What Linux calls its states.
+    names: BTreeMap<String, String>,
+    pub(super) began: bool,
     pub(super) ended: bool,
 }
 
@@ -63,13 +68,35 @@ impl Heard {
                 self.dists.push(serde_json::from_str(json).map_err(bad)?);
                 return Ok(self.dists.last().map(|dist| dist.op.as_str()));
             }
-            "@stage" => self.stages.push(serde_json::from_str(json).map_err(bad)?),
+            "@stage" => {
+                let mut stage: Stage = serde_json::from_str(json).map_err(bad)?;
+                self.name(&mut stage);
+                self.stages.push(stage);
+            }
+            "@name" => {
+                if let Some((number, name)) = json.split_once(": ") {
+                    self.names.insert(number.trim().into(), name.trim().into());
+                }
+            }
+            "@begin" => self.began = true,
             "@rules" => self.rules = Some(serde_json::from_str(json).map_err(bad)?),
             "@error" => return Err(format!("it gave up: {json}")),
             "@end" => self.ended = true,
             _ => {}
         }
         Ok(None)
+    }
+}
+
+impl Heard {
+    /// A state that has no function to be called by is called as Linux's list of states does: `140 (DYING)`.
+    fn name(&self, stage: &mut Stage) {
+        if let Some((number, when)) = stage.stage.split_once(' ')
+            && when.starts_with('(')
+            && let Some(name) = self.names.get(number)
+        {
+            stage.stage = format!("{number} {name} {when}");
+        }
     }
 }
 
@@ -320,6 +347,19 @@ pub(super) mod tests {
         results.runs[0].heard.rules = None;
         results.runs[0].failed = Some("it hung".into());
         assert!(results.broken().is_some());
+    }
+
+    #[test]
+    fn states_without_a_function_get_their_name() {
+        let mut heard = Heard::default();
+        assert_eq!(heard.take("@name 140: smpcfd:dying"), Ok(None));
+        for (said, called) in
+            [("140 (DYING)", "140 smpcfd:dying (DYING)"), ("89 (DYING)", "89 (DYING)"), ("140 f", "140 f")]
+        {
+            let line = format!(r#"@stage {{"op":"cpu_down","stage":"{said}","p50_ns":1}}"#);
+            assert_eq!(heard.take(&line), Ok(None));
+            assert_eq!(heard.stages.last().map(|stage| stage.stage.as_str()), Some(called));
+        }
     }
 
     #[test]
