@@ -115,6 +115,12 @@ exhausted! {
         payload_stop_one: "payload-stop-one",
         payload_quiesce: "payload-quiesce",
         payload_online: "payload-online",
+        payload_stop_threads: "payload-stop-threads",
+        payload_stop_end: "payload-stop-end",
+        payload_pair: "payload-pair",
+        payload_work_again: "payload-work-again",
+        payload_work_refused: "payload-work-refused",
+        half_a_pair: "half-a-pair",
     }
     quick {
         down_and_up: "down-and-up",
@@ -129,8 +135,13 @@ exhausted! {
         rollback: "rollback",
         payload_offline: "payload-offline",
         payload_lock: "payload-lock",
+        payload_stop_handlers: "payload-stop-handlers",
+        payload_turns: "payload-turns",
+        payload_late_part: "payload-late-part",
     }
     elsewhere {
+        "payload-turn-until",
+        "payload-late-link",
         "stop-pairs",
         "deadline-vs-last-ack",
     }

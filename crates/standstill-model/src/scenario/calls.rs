@@ -2,12 +2,14 @@
 
 use standstill::context::{IrqOff, Task};
 use standstill::platform::Irq;
-use standstill::{CallError, CpuId, CpuMask, Csd, Property};
+use standstill::{CallError, CpuId, CpuMask, Csd, Drain, Property};
 
 use super::build::{Setup, all_up, branch, branch_at_stop, require};
 use super::hotplug::take_down;
 use crate::port::Model;
 use crate::scenario::Machined;
+use crate::state::LevelKind;
+use crate::world::with;
 
 /// Device interrupts send an async call to the last CPU.
 pub(super) fn devices_call<const N: usize>(s: &mut Setup<'_, N>) {
@@ -158,8 +160,11 @@ pub(super) fn call_to_self<const N: usize>(s: &mut Setup<'_, N>) {
     let csds = s.keep([const { [const { Csd::<Model>::new() }; 2] }; N]);
     let fs: &'static [_; N] = s.keep(std::array::from_fn(|from| {
         move |off: &IrqOff<'_>| {
-            // In a drain it is refused: whoever leaves takes no calls, its own included.
-            let _ = machine.call_single_async(off, last, &csds[from][1], &nothing);
+            let sent = machine.call_single_async(off, last, &csds[from][1], &nothing);
+            // In a drain it is refused: whoever leaves takes no calls, its own included. Else the drain of calls that call again would not end.
+            let in_drain = with(|w| w.thread_ref().level().kind == LevelKind::Stopper);
+            let shut = machine.protocol().drain() == Drain::RunStart;
+            require(!(in_drain && shut) || sent == Err(CallError::Offline(last)), "a drain queues a call");
         }
     }));
     s.device(move |off, cpu| {

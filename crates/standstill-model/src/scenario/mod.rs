@@ -7,11 +7,13 @@
 //! | `stops.rs` | stops of the machine, and works of stoppers |
 //! | `hotplug.rs` | the way up and down, and what can be in the way |
 //! | `payload.rs` | who sees what others wrote to plain memory: the library's promises about order |
+//! | `payload_stops.rs` | those of stops and works |
 
 mod build;
 mod calls;
 mod hotplug;
 mod payload;
+mod payload_stops;
 mod stops;
 
 use standstill::Machine;
@@ -353,6 +355,83 @@ const SCENARIOS: &[ScenarioInfo] = &[
         2,
         ALL_UP,
         for_size!(payload::lock),
+    ),
+    info(
+        "payload-stop-handlers",
+        "what each CPU's handlers wrote before a stop is seen by its function on every active CPU, and they go on after it",
+        2,
+        ALL_UP,
+        for_size!(payload_stops::handlers),
+    ),
+    info(
+        "payload-pair",
+        "CPU 0 stops two other CPUs: what it wrote is seen by both, and what both wrote by it",
+        3,
+        ALL_UP,
+        for_size!(payload_stops::pair),
+    ),
+    info(
+        "payload-stop-threads",
+        "what a thread wrote before a stop is seen by its function on another CPU",
+        2,
+        ALL_UP,
+        for_size!(payload_stops::threads),
+    ),
+    info(
+        "payload-stop-end",
+        "what a stop's function wrote is seen by a thread on another CPU that goes on after the stop",
+        2,
+        "when the stop's function runs",
+        for_size!(payload_stops::end),
+    ),
+    info(
+        "payload-turns",
+        "two CPUs stop the same pair, and one of them has no part in it",
+        3,
+        ALL_UP,
+        for_size!(payload_stops::turns),
+    ),
+    info(
+        "payload-turn-until",
+        "a CPU stops the machine, with a deadline, after a stop in which it had no part",
+        3,
+        "when the function of that stop runs",
+        for_size!(payload_stops::turn_until),
+    ),
+    info(
+        "payload-work-again",
+        "a work is queued again when it is over: the new function, and not the old one's memory",
+        2,
+        ALL_UP,
+        for_size!(payload_stops::work_again),
+    ),
+    info(
+        "payload-work-refused",
+        "two CPUs queue one work for the last CPU, which is offline: one after the other owns it",
+        3,
+        "when all others are up",
+        for_size!(payload_stops::work_refused),
+    ),
+    info(
+        "payload-late-part",
+        "the last CPU is late for a stop that was abandoned, and finds its part in the next one in the same place",
+        2,
+        ALL_UP,
+        for_size!(payload_stops::late_part),
+    ),
+    info(
+        "payload-late-link",
+        "the last CPU is late for a stop that was abandoned, and its part in the next one is queued behind a work",
+        2,
+        ALL_UP,
+        for_size!(payload_stops::late_link),
+    ),
+    info(
+        "half-a-pair",
+        "CPU 0 stops a pair of which one CPU is offline: the other one goes on",
+        3,
+        "when all others are up",
+        for_size!(payload_stops::half_a_pair),
     ),
 ];
 

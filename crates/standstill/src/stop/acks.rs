@@ -116,3 +116,39 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 }
+
+#[cfg(test)]
+#[expect(clippy::disallowed_types, reason = "a port: here the traits meet the real types")]
+mod tests {
+    use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+
+    use super::*;
+    use crate::platform::{Datum, PlainCell};
+    use crate::stop::Stage;
+
+    struct Ram;
+
+    // SAFETY: the CPU's own atomics and plain memory.
+    unsafe impl Memory for Ram {
+        type Word = AtomicUsize;
+        type Ptr<T: 'static> = AtomicPtr<T>;
+        type Cell<T: Datum> = PlainCell<T>;
+
+        fn fence(&self) {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_is_late_for_an_abandoned_stop_changes_nothing_in_the_next() {
+        let acks = Acks::<Ram>::new();
+        acks.expected.store(2, Relaxed);
+        let tag = |epoch, stage| At::new(epoch, stage).pack();
+        let (old, new) = (tag(1, Stage::DisableIrqActive), tag(2, Stage::Prepare));
+        assert!(!acks.ack(old), "one of two: and then it is abandoned");
+        assert!(!acks.ack(new), "one of two");
+        assert!(!acks.ack(old), "too late");
+        assert!(acks.ack(new), "the last of the new one");
+        assert!(!acks.ack(tag(2, Stage::Run)), "each stage is counted anew");
+    }
+}

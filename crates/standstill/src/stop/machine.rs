@@ -3,7 +3,7 @@
 use core::hash::{Hash, Hasher};
 use core::ops::{ControlFlow, Deref};
 use core::ptr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::lock::TicketLock;
 use super::receipts::Receipt;
@@ -233,8 +233,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         };
         let next = At::new(at.epoch, next);
         self.emit(|| What::StageEntered { epoch: at.epoch, stage: next.stage });
-        // Fails only if the stop was abandoned. Release (and acquire, for what the acknowledgements carried): see the module.
-        if self.stop.at.compare_exchange(at.pack(), next.pack(), AcqRel, Relaxed).is_err() {
+        // Fails only if the stop was abandoned. Release: pairs with the acquire in `step`; what the others did came here with their
+        // acknowledgements. See the module.
+        if self.stop.at.compare_exchange(at.pack(), next.pack(), Release, Relaxed).is_err() {
             return;
         }
         if next.stage == Stage::Seal {
@@ -334,7 +335,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Ends a stop whose deadline is over, unless it moves on at this very moment.
     pub(super) fn abandon(&self, at: At) {
         let aborted = At { aborted: true, ..at };
-        if self.stop.at.compare_exchange(at.pack(), aborted.pack(), AcqRel, Relaxed).is_ok() {
+        // Relaxed: nothing has run, so nothing is handed over.
+        if self.stop.at.compare_exchange(at.pack(), aborted.pack(), Relaxed, Relaxed).is_ok() {
             self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
             self.platform.notify(&raw const *self.stop.at);
             // It has ended, for who waits for that. By now the next stop may have, too.

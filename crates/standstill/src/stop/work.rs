@@ -13,7 +13,7 @@
 
 use core::panic::Location;
 use core::ptr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::context::Pinned;
 use crate::platform::{DataCell, Memory, Pointer, Word};
@@ -90,8 +90,8 @@ impl<P: Memory> Works<P> {
     /// Own CPU only.
     pub(crate) fn open(&self) {
         debug_assert!(!self.is_open());
-        // Release: who pushes has seen that this CPU is set up.
-        self.head.store(open(), Release);
+        // Relaxed: who pushes reads nothing of this CPU, and the work runs here, behind this.
+        self.head.store(open(), Relaxed);
     }
 
     /// # Safety
@@ -129,8 +129,9 @@ impl<P: Memory> Works<P> {
 
     /// Closes the stopper and hands out what was queued, also what was taken before, in the order of arrival. Own stopper only.
     pub(crate) fn close(&self, mut refuse: impl FnMut(*const Link<P>)) {
-        // AcqRel: a push that comes before is seen with its work; one that comes after sees the stopper closed.
-        let taken = self.head.swap(ptr::null_mut(), AcqRel);
+        // Acquire: pairs with the release of each push that comes before: its link is read here. Who comes after sees the stopper closed
+        // and nothing else.
+        let taken = self.head.swap(ptr::null_mut(), Acquire);
         while let Some(link) = self.pop_batch() {
             refuse(link);
         }
@@ -255,6 +256,7 @@ impl<P: Memory> StopWork<P> {
 
     /// The claimed work could not be queued.
     pub(crate) fn refuse(&self) {
+        // Release: pairs with the acquire of the next claim, so that `fill` comes before it.
         self.state.store(WorkState::Refused.pack(), Release);
     }
 
@@ -353,9 +355,12 @@ impl<P: Memory> MultiWork<P> {
     }
 
     /// Arms it for a stop; true if it has to be pushed.
+    ///
+    /// What the stop is to do is not handed over here, but with the stop's first stage: until then a CPU that has taken its part reads nothing of
+    /// it but hints.
     pub(crate) fn arm(&self, part: Part) -> bool {
-        // AcqRel: if it is in a list still, its stopper must see what was prepared for this stop.
-        self.state.swap(part.pack(), AcqRel) & 3 == IDLE
+        // Acquire: pairs with `take`: its stopper is done with the link, which the push is about to write.
+        self.state.swap(part.pack(), Acquire) & 3 == IDLE
     }
 
     /// It could not be pushed.
@@ -365,12 +370,14 @@ impl<P: Memory> MultiWork<P> {
 
     /// Takes it back from that stop; false if its stopper has taken it.
     pub(crate) fn claim_back(&self, part: Part) -> bool {
-        self.state.compare_exchange(part.pack(), CLAIMED, AcqRel, Relaxed).is_ok()
+        // Relaxed: what is claimed does not run, so nobody reads what belongs to it.
+        self.state.compare_exchange(part.pack(), CLAIMED, Relaxed, Relaxed).is_ok()
     }
 
     /// The stopper popped it: what is it for?
     pub(crate) fn take(&self) -> Option<Part> {
-        let state = self.state.swap(IDLE, AcqRel);
+        // Release: pairs with `arm`: the link was popped before this, and its list turned round.
+        let state = self.state.swap(IDLE, Release);
         (state & 3 == QUEUED).then(|| Part::unpack(state))
     }
 }
