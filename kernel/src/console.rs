@@ -37,10 +37,9 @@ help                this";
 pub(crate) fn run(task: &mut Task, options: &Options) {
     install_states(task);
     serial::listen();
-    for cpu in &machine().present().snapshot() {
-        if let Err(error) = machine().cpu_up(task, cpu) {
-            say!("{error}");
-        }
+    let present = machine().present().snapshot();
+    if let Err(error) = machine().cpus_up(task, &present, |_, error| say!("{error}")) {
+        say!("{error}");
     }
     let mut line = String::new();
     say!("type `help`");

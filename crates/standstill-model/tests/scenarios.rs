@@ -108,6 +108,10 @@ exhausted! {
         callers_own_cpu: "callers-own-cpu",
         late_cpu: "late-cpu",
         halt: "halt",
+        bring_up_many: "bring-up-many",
+        bring_up_one_fails: "bring-up-one-fails",
+        bring_up_late: "bring-up-late",
+        bring_up_stops: "bring-up-stops",
         payload_call: "payload-call",
         payload_async: "payload-async",
         payload_many: "payload-many",
@@ -170,6 +174,41 @@ fn what_has_too_many_states_for_a_test_at_random() {
             let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
             assert!(verdict.violation.is_none(), "{name}: {:?}", verdict.violation.map(|v| v.text));
             assert!(verdict.passed() && matches!(verdict.coverage, Coverage::Random { .. }));
+        }
+    }
+}
+
+/// Two CPUs that come up at the same time.
+#[test]
+fn three_cpus_of_which_two_come_up_together() {
+    for (name, exhausts) in [
+        ("bring-up-one-fails", true),
+        ("bring-up-many", false),
+        ("bring-up-late", false),
+        ("bring-up-stops", false),
+    ] {
+        let mut options = options(name);
+        (options.cpus, options.irqs) = (3, 0);
+        if exhausts {
+            exhaust(&options);
+        } else {
+            options.engine = Engine::Random { runs: 200, seed: 5 };
+            let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+            assert!(verdict.passed(), "{name}: {:?}", verdict.violation.map(|v| v.text));
+        }
+    }
+}
+
+/// `cargo test --release -p standstill-model --test scenarios -- --ignored together --nocapture`.
+#[test]
+#[ignore = "half a minute in release"]
+fn three_cpus_of_which_two_come_up_together_exhausted() {
+    for name in ["bring-up-many", "bring-up-one-fails", "bring-up-late", "bring-up-stops"] {
+        for sleepers in [false, true] {
+            let mut options = options(name);
+            (options.cpus, options.irqs, options.sleepers) = (3, 0, sleepers);
+            let verdict = exhaust(&options);
+            println!("{name} on 3 CPUs: {} states", verdict.states);
         }
     }
 }

@@ -110,41 +110,77 @@ unsafe extern "C" fn return_into(cpu: &'static Cpu, stack: usize, to: extern "C"
     )
 }
 
+/// The first signal of a start, and all that the CPU will find. True if it needs a start-up message then, false if an NMI did it.
+fn reset<K: Kernel>(id: CpuId, incarnation: usize) -> Result<bool, StartError> {
+    if trampoline::page().is_none() {
+        return Err(StartError("the trampoline was not installed: call trampoline::install at boot"));
+    }
+    let target = cpu::block(id);
+    let Some(to) = reachable(target) else {
+        return Err(StartError("the CPU has no APIC id that this APIC can reach"));
+    };
+    target.stack_top.store(K::idle_stack(id), Relaxed);
+    target.incarnation.store(incarnation, Release);
+    target.seen.store(false, Release);
+    // Whoever starts it has seen its last store.
+    target.dies_by.store(0, Release);
+    let by_nmi = target.is_boot.load(Relaxed);
+    if by_nmi {
+        target.start_by_nmi.store(true, Release);
+    }
+    apic::send(to, if by_nmi { Message::Nmi } else { Message::Init });
+    Ok(!by_nmi)
+}
+
+/// Its APIC id, if messages get there.
+fn reachable(cpu: &Cpu) -> Option<u32> {
+    let to = cpu.apic_id();
+    (to != u32::MAX && (to <= 0xfe || apic::is_x2apic())).then_some(to)
+}
+
+/// Where to send the start-up message to, if `id` has got an INIT and not shown since.
+fn waits_for_start_up(id: CpuId) -> Option<u32> {
+    let target = cpu::block(id);
+    let waits = !target.is_boot.load(Relaxed) && !target.seen.load(Acquire);
+    if waits { reachable(target) } else { None }
+}
+
 // SAFETY: 1. see `entry`. 2. See `park`. 3. A halted CPU has its interrupts off and halts again after an NMI.
 // 4. The start signals go through the APIC as IPIs do: uncached, or behind a fence.
 unsafe impl<K: Kernel> Cpus for X86<K> {
     fn start(&self, id: CpuId, incarnation: usize) -> Result<(), StartError> {
-        let Some(page) = trampoline::page() else {
-            return Err(StartError("the trampoline was not installed: call trampoline::install at boot"));
-        };
-        let target = cpu::block(id);
-        let to = target.apic_id();
-        if to == u32::MAX || (to > 0xfe && !apic::is_x2apic()) {
-            return Err(StartError("the CPU has no APIC id that this APIC can reach"));
+        let mut result = Ok(());
+        self.start_each([(id, incarnation)].into_iter(), |_, error| result = Err(error));
+        result
+    }
+
+    /// INIT to all, then the delay, then the start-up message to all, then the same to those that have not shown.
+    fn start_each(
+        &self,
+        cpus: impl Iterator<Item = (CpuId, usize)> + Clone,
+        mut failed: impl FnMut(CpuId, StartError),
+    ) {
+        let mut by_init = false;
+        for (id, incarnation) in cpus.clone() {
+            match reset::<K>(id, incarnation) {
+                Ok(init) => by_init |= init,
+                Err(error) => failed(id, error),
+            }
         }
-        target.stack_top.store(K::idle_stack(id), Relaxed);
-        target.incarnation.store(incarnation, Release);
-        target.seen.store(false, Release);
-        // Whoever starts it has seen its last store.
-        target.dies_by.store(0, Release);
-        if target.is_boot.load(Relaxed) {
-            target.start_by_nmi.store(true, Release);
-            apic::send(to, Message::Nmi);
-            return Ok(());
-        }
-        apic::send(to, Message::Init);
+        let (Some(page), true) = (trampoline::page(), by_init) else { return };
         delay_ns(K::INIT_DELAY_NS);
         for _ in 0..2 {
-            apic::send(to, Message::StartUp(page));
+            for to in cpus.clone().filter_map(|(id, _)| waits_for_start_up(id)) {
+                apic::send(to, Message::StartUp(page));
+            }
             let until = now_ns() + SECOND_NS;
-            while now_ns() < until {
-                if target.seen.load(Acquire) {
-                    return Ok(());
+            while cpus.clone().any(|(id, _)| waits_for_start_up(id).is_some()) {
+                if now_ns() >= until {
+                    break;
                 }
                 core::hint::spin_loop();
             }
         }
-        Ok(())
     }
 
     fn die(&self, dead: &AtomicUsize, value: usize) -> ! {

@@ -118,16 +118,14 @@ pub enum Sync {
     Dead = 0,
     /// The start signal was sent.
     Kicked = 1,
-    /// It answered.
+    /// It answered, and runs its STARTING callbacks.
     Alive = 2,
-    /// It may go on to the STARTING callbacks.
-    Released = 3,
     /// It is in the online mask.
-    Online = 4,
+    Online = 3,
     /// It left the online mask and will die.
-    Dying = 5,
+    Dying = 4,
     /// Nobody waits for it any more; if it comes up late, it dies.
-    GivenUp = 6,
+    GivenUp = 5,
 }
 
 /// What a hotplug walk does with a state.
@@ -422,7 +420,9 @@ pub enum What {
     SyncMoved {
         /// The CPU.
         who: CpuId,
-        /// The new state.
+        /// From where. If somebody else moved it first, this move does not happen.
+        from: Sync,
+        /// To where.
         to: Sync,
     },
     /// The next walk of `who` that comes through `state` will fail there, once.

@@ -336,11 +336,11 @@ fn a_cpu_that_never_answers_ends_in_an_error_and_a_late_one_dies() {
     run(Protocol::STANDSTILL, |machine, task| {
         let board = machine.platform().0;
         let patience = board.timeout_ms.swap(20, SeqCst);
-        board.hold_start.store(true, SeqCst);
+        board.hold_start.store(1 << 1, SeqCst);
         assert_eq!(machine.cpu_up(task, cpu(1)), Err(HotplugError::NoAnswer(cpu(1))));
         assert_eq!(machine.state(cpu(1)), StateId::OFFLINE);
         board.timeout_ms.store(patience, SeqCst);
-        board.hold_start.store(false, SeqCst);
+        board.hold_start.store(0, SeqCst);
         // The late one finds that it was given up, and the next start is another incarnation.
         machine.cpu_up(task, cpu(1)).unwrap();
         machine.call_single(task, cpu(1), &|_: &Off<'_>| ()).unwrap();

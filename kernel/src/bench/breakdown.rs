@@ -69,7 +69,7 @@ fn part_ended(what: &What, leaving: bool) -> Option<&'static str> {
         What::DownEnd { .. } => "DEAD callbacks",
         What::SyncMoved { to: Sync::Kicked, .. } => "PREPARE callbacks",
         What::CpuStarted { .. } => "INIT, SIPI, the first code",
-        What::SyncMoved { to: Sync::Released, .. } => "answered",
+        What::SyncMoved { to: Sync::Alive, .. } => "answered",
         What::SyncMoved { to: Sync::Online, .. } => "STARTING callbacks",
         What::ThreadsUnparked { .. } => "seen online",
         What::UpEnd { .. } => "ONLINE callbacks, threads back",

@@ -100,11 +100,7 @@ impl Samples {
 
 /// Brings all CPUs up and measures everything.
 pub(crate) fn run(task: &mut Task, counts: &Counts) {
-    for cpu in &machine().present().snapshot() {
-        if let Err(error) = machine().cpu_up(task, cpu) {
-            panic!("{error}");
-        }
-    }
+    timed::bring_up(task);
     say!(r#"@begin {{"cpus":{}}}"#, machine().online().snapshot().len());
     if !machine().online().contains(VICTIM) {
         say!(r#"@error "there is only one CPU""#);

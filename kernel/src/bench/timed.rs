@@ -19,6 +19,16 @@ fn time(n: usize, mut f: impl FnMut()) -> Samples {
 
 fn empty(_: &IrqOff<'_>) {}
 
+/// All CPUs at once, from the call to all of them online: the machine has just booted.
+pub(super) fn bring_up(task: &mut Task) {
+    let cpus = machine().present().snapshot();
+    let bring_up = || {
+        let up = machine().cpus_up(task, &cpus, |_, error| panic!("{error}"));
+        assert_eq!(up, Ok(cpus));
+    };
+    time(1, bring_up).say("bring_up");
+}
+
 pub(super) fn calls(task: &mut Task, counts: &Counts) {
     let m = machine();
     time(counts.calls, || m.call_single(task, VICTIM, &empty).expect("it is online")).say("call_single");

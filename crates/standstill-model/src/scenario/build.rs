@@ -110,6 +110,11 @@ impl<'w, const N: usize> Setup<'w, N> {
         kept
     }
 
+    /// Plain memory for each CPU, as in [`plain`](Self::plain).
+    pub fn plain_each<T: Datum>(&mut self) -> &'static [Plain<T>; N] {
+        self.keep([const { Plain(ModelCell::EMPTY) }; N])
+    }
+
     /// Plain memory that nobody has written yet.
     pub fn plain<T: Datum>(&mut self) -> &'static Plain<T> {
         self.keep(Plain(ModelCell::EMPTY))

@@ -220,7 +220,7 @@ fn works(_: &mut Task, _: CpuId) -> Result<(), Reason> {
 #[expect(clippy::missing_const_for_fn, reason = "a callback")]
 fn ends(_: &mut Task, _: CpuId) {}
 
-fn inject<const N: usize>(machine: &Machined<N>, task: &mut Task, cpu: CpuId, state: StateId) {
+pub(super) fn inject<const N: usize>(machine: &Machined<N>, task: &mut Task, cpu: CpuId, state: StateId) {
     if let Err(error) = machine.fail_once(task, cpu, state) {
         panic!("a failure can't be injected: {error}");
     }

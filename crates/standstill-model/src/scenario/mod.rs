@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `arrivals.rs` | several CPUs that come up together |
 //! | `build.rs` | what a scenario is built from, and scenarios of other kernels |
 //! | `calls.rs` | calls against a CPU that leaves |
 //! | `stops.rs` | stops of the machine, and works of stoppers |
@@ -9,6 +10,7 @@
 //! | `payload.rs` | who sees what others wrote to plain memory: the library's promises about order |
 //! | `payload_stops.rs` | those of stops and works |
 
+mod arrivals;
 mod build;
 mod calls;
 mod hotplug;
@@ -278,6 +280,34 @@ const SCENARIOS: &[ScenarioInfo] = &[
         2,
         AT_START,
         for_size!(hotplug::late_cpu),
+    ),
+    info(
+        "bring-up-many",
+        "all CPUs come up together, through callbacks that need what others wrote, while a thread calls the last one",
+        2,
+        AT_START,
+        for_size!(arrivals::many),
+    ),
+    info(
+        "bring-up-one-fails",
+        "all CPUs come up together, and a callback of CPU 1 refuses: once in PREPARE, once in ONLINE",
+        2,
+        AT_START,
+        for_size!(arrivals::one_fails),
+    ),
+    info(
+        "bring-up-late",
+        "all CPUs come up together, any of them may be given up at any moment, and CPU 1 has to leave again",
+        2,
+        AT_START,
+        for_size!(arrivals::late),
+    ),
+    info(
+        "bring-up-stops",
+        "all CPUs come up together, and each stops the machine before it is online",
+        2,
+        AT_START,
+        for_size!(arrivals::each_stops),
     ),
     info(
         "rollback",

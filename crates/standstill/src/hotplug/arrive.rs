@@ -10,7 +10,7 @@ use crate::context::IrqOff;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Deadline, Platform, Site, TooLate, WaitContext, WaitFor, Word};
+use crate::platform::{Platform, TooLate, WaitContext, Word};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// The first thing a started CPU does, interrupts off.
@@ -21,25 +21,26 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !self.move_sync(me, at(Sync::Kicked), Sync::Alive) {
             return Err(TooLate);
         }
-        self.await_release(me, at(Sync::Alive));
-        if self.sync_of(me) != at(Sync::Released) {
-            // Released and given up before it looked: it was counted, and runs no callbacks.
-            self.hotplug.loose.fetch_sub(1, Release);
-            return Err(TooLate);
-        }
         // SAFETY: interrupts are off until the port opens them after this function.
         let off = unsafe { IrqOff::new() };
         self.walk_irqs_off(&off, me, Dir::Up);
         self.check_starting_queue(me);
+        // Others may come up beside this one, and one of them may stop the machine: not as long as it does.
+        let door = &self.stop.door;
+        door.lock(self, WaitContext::Frozen, "cpu_up: the stop by another CPU to end", Location::caller());
         // The point of no return for both sides: whoever waits gives up before it, or waits for the bits below.
-        if !self.move_sync(me, at(Sync::Released), Sync::Online) {
+        let in_time = self.move_sync(me, at(Sync::Alive), Sync::Online);
+        if in_time {
+            self.open_stopper(me);
+            self.set_online(me);
+        }
+        door.unlock(&self.platform);
+        if !in_time {
             self.walk_irqs_off(&off, me, Dir::Down);
             // Release: what this CPU did comes before whatever was not allowed meanwhile.
             self.hotplug.loose.fetch_sub(1, Release);
             return Err(TooLate);
         }
-        self.open_stopper(me);
-        self.set_online(me);
         // Against the fence of `stop_others`: it sees this CPU online and halts it, or is seen here.
         self.platform.fence();
         if self.halt.is_taken() {
@@ -51,15 +52,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Is this CPU in its STARTING callbacks?
     pub(crate) fn is_coming_up(&self, me: CpuId) -> bool {
-        self.sync_of(me).step == Sync::Released
-    }
-
-    /// Waits for control to say go, or to have given up.
-    fn await_release(&self, me: CpuId, alive: SyncWord) {
-        let site = Site { what: "cpu_up: the release by the control CPU", at: Location::caller() };
-        let wait =
-            WaitFor { site, context: WaitContext::Frozen, deadline: Deadline::NEVER, stalled: &|_| () };
-        let sync = &self.cpu[me.index()].hotplug.sync;
-        self.platform.wait_until(sync, &wait, || (self.sync_of(me) != alive).then_some(()));
+        self.sync_of(me).step == Sync::Alive
     }
 }

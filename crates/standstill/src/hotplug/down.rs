@@ -38,9 +38,19 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// As [`cpu_down`](Self::cpu_down); [`NotARestState`](HotplugError::NotARestState).
     #[track_caller]
     pub fn cpu_down_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
+        if !target.can_rest() {
+            return Err(HotplugError::NotARestState(target));
+        }
         let from = Location::caller();
-        self.operation(task, cpu, target, Dir::Down, from, |machine, task| {
-            machine.down(task, cpu, target, from)
+        self.with_write_lock(task, from, |machine, task| {
+            machine.allowed()?;
+            if !machine.has_to_move(cpu, target, Dir::Down)? {
+                return Ok(());
+            }
+            machine.emit(|| What::DownBegin { who: cpu, target });
+            let result = machine.down(task, cpu, target, from);
+            machine.emit(|| What::DownEnd { who: cpu, ok: result.is_ok() });
+            result
         })
     }
 

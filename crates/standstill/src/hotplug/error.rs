@@ -107,6 +107,9 @@ impl HotplugError {
         self.reason().unwrap_or(match self {
             HotplugError::Occupied { by, .. } => Reason { code: -16, text: by },
             HotplugError::Start { error, .. } => Reason { code: -5, text: error.0 },
+            HotplugError::Stuck(_) => {
+                Reason { code: -16, text: "a CPU that was given up is on its way still" }
+            }
             HotplugError::NoAnswer(_) => Reason { code: -110, text: "the CPU does not answer" },
             _ => Reason { code: -16, text: "the CPU can't do as asked" },
         })

@@ -90,7 +90,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "play_dead")]
     pub(crate) fn die(&self, me: CpuId) -> ! {
         let at = self.sync_of(me);
-        self.emit(|| What::SyncMoved { who: me, to: Sync::Dead });
+        self.emit(|| What::SyncMoved { who: me, from: at.step, to: Sync::Dead });
         self.emit(|| What::CpuDies);
         // The store is the port's, as its last access; it is a release and pairs with control's acquire.
         self.platform.die(&self.cpu[me.index()].hotplug.sync, SyncWord { step: Sync::Dead, ..at }.pack())

@@ -1,7 +1,7 @@
 //! CPU hotplug: the states of a CPU, and the way up and down.
 //!
 //! # Vocabulary
-//! The **control** CPU runs the thread that called [`cpu_up`](crate::Machine::cpu_up) or
+//! The **control** CPU runs the thread that called [`cpu_up`](crate::Machine::cpu_up), [`cpus_up`](crate::Machine::cpus_up) or
 //! [`cpu_down`](crate::Machine::cpu_down). An **AP** is a CPU that is coming up, a **dying** CPU one that is going. A **walk** goes through the
 //! states one by one and calls their startup or teardown callbacks; a **veto** is a callback that refuses.
 //!
@@ -23,13 +23,14 @@
 //! ```text
 //!   PREPARE callbacks
 //!   KICKED, start ──────────────────────────────> ALIVE (or GIVEN_UP was there first: it dies)
-//!   RELEASED ───────────────────────────────────> STARTING callbacks, queue empty, open the stopper,
+//!                                                 STARTING callbacks, queue empty
+//!                                                 ONLINE (or GIVEN_UP was there first), open the stopper,
 //!                                                      online bit, interrupts on
 //!   unpark its threads, lines back                ONLINE callbacks up, on its hotplug thread
 //!   active
 //! ```
 //! It is not the mirror of down: the stopper opens *before* the online bit is set and closes *after* it is cleared, as who sees
-//! the bit may queue a work.
+//! the bit may queue a work. Many CPUs can come up together; see `up.rs`.
 //!
 //! | file | what |
 //! |---|---|
@@ -102,11 +103,13 @@ pub(crate) struct HotplugCpu<P: Memory> {
     readers: P::Word,
     /// The last state that was reached completely.
     state: P::Word,
+    /// The state in which the operation found it that brings it up. The control CPU's own, under the lock.
+    began: P::Word,
     /// (incarnation, [`Sync`]).
     sync: P::Word,
     /// The state whose next callback is not called but fails; 0: none.
     inject: P::Word,
-    /// Why the CPU refused to leave, in RUN.
+    /// Why the CPU refused to leave, in RUN; or why it could not be started.
     refusal: P::Cell<Reason>,
     mailbox: Mailbox<P>,
 }
@@ -124,6 +127,7 @@ impl<P: Memory> HotplugCpu<P> {
     pub(crate) fn places(&self, finder: &mut Finder) {
         finder.see("hotplug readers", &self.readers);
         finder.see("hotplug state", &self.state);
+        finder.see("hotplug state before", &self.began);
         finder.see("hotplug handshake", &self.sync);
         finder.see("injected failure", &self.inject);
         finder.see("refusal to leave", &self.refusal);
@@ -134,6 +138,7 @@ impl<P: Memory> HotplugCpu<P> {
         HotplugCpu {
             readers: P::Word::ZERO,
             state: P::Word::ZERO,
+            began: P::Word::ZERO,
             sync: P::Word::ZERO,
             inject: P::Word::ZERO,
             refusal: P::Cell::EMPTY,
@@ -159,9 +164,8 @@ impl SyncWord {
             0 => Sync::Dead,
             1 => Sync::Kicked,
             2 => Sync::Alive,
-            3 => Sync::Released,
-            4 => Sync::Online,
-            5 => Sync::Dying,
+            3 => Sync::Online,
+            4 => Sync::Dying,
             _ => Sync::GivenUp,
         };
         SyncWord { incarnation: word >> 3, step }
@@ -180,8 +184,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn boot_states(&self, me: CpuId) {
         let mine = &self.cpu[me.index()].hotplug;
         mine.state.store(StateId::ACTIVE.index(), Release);
-        for step in [Sync::Kicked, Sync::Alive, Sync::Released, Sync::Online] {
-            self.emit(|| What::SyncMoved { who: me, to: step });
+        let mut from = Sync::Dead;
+        for to in [Sync::Kicked, Sync::Alive, Sync::Online] {
+            self.emit(|| What::SyncMoved { who: me, from, to });
+            from = to;
         }
         mine.sync.store(SyncWord { incarnation: 1, step: Sync::Online }.pack(), Release);
     }
@@ -201,7 +207,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if word.load(Relaxed) != from.pack() {
             return false;
         }
-        self.emit(|| What::SyncMoved { who, to });
+        self.emit(|| What::SyncMoved { who, from: from.step, to });
         let to = SyncWord { step: to, ..from };
         // Release: what the mover did before; acquire: what the other side did.
         let moved = word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok();
@@ -264,47 +270,25 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         })
     }
 
-    /// The frame of every operation that moves `cpu` to `target`: the checks, the lock, the events.
-    fn operation(
-        &self,
-        task: &mut Task,
-        cpu: CpuId,
-        target: StateId,
-        dir: Dir,
-        from: &'static Location<'static>,
-        go: impl FnOnce(&Self, &mut Task) -> Result<(), HotplugError>,
-    ) -> Result<(), HotplugError> {
+    /// May an operation begin at all?
+    fn allowed(&self) -> Result<(), HotplugError> {
+        if self.hotplug.disabled.load(Relaxed) > 0 {
+            return Err(HotplugError::Disabled);
+        }
+        self.nothing_is_loose()
+    }
+
+    /// May `cpu` be moved to `target`, and has it to?
+    fn has_to_move(&self, cpu: CpuId, target: StateId, dir: Dir) -> Result<bool, HotplugError> {
         if !self.possible.contains(cpu) {
             return Err(HotplugError::NoSuchCpu(cpu));
         }
-        if !target.can_rest() {
-            return Err(HotplugError::NotARestState(target));
+        if !self.present.contains(cpu) {
+            return Err(HotplugError::NotPresent(cpu));
         }
-        self.with_write_lock(task, from, |machine, task| {
-            if machine.hotplug.disabled.load(Relaxed) > 0 {
-                return Err(HotplugError::Disabled);
-            }
-            if !machine.present.contains(cpu) {
-                return Err(HotplugError::NotPresent(cpu));
-            }
-            machine.nothing_is_loose()?;
-            machine.resolve(cpu)?;
-            let state = machine.state(cpu);
-            if state == target || (state > target) == (dir == Dir::Up) {
-                return Ok(());
-            }
-            machine.emit(|| match dir {
-                Dir::Up => What::UpBegin { who: cpu, target },
-                Dir::Down => What::DownBegin { who: cpu, target },
-            });
-            let result = go(machine, task);
-            let ok = result.is_ok();
-            machine.emit(|| match dir {
-                Dir::Up => What::UpEnd { who: cpu, ok },
-                Dir::Down => What::DownEnd { who: cpu, ok },
-            });
-            result
-        })
+        self.resolve(cpu)?;
+        let state = self.state(cpu);
+        Ok(if dir == Dir::Up { state < target } else { state > target })
     }
 
     /// Waits for `ready`, which the handshake of `who` makes true; false if `deadline` was over first.

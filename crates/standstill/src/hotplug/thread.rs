@@ -1,6 +1,7 @@
 //! The hotplug thread of each CPU: ONLINE callbacks run here, on the CPU that they are about.
 //!
-//! Control writes a request into the CPU's mailbox and waits for the answer; one request at a time, as control holds the hotplug lock.
+//! Control writes a request into the CPU's mailbox and waits for the answer; one request for each CPU at a time, as control holds the hotplug
+//! lock. The threads of CPUs that come up together work at the same time.
 
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -115,18 +116,40 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     #[track_caller]
     fn ask(&self, who: CpuId, request: Request) -> Result<(), Broken> {
+        self.request(who, request);
+        self.await_reply(who);
+        self.reply(who)
+    }
+
+    /// The first third of [`ask_for_walk`](Self::ask_for_walk), for CPUs that walk together; there has to be a way to go.
+    pub(super) fn post_walk(&self, who: CpuId, from: StateId, to: StateId) {
+        self.request(who, Request::Walk(from, to));
+    }
+
+    fn request(&self, who: CpuId, request: Request) {
         let mail = &self.cpu[who.index()].hotplug.mailbox;
         let asked = mail.asked.load(Relaxed) + 1;
         // SAFETY: the last request was answered (acquire below), and only the holder of the lock asks.
         unsafe { mail.request.write(request) };
         mail.asked.store(asked, Release);
         self.platform.notify(&raw const mail.asked);
+    }
+
+    /// Waits until `who` has answered what was posted last.
+    #[track_caller]
+    pub(super) fn await_reply(&self, who: CpuId) {
+        let mail = &self.cpu[who.index()].hotplug.mailbox;
+        let asked = mail.asked.load(Relaxed);
         let site = Site::here("hotplug: the callbacks on the CPU's own thread");
         let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
         self.platform
             .wait_until(&mail.answered, &wait, || (mail.answered.load(Acquire) == asked).then_some(()));
-        // SAFETY: written before the release that was just acquired, and not again before the next request.
-        unsafe { mail.answer.read() }
+    }
+
+    /// What `who` has answered last. Control has waited for it.
+    pub(super) fn reply(&self, who: CpuId) -> Result<(), Broken> {
+        // SAFETY: written before the release that control acquired in `await_reply`, and not again before the next request.
+        unsafe { self.cpu[who.index()].hotplug.mailbox.answer.read() }
     }
 }

@@ -1,16 +1,35 @@
-//! The way up, on the control CPU.
+//! The way up, on the control CPU: one CPU, or many together.
+//!
+//! CPUs that come up together pass each section together, and all have left it before the next one begins:
+//!
+//! | section | how |
+//! |---|---|
+//! | PREPARE | here, one CPU after the other |
+//! | start | all start signals are sent, then all answers awaited: what hardware takes to start overlaps |
+//! | STARTING | each CPU by itself, all at the same time; none waits for this one |
+//! | ONLINE | each CPU on its own hotplug thread, all at the same time |
+//! | the way back of those that failed | one after the other |
+//!
+//! Why they wait for each other: a callback that runs in a thread may hold the hotplug lock for reading, and is promised that no CPU comes or
+//! goes. So PREPARE is over before the first start, ONLINE and DEAD callbacks begin when each started CPU is online or given up, and a CPU that
+//! has to leave again does so when no callback runs any more. STARTING callbacks have one such promise, in
+//! [`stop_machine_from_inactive_cpu`](crate::Machine::stop_machine_from_inactive_cpu), and a lock of its own for it (`stop.door`).
+//!
+//! A started CPU does not start others, as a tree would have it: if it failed, those below it would not be started, and somebody would have to
+//! find out. A start signal is one write to a register; what takes its time is the CPU that gets it.
 
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
-use super::state::StateId;
-use super::walk::{Broken, Dir};
+use super::state::{Reason, StateId};
+use super::walk::{Broken, Dir, Veto};
 use super::{HotplugError, SyncWord};
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Deadline, Platform, Site, WaitContext, WaitFor, Word};
+use crate::mask::CpuMask;
+use crate::platform::{DataCell, Deadline, Platform, Site, StartError, WaitContext, WaitFor, Word};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
@@ -31,79 +50,223 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// As [`cpu_up`](Self::cpu_up); [`NotARestState`](HotplugError::NotARestState).
     #[track_caller]
     pub fn cpu_up_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
-        let from = Location::caller();
-        self.operation(task, cpu, target, Dir::Up, from, |machine, task| machine.up(task, cpu, target, from))
+        // A mask has no room for any number.
+        if !self.possible.contains(cpu) {
+            return Err(HotplugError::NoSuchCpu(cpu));
+        }
+        let mut result = Ok(());
+        let failed = |_, error| result = Err(error);
+        self.up(task, &CpuMask::of(cpu), target, Location::caller(), failed)?;
+        result
+    }
+
+    /// Brings all of `cpus` online together, and returns those of them that are active then. `failed` learns of each other one why; what
+    /// keeps one CPU back does not touch the others.
+    ///
+    /// That is quicker than one after the other: the CPUs start at the same time, and callbacks in STARTING and ONLINE states run
+    /// on all of them at once. PREPARE callbacks, and the way back of CPUs that fail, come one CPU after the other. CPUs that do not answer are
+    /// waited for together.
+    ///
+    /// Context: thread. `failed` is called with the hotplug lock held.
+    ///
+    /// # Errors
+    /// Nothing was tried: [`Disabled`](HotplugError::Disabled), [`HeldByCaller`](HotplugError::HeldByCaller), or
+    /// [`Stuck`](HotplugError::Stuck) if a CPU that was given up earlier runs callbacks still.
+    #[doc(alias = "bringup_nonboot_cpus")]
+    #[doc(alias = "cpuhp_bringup_mask")]
+    #[track_caller]
+    pub fn cpus_up(
+        &self,
+        task: &mut Task,
+        cpus: &CpuMask<W>,
+        failed: impl FnMut(CpuId, HotplugError),
+    ) -> Result<CpuMask<W>, HotplugError> {
+        self.up(task, cpus, StateId::ACTIVE, Location::caller(), failed)
     }
 
     fn up(
         &self,
         task: &mut Task,
-        who: CpuId,
+        cpus: &CpuMask<W>,
         target: StateId,
         from: &'static Location<'static>,
-    ) -> Result<(), HotplugError> {
-        let began = self.state(who);
-        if began < StateId::AP_ONLINE {
-            if began < StateId::BRINGUP {
-                self.walk(task, who, began, target.min(StateId::BRINGUP.prev()))?;
-                if target < StateId::BRINGUP {
-                    return Ok(());
+        mut failed: impl FnMut(CpuId, HotplugError),
+    ) -> Result<CpuMask<W>, HotplugError> {
+        if !target.can_rest() {
+            return Err(HotplugError::NotARestState(target));
+        }
+        self.with_write_lock(task, from, |machine, task| {
+            machine.allowed()?;
+            let (mut coming, mut there) = (CpuMask::EMPTY, CpuMask::EMPTY);
+            for who in cpus {
+                match machine.has_to_move(who, target, Dir::Up) {
+                    Ok(true) => coming.insert(who),
+                    Ok(false) => there.insert(who),
+                    Err(error) => failed(who, error),
                 }
-                self.set_state(who, StateId::BRINGUP);
             }
-            if let Err(error) = self.bring_up(who, from) {
-                if !matches!(error, HotplugError::Stuck(_)) {
-                    self.walk_back(task, who, StateId::BRINGUP, began, error.why())?;
-                }
-                return Err(error);
-            }
-        }
-        let online = self.state(who);
-        if let Err(broken) = self.ask_for_walk(who, online, target.min(StateId::ACTIVE.prev())) {
-            if let Broken::Vetoed(veto) = broken
-                && began < StateId::AP_ONLINE
-            {
-                // Nobody was ever put on it, so it can go at once. If it can't, it stays where it is, and the caller learns both.
-                self.take_down(who, from).map_err(|error| error.after(veto.reason, who))?;
-                self.walk_back(task, who, StateId::BRINGUP, began, veto.reason)?;
-            }
-            return Err(broken.into());
-        }
-        if target == StateId::ACTIVE {
-            self.become_active(who);
-        }
-        Ok(())
+            let mut climb = Climb { machine, target, from, coming, there, failed };
+            climb.prepare(task);
+            climb.start(task);
+            climb.online(task);
+            Ok(climb.there)
+        })
+    }
+}
+
+/// CPUs that come up together.
+struct Climb<'a, P: Platform, const N: usize, const W: usize, F> {
+    machine: &'a Machine<P, N, W>,
+    target: StateId,
+    from: &'static Location<'static>,
+    /// Those that are under way.
+    coming: CpuMask<W>,
+    /// Those that have reached their target.
+    there: CpuMask<W>,
+    failed: F,
+}
+
+impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)> Climb<'_, P, N, W, F> {
+    fn succeed(&mut self, who: CpuId) {
+        self.machine.emit(|| What::UpEnd { who, ok: true });
+        self.coming.remove(who);
+        self.there.insert(who);
     }
 
-    /// Starts `who` and brings it to AP_ONLINE.
-    fn bring_up(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
+    fn fail(&mut self, who: CpuId, error: HotplugError) {
+        self.machine.emit(|| What::UpEnd { who, ok: false });
+        self.coming.remove(who);
+        (self.failed)(who, error);
+    }
+
+    /// PREPARE callbacks.
+    fn prepare(&mut self, task: &mut Task) {
+        let (m, target, coming) = (self.machine, self.target, self.coming);
+        for who in &coming {
+            m.emit(|| What::UpBegin { who, target });
+            let began = m.state(who);
+            m.cpu[who.index()].hotplug.began.store(began.index(), Relaxed);
+            if began >= StateId::BRINGUP {
+                continue;
+            }
+            match m.walk(task, who, began, target.min(StateId::BRINGUP.prev())) {
+                Err(broken) => self.fail(who, broken.into()),
+                Ok(()) if target < StateId::BRINGUP => self.succeed(who),
+                Ok(()) => m.set_state(who, StateId::BRINGUP),
+            }
+        }
+    }
+
+    /// Starts those that do not run. When it returns, each is online, or was given up, and no CPU comes online any more.
+    fn start(&mut self, task: &mut Task) {
+        let m = self.machine;
+        let dead: CpuMask<W> = self.coming.iter().filter(|who| m.state(*who) == StateId::BRINGUP).collect();
+        for who in &dead {
+            m.kick(who);
+        }
+        let mut unsent = CpuMask::EMPTY;
+        let each = dead.iter().map(|who| (who, m.sync_of(who).incarnation));
+        m.platform.start_each(each, |who, error| {
+            m.note_start_error(who, error);
+            unsent.insert(who);
+        });
+        let sent = dead.without(&unsent);
+        let limit = m.patience();
+        let answered: CpuMask<W> = sent.iter().filter(|who| m.await_alive(*who, self.from, limit)).collect();
+        let limit = m.patience();
+        for who in &answered {
+            if m.await_online(who, self.from, limit) {
+                m.set_state(who, StateId::AP_ONLINE);
+                m.emit(|| What::ThreadsUnparked { who });
+                m.platform.unpark_threads(who);
+                m.platform.lines_back(who);
+            } else {
+                self.fail(who, HotplugError::Stuck(who));
+            }
+        }
+        for who in &dead.without(&answered) {
+            let error = if unsent.contains(who) { m.start_error(who) } else { HotplugError::NoAnswer(who) };
+            let undone = m.walk_back(task, who, StateId::BRINGUP, m.began(who), error.why());
+            self.fail(who, undone.err().map_or(error, HotplugError::from));
+        }
+    }
+
+    /// ONLINE callbacks, and the end.
+    fn online(&mut self, task: &mut Task) {
+        let (m, last) = (self.machine, self.target.min(StateId::ACTIVE.prev()));
+        let coming = self.coming;
+        let walk: CpuMask<W> = coming.iter().filter(|who| m.state(*who) != last).collect();
+        for who in &walk {
+            m.post_walk(who, m.state(who), last);
+        }
+        for who in &walk {
+            m.await_reply(who);
+        }
+        let refused: CpuMask<W> = walk.iter().filter(|who| m.reply(*who).is_err()).collect();
+        for who in &coming.without(&refused) {
+            if self.target == StateId::ACTIVE {
+                m.become_active(who);
+            }
+            self.succeed(who);
+        }
+        for who in &refused {
+            if let Err(broken) = m.reply(who) {
+                let error = m.leave_again(task, who, broken, self.from);
+                self.fail(who, error);
+            }
+        }
+    }
+}
+
+/// What a climb does with one CPU.
+impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
+    fn began(&self, who: CpuId) -> StateId {
+        let began = self.cpu[who.index()].hotplug.began.load(Relaxed);
+        StateId::from_index(began).unwrap_or(StateId::OFFLINE)
+    }
+
+    /// A new incarnation: from here on it may answer.
+    fn kick(&self, who: CpuId) {
         let last = self.sync_of(who);
         let kicked = SyncWord { incarnation: last.incarnation + 1, step: Sync::Kicked };
-        self.emit(|| What::SyncMoved { who, to: Sync::Kicked });
+        self.emit(|| What::SyncMoved { who, from: last.step, to: Sync::Kicked });
         // Release: what PREPARE did is visible to the CPU that answers. Nobody else moves the word of a CPU that does not run, and
         // a late one of an earlier start finds another incarnation.
         self.cpu[who.index()].hotplug.sync.store(kicked.pack(), Release);
-        if let Err(error) = self.platform.start(who, kicked.incarnation) {
-            self.move_sync(who, kicked, Sync::GivenUp);
-            return Err(HotplugError::Start { cpu: who, error });
+    }
+
+    fn note_start_error(&self, who: CpuId, error: StartError) {
+        let kicked = self.sync_of(who);
+        self.move_sync(who, kicked, Sync::GivenUp);
+        // SAFETY: only control uses the cell while `who` does not run, and nothing was started.
+        unsafe { self.cpu[who.index()].hotplug.refusal.write(Reason { code: 0, text: error.0 }) };
+    }
+
+    fn start_error(&self, who: CpuId) -> HotplugError {
+        // SAFETY: this CPU wrote it in `note_start_error`, in the same operation.
+        let reason = unsafe { self.cpu[who.index()].hotplug.refusal.read() };
+        HotplugError::Start { cpu: who, error: StartError(reason.text) }
+    }
+
+    /// Waits until `who` has answered; false if it was given up.
+    fn await_alive(&self, who: CpuId, from: &'static Location<'static>, limit: Deadline) -> bool {
+        let answered = || self.sync_of(who).step != Sync::Kicked;
+        if self.await_handshake(who, "cpu_up: the started CPU to answer", from, limit, answered) {
+            return true;
         }
-        let alive = SyncWord { step: Sync::Alive, ..kicked };
-        let answered = || self.sync_of(who) == alive;
-        if !self.await_handshake(who, "cpu_up: the started CPU to answer", from, self.patience(), answered)
-            && self.move_sync(who, kicked, Sync::GivenUp)
-        {
-            return Err(HotplugError::NoAnswer(who));
-        }
-        let released = SyncWord { step: Sync::Released, ..kicked };
-        self.move_sync(who, alive, Sync::Released);
-        let online = SyncWord { step: Sync::Online, ..kicked };
-        let commits = || self.sync_of(who) == online;
-        let what = "cpu_up: the started CPU to be online";
-        if !self.await_handshake(who, what, from, self.patience(), commits) {
+        let at = self.sync_of(who);
+        !(at.step == Sync::Kicked && self.move_sync(who, at, Sync::GivenUp))
+    }
+
+    /// Waits until `who`, which has answered, is online; false if it was given up: then it may be anywhere in its callbacks.
+    fn await_online(&self, who: CpuId, from: &'static Location<'static>, limit: Deadline) -> bool {
+        let commits = || self.sync_of(who).step == Sync::Online;
+        if !self.await_handshake(who, "cpu_up: the started CPU to be online", from, limit, commits) {
             // First counted, then given up: it counts itself off when it has come to its end.
             self.hotplug.loose.fetch_add(1, Relaxed);
-            if self.move_sync(who, released, Sync::GivenUp) {
-                return Err(HotplugError::Stuck(who));
+            let at = self.sync_of(who);
+            if at.step == Sync::Alive && self.move_sync(who, at, Sync::GivenUp) {
+                return false;
             }
             self.hotplug.loose.fetch_sub(1, Relaxed);
         }
@@ -113,10 +276,39 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
         let accepts = || self.accepting.contains(who).then_some(());
         self.platform.wait_until(self.accepting.word_of(who), &wait, accepts);
-        self.set_state(who, StateId::AP_ONLINE);
-        self.emit(|| What::ThreadsUnparked { who });
-        self.platform.unpark_threads(who);
-        self.platform.lines_back(who);
-        Ok(())
+        true
+    }
+
+    /// An ONLINE callback of `who` refused, and those before it are undone. If it came up in this operation it leaves again; if it can't, it
+    /// stays where it is, and the caller learns both.
+    fn leave_again(
+        &self,
+        task: &mut Task,
+        who: CpuId,
+        broken: Broken,
+        from: &'static Location<'static>,
+    ) -> HotplugError {
+        let began = self.began(who);
+        if let Broken::Vetoed(veto) = broken
+            && began < StateId::AP_ONLINE
+            && let Err(error) = self.undo_start(task, who, began, veto, from)
+        {
+            return error;
+        }
+        broken.into()
+    }
+
+    fn undo_start(
+        &self,
+        task: &mut Task,
+        who: CpuId,
+        began: StateId,
+        veto: Veto,
+        from: &'static Location<'static>,
+    ) -> Result<(), HotplugError> {
+        // Nobody was ever put on it, so it can go at once; unless another CPU of this operation was given up in its callbacks.
+        let gone = self.nothing_is_loose().and_then(|()| self.take_down(who, from));
+        gone.map_err(|error| error.after(veto.reason, who))?;
+        Ok(self.walk_back(task, who, StateId::BRINGUP, began, veto.reason)?)
     }
 }

@@ -91,12 +91,17 @@ pub const RULES: &[Rule] = &[
         "a CPU comes and goes only while the hotplug lock is held for writing",
     ),
     rule(32, Pair, "mask-order", "active is inside online: set after it, cleared before it"),
-    rule(33, Global, "one-in-transition", "one CPU moves between states at a time"),
+    rule(
+        33,
+        Global,
+        "one-in-transition",
+        "one CPU moves between states at a time, or several come up in one operation; none leaves beside a STARTING callback",
+    ),
     rule(
         34,
         Local,
         "online-bit-by-itself",
-        "a CPU's online bit is changed by that CPU, and cleared only while the others are frozen",
+        "a CPU's online bit is changed by that CPU, cleared only while the others are frozen, and not set in a stop by one that comes up",
     ),
     rule(
         35,

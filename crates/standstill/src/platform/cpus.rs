@@ -23,7 +23,7 @@ impl fmt::Display for StartError {
 /// 2. `die` runs nothing else on that CPU, ever, but the store it is told to make; that store is the CPU's last access
 ///    to memory that others use, its own stack included.
 /// 3. `halt` and `halt_hard` leave the CPU unable to run anything of the kernel.
-/// 4. `start` makes everything that its caller wrote before visible to the started CPU, as `send_ipi` does to a handler.
+/// 4. `start` and `start_each` make everything that their caller wrote before visible to the started CPUs, as `send_ipi` does to a handler.
 /// 5. `fan_in` returns the same number each time.
 pub unsafe trait Cpus: Memory {
     /// How long the control CPU waits for a started CPU to answer, for threads to leave a CPU, and for a dying one to be dead, in
@@ -44,6 +44,22 @@ pub unsafe trait Cpus: Memory {
     /// # Errors
     /// The port could not send it: nothing was started.
     fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError>;
+
+    /// Starts each of `cpus`, as [`start`](Self::start) does, and tells which could not be. Where hardware wants delays between signals (INIT and
+    /// the start-up messages of x86), a port passes them once for all of these CPUs and not once for each.
+    fn start_each(
+        &self,
+        cpus: impl Iterator<Item = (CpuId, usize)> + Clone,
+        mut failed: impl FnMut(CpuId, StartError),
+    ) where
+        Self: Sized,
+    {
+        for (cpu, incarnation) in cpus {
+            if let Err(error) = self.start(cpu, incarnation) {
+                failed(cpu, error);
+            }
+        }
+    }
 
     /// Ends this CPU: leaves its stack, stores `value` to `dead` (release) as the very last access, and stays deaf
     /// and still until it is started again. Interrupts are off and stay off.

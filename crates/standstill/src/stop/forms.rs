@@ -199,6 +199,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !self.is_coming_up(me) {
             return Err(StopError::NotComingUp(me));
         }
+        self.stop.door.lock(self, WaitContext::Frozen, "stop_machine: other CPUs to be online", from);
         self.stop.turn.lock(self, WaitContext::Frozen, "stop_machine: its turn", from);
         let mut members = self.online.snapshot();
         members.insert(me);
@@ -212,6 +213,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         };
         let value = result.map(|()| self.first_value());
         self.stop.turn.unlock(&self.platform);
+        self.stop.door.unlock(&self.platform);
         value
     }
 

@@ -51,6 +51,9 @@ unsafe fn run<F: Fn(&Stopped<'_>) -> i32 + Sync>(arg: *const (), stopped: &Stopp
 pub(crate) struct Stop<P: Memory, const W: usize> {
     /// Stops take turns.
     pub(crate) turn: TicketLock<P>,
+    /// Held by a CPU while it comes online, and by one that stops the machine before it has: so none appears in the middle of the other's
+    /// stop. All other stops hold the hotplug lock, or don't ask who is online. Taken before `turn`.
+    pub(crate) door: TicketLock<P>,
     /// Where the stop is.
     pub(crate) at: Line<P::Word>,
     /// Where the last stop has ended: every CPU acknowledged EXIT, or it was abandoned.
@@ -69,6 +72,7 @@ impl<P: Memory, const W: usize> Stop<P, W> {
     pub(crate) const fn new() -> Self {
         Stop {
             turn: TicketLock::new(),
+            door: TicketLock::new(),
             at: Line(P::Word::ZERO),
             done: Line(P::Word::ZERO),
             members: AtomicCpuMask::new(),
@@ -80,6 +84,7 @@ impl<P: Memory, const W: usize> Stop<P, W> {
 
     pub(crate) fn places(&self, finder: &mut Finder) {
         finder.see("turn of the stops", &self.turn);
+        finder.see("turn of the CPUs that come online", &self.door);
         finder.see("stop word", &self.at);
         finder.see("last stop that ended", &self.done);
         finder.see("members of the stop", &self.members);

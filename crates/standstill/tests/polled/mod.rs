@@ -41,8 +41,10 @@ pub(crate) struct Board {
     shutdown: AtomicBool,
     /// How long control waits for another CPU.
     pub(crate) timeout_ms: AtomicUsize,
-    /// A started CPU waits here before it answers.
-    pub(crate) hold_start: AtomicBool,
+    /// The CPUs that wait before they answer when they are started: a bit for each.
+    pub(crate) hold_start: AtomicUsize,
+    /// Those that can't be started at all.
+    pub(crate) refuse_start: AtomicUsize,
     /// What the port answers when asked whether lines are left.
     pub(crate) lines_stuck: AtomicBool,
     pub(crate) log: Mutex<Vec<Event>>,
@@ -273,7 +275,8 @@ pub(crate) fn run<R: Send + 'static>(
         next_thread: AtomicUsize::new(1),
         shutdown: AtomicBool::new(false),
         timeout_ms: AtomicUsize::new(if cfg!(miri) { 600_000 } else { 60_000 }),
-        hold_start: AtomicBool::new(false),
+        hold_start: AtomicUsize::new(0),
+        refuse_start: AtomicUsize::new(0),
         lines_stuck: AtomicBool::new(false),
         log: Mutex::default(),
     }));
@@ -422,10 +425,13 @@ unsafe impl Cpus for Polled {
     }
     fn start(&self, cpu: CpuId, incarnation: usize) -> Result<(), StartError> {
         let (port, at) = (*self, cpu.index());
+        if self.0.refuse_start.load(SeqCst) & 1 << at != 0 {
+            return Err(StartError("it has no power"));
+        }
         let block = &self.0.cpus[at];
         block.pending.store(0, SeqCst);
         self.spawn(at, Role::Idle, move || {
-            while port.0.hold_start.load(SeqCst) {
+            while port.0.hold_start.load(SeqCst) & 1 << at != 0 {
                 if port.0.shutdown.load(SeqCst) {
                     return;
                 }

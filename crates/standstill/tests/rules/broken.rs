@@ -25,7 +25,7 @@ pub(crate) fn is(what: What) -> impl Fn(&Event) -> bool {
     move |event| event.what == what
 }
 
-fn by(who: usize, what: What) -> impl Fn(&Event) -> bool {
+pub(crate) fn by(who: usize, what: What) -> impl Fn(&Event) -> bool {
     move |event| *event == Event { cpu: cpu(who), what }
 }
 
@@ -146,6 +146,11 @@ fn calls() -> Vec<Broken> {
     ]
 }
 
+/// The handshake of CPU 3.
+fn moves(from: Sync, to: Sync) -> What {
+    What::SyncMoved { who: cpu(3), from, to }
+}
+
 fn life() -> Vec<Broken> {
     let dying = is(What::DyingQueue { empty: true });
     vec![
@@ -158,13 +163,33 @@ fn life() -> Vec<Broken> {
         of(48, "a CPU dies online", boot(), |log| {
             log.on(0, What::CpuDies);
         }),
-        of(49, "a CPU that starts does not wait for its release", three(), |log| {
-            log.up(3).without(is(What::SyncMoved { who: cpu(3), to: Sync::Released }));
+        of(49, "a CPU comes online and has not answered", three(), |log| {
+            log.up(3).without(is(moves(Sync::Kicked, Sync::Alive)));
         }),
-        of(49, "a CPU that was given up comes online", three(), |log| {
-            let alive = is(What::SyncMoved { who: cpu(3), to: Sync::Alive });
-            log.up(3).before(&alive, 0, What::SyncMoved { who: cpu(3), to: Sync::GivenUp });
-            log.without(is(What::SyncMoved { who: cpu(3), to: Sync::Released }));
+        of(
+            49,
+            "a CPU that was given up and started again comes online and has not answered",
+            three(),
+            |log| {
+                let online = is(moves(Sync::Alive, Sync::Online));
+                log.up(3).before(&online, 0, moves(Sync::Alive, Sync::GivenUp));
+                log.before(&online, 0, moves(Sync::GivenUp, Sync::Kicked));
+            },
+        ),
+        of(49, "a CPU is given up twice", three(), |log| {
+            log.up(3).before(is(What::OnlineSet { who: cpu(3) }), 0, moves(Sync::Kicked, Sync::GivenUp));
+            log.before(is(What::OnlineSet { who: cpu(3) }), 0, moves(Sync::Kicked, Sync::GivenUp));
+        }),
+        of(49, "a CPU is given up that is up", three(), |log| {
+            log.up(3).on(0, moves(Sync::Online, Sync::GivenUp));
+        }),
+        of(49, "a CPU is started again that was given up too late", three(), |log| {
+            let online = is(What::OnlineSet { who: cpu(3) });
+            log.up(3).before(&online, 0, moves(Sync::Kicked, Sync::GivenUp));
+            log.on(0, moves(Sync::GivenUp, Sync::Kicked));
+        }),
+        of(49, "a CPU dies twice", leave(), |log| {
+            log.on(0, What::SyncMoved { who: cpu(1), from: Sync::Dying, to: Sync::Dead });
         }),
         of(53, "a CPU notes its own death", three(), |log| {
             log.on(2, What::DeadSeen { who: cpu(2) });

@@ -1,7 +1,8 @@
 //! Logs in which nothing is wrong. Most broken logs are one of these with one thing changed.
 
 use standstill::Protocol;
-use standstill::event::{Event, Form, Outcome, Ran, Walk, What};
+use standstill::event::{Event, Form, Outcome, Ran, Sync, Walk, What};
+use standstill::hotplug::StateId;
 use standstill::stop::Stage;
 
 use crate::log::{Log, cpu, info, online, prepare, starting, work};
@@ -121,6 +122,58 @@ pub(crate) fn failed_up() -> Log {
     log
 }
 
+/// CPUs 1, 2 and 3 come up together. CPU 1 stops the machine before it is online, control looks too late whether it has answered, and CPU 3 is
+/// given up before it has.
+pub(crate) fn together() -> Log {
+    let mut log = boot();
+    log.on(0, What::WriteLocked);
+    for who in 1..4 {
+        log.on(0, What::UpBegin { who: cpu(who), target: StateId::ACTIVE });
+        log.callback(0, who, prepare(), Walk::Up);
+    }
+    for who in 1..4 {
+        log.on(0, moved(who, Sync::Dead, Sync::Kicked));
+    }
+    for who in [2, 1] {
+        log.on(who, What::CpuStarted { incarnation: 1 }).on(who, moved(who, Sync::Kicked, Sync::Alive));
+    }
+    log.callback(2, 2, starting(), Walk::Up);
+    log.on(
+        1,
+        What::StateEnter {
+            who: cpu(1),
+            state: starting(),
+            name: "test:state",
+            walk: Walk::Up,
+            irqs_on: false,
+        },
+    );
+    log.inline_stop(1, 0);
+    log.on(1, What::StateLeave { who: cpu(1), state: starting(), walk: Walk::Up, outcome: Outcome::Ok });
+    for who in [2, 1] {
+        log.on(who, moved(who, Sync::Alive, Sync::Online)).on(who, What::StopperOpened);
+        log.on(who, What::OnlineSet { who: cpu(who) }).on(who, What::AcceptingSet { who: cpu(who) });
+    }
+    log.on(0, moved(1, Sync::Kicked, Sync::GivenUp)).on(0, moved(3, Sync::Kicked, Sync::GivenUp));
+    for who in [1, 2] {
+        log.on(0, What::ThreadsUnparked { who: cpu(who) });
+    }
+    log.callback(0, 3, prepare(), Walk::RollbackDown).on(0, What::UpEnd { who: cpu(3), ok: false });
+    for who in [2, 1] {
+        log.callback(who, who, online(1), Walk::Up).callback(who, who, online(2), Walk::Up);
+    }
+    for who in [1, 2] {
+        log.on(0, What::ActiveSet { who: cpu(who) }).on(0, What::UpEnd { who: cpu(who), ok: true });
+    }
+    log.on(0, What::WriteUnlocked);
+    log.down(2, &[0, 1, 2], &[]);
+    log
+}
+
+fn moved(who: usize, from: Sync, to: Sync) -> What {
+    What::SyncMoved { who: cpu(who), from, to }
+}
+
 /// A callback that goes down is struck by an injection, and what went down comes up again. The next time it works.
 pub(crate) fn failed_down() -> Log {
     let mut log = three();
@@ -153,6 +206,7 @@ pub(crate) fn all() -> Vec<(&'static str, Log)> {
         ("cycle", cycle()),
         ("cycle, one disable stage", cycle_with(Protocol::SINGLE_DEAF)),
         ("failed up", failed_up()),
+        ("together", together()),
         ("failed down", failed_down()),
         ("refused down", refused_down()),
     ]

@@ -5,8 +5,8 @@ use standstill::event::{Event, Outcome, Walk, What};
 use standstill::hotplug::StateId;
 use standstill::stop::Stage;
 
-use crate::broken::{Broken, is, of};
-use crate::good::{boot_with, failed_down, failed_up, leave, refused_down, three};
+use crate::broken::{Broken, by, is, of};
+use crate::good::{boot_with, failed_down, failed_up, leave, refused_down, three, together};
 use crate::log::{Log, cpu, online, prepare, starting};
 
 fn enters(who: usize, state: StateId) -> impl Fn(&Event) -> bool {
@@ -50,6 +50,29 @@ fn masks_and_locks() -> Vec<Broken> {
             log.on(0, What::UpEnd { who, ok: false })
                 .on(0, What::ActiveSet { who: cpu(1) })
                 .down_end(1, false);
+        }),
+        of(33, "a CPU goes down beside one that comes up", three(), |log| {
+            let one = cpu(1);
+            log.up_begin(3).on(0, What::DownBegin { who: one, target: online(1) });
+            log.on(0, What::DownEnd { who: one, ok: false }).up_end(3, false);
+        }),
+        of(33, "a CPU leaves while another one runs its STARTING callbacks", leave(), |log| {
+            let leaves = |e: &Event| matches!(e.what, What::StopBegin { leaving: Some(_), .. });
+            let enter = What::StateEnter {
+                who,
+                state: starting(),
+                name: "test:state",
+                walk: Walk::Up,
+                irqs_on: false,
+            };
+            let back = What::StateLeave { who, state: starting(), walk: Walk::Up, outcome: Outcome::Ok };
+            log.before(leaves, 3, enter).on(3, back);
+        }),
+        of(34, "a CPU comes online in the stop by another one that comes up", together(), |log| {
+            let two = cpu(2);
+            let run = is(What::RunBegin { epoch: 1, active: true });
+            log.moved(by(2, What::StopperOpened), &run);
+            log.moved(is(What::OnlineSet { who: two }), &run);
         }),
         of(34, "a CPU is put online by another", three(), |log| {
             log.up(3).instead(is(What::OnlineSet { who }), |e| e.cpu = cpu(0));

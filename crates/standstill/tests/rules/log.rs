@@ -164,13 +164,36 @@ impl Log {
         self.ack_all(members, active, Stage::Exit);
         for &who in members {
             if leaving == Some(who) {
-                self.on(who, What::SyncMoved { who: cpu(who), to: Sync::Dying }).on(who, What::CpuDies);
+                self.on(who, What::SyncMoved { who: cpu(who), from: Sync::Online, to: Sync::Dying })
+                    .on(who, What::CpuDies);
             } else {
                 self.on(who, What::IrqsRestored { epoch, were_on: true, are_on: true });
                 self.on(who, What::WorkEnd(work(who)));
             }
         }
         self.on(control, What::StopEnd { epoch })
+    }
+
+    /// A stop of `other` by `me`, which takes part in person: it is not online, and has no stopper.
+    pub(crate) fn inline_stop(&mut self, me: usize, other: usize) -> &mut Self {
+        let start = self.events.len();
+        self.stop(me, &[other, me], &[me], None, |_, _| ());
+        let mine = work(me);
+        let of_stopper = |what: &What| match what {
+            What::WorkQueued(key) | What::WorkBegin(key) | What::WorkEnd(key) => *key == mine,
+            What::IpiSent { to, .. } => *to == cpu(me),
+            _ => false,
+        };
+        let stop = self.events.split_off(start);
+        for mut event in stop.into_iter().filter(|event| !of_stopper(&event.what)) {
+            if let (true, What::IrqsRestored { were_on, are_on, .. }) =
+                (event.cpu == cpu(me), &mut event.what)
+            {
+                (*were_on, *are_on) = (false, false);
+            }
+            self.events.push(event);
+        }
+        self
     }
 
     pub(crate) fn callback(&mut self, on: usize, who: usize, state: StateId, walk: Walk) -> &mut Self {
@@ -195,14 +218,14 @@ impl Log {
     /// The CPU is started and comes online.
     pub(crate) fn arrive(&mut self, who: usize) -> &mut Self {
         let (w, id) = (who, cpu(who));
-        self.on(0, What::SyncMoved { who: id, to: Sync::Kicked });
-        self.on(w, What::CpuStarted { incarnation: 1 }).on(w, What::SyncMoved { who: id, to: Sync::Alive });
-        self.on(0, What::SyncMoved { who: id, to: Sync::Released });
+        self.on(0, What::SyncMoved { who: id, from: Sync::Dead, to: Sync::Kicked });
+        self.on(w, What::CpuStarted { incarnation: 1 });
+        self.on(w, What::SyncMoved { who: id, from: Sync::Kicked, to: Sync::Alive });
         self.callback(w, who, starting(), Walk::Up);
         self.on(w, What::StopperOpened)
             .on(w, What::OnlineSet { who: id })
             .on(w, What::AcceptingSet { who: id });
-        self.on(w, What::SyncMoved { who: id, to: Sync::Online });
+        self.on(w, What::SyncMoved { who: id, from: Sync::Alive, to: Sync::Online });
         self.on(0, What::ThreadsUnparked { who: id })
     }
 
@@ -237,7 +260,8 @@ impl Log {
             log.callback(who, who, starting(), Walk::Down);
             log.on(who, What::DyingQueue { empty: true }).on(who, What::StopperClosed { refused: 0 });
         });
-        self.on(0, What::DeadSeen { who: cpu(who) }).on(0, What::SyncMoved { who: cpu(who), to: Sync::Dead })
+        self.on(0, What::DeadSeen { who: cpu(who) });
+        self.on(0, What::SyncMoved { who: cpu(who), from: Sync::Dying, to: Sync::Dead })
     }
 
     /// `who` goes down, controlled by CPU 0.

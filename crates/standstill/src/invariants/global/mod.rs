@@ -8,6 +8,7 @@ use self::stops::Stops;
 use super::{Checks, Verdict};
 use crate::cpu::CpuId;
 use crate::event::{Event, What};
+use crate::hotplug::Section;
 use crate::protocol::{Protocol, Stages};
 
 /// The monitor of a log that is totally ordered: in the model, where an event and its access are one step. On a live machine two
@@ -22,8 +23,11 @@ pub struct Global<const N: usize> {
     /// Holders of the hotplug lock.
     readers: usize,
     writer: bool,
-    /// The CPU that is in transition.
-    moving: Option<CpuId>,
+    /// The CPUs that are in transition: one that goes down, or those that come up together.
+    moving: [bool; N],
+    downwards: bool,
+    /// The CPUs that run a STARTING callback, or a DYING one.
+    starting: [bool; N],
     stops: Stops<N>,
     order: Order,
     checks: Checks,
@@ -39,7 +43,9 @@ impl<const N: usize> Global<N> {
             accepting: [false; N],
             readers: 0,
             writer: false,
-            moving: None,
+            moving: [false; N],
+            downwards: false,
+            starting: [false; N],
             stops: Stops::new(),
             order: Order::new(),
             checks: Checks::new(),
@@ -59,7 +65,16 @@ impl<const N: usize> Global<N> {
     fn masks(&mut self, e: &Event) -> Verdict {
         let checks = &mut self.checks;
         match e.what {
-            What::OnlineSet { who } => set(&mut self.online, who, true),
+            What::OnlineSet { who } => {
+                let joined = self.stops.joined_by_one_outside(&self.online);
+                set(&mut self.online, who, true);
+                checks.ask(
+                    34,
+                    !joined,
+                    e,
+                    "a CPU comes online in the middle of the stop by another one that comes up",
+                )?;
+            }
             What::AcceptingSet { who } => set(&mut self.accepting, who, true),
             What::AcceptingCleared { who } => set(&mut self.accepting, who, false),
             What::OnlineCleared { who } => {
@@ -116,19 +131,17 @@ impl<const N: usize> Global<N> {
                 checks.ask(41, held, e, "the hotplug lock is given back by a writer, and none holds it")?;
                 checks.ask(
                     31,
-                    self.moving.is_none(),
+                    !self.moving.contains(&true),
                     e,
                     "the hotplug lock is given back and a CPU is still in transition",
                 )
             }
             What::UpBegin { who, .. } | What::DownBegin { who, .. } => {
-                let other = self.moving.replace(who);
-                checks.ask(
-                    33,
-                    other.is_none(),
-                    e,
-                    "a CPU starts to move while another one is in transition",
-                )?;
+                let down = matches!(e.what, What::DownBegin { .. });
+                let free = if down { !self.moving.contains(&true) } else { !self.downwards };
+                set(&mut self.moving, who, true);
+                self.downwards |= down;
+                checks.ask(33, free, e, "a CPU starts to move while another one is in transition")?;
                 checks.ask(
                     31,
                     self.writer,
@@ -137,15 +150,35 @@ impl<const N: usize> Global<N> {
                 )
             }
             What::UpEnd { who, .. } | What::DownEnd { who, .. } => {
-                let moved = self.moving.take();
-                checks.ask(33, moved == Some(who), e, "a CPU is done that was not in transition")
+                let moved = self.moving.get(who.index()).is_none_or(|moved| *moved);
+                set(&mut self.moving, who, false);
+                self.downwards &= self.moving.contains(&true);
+                checks.ask(33, moved, e, "a CPU is done that was not in transition")
             }
-            What::StopBegin { leaving: Some(_), .. } => checks.ask(
-                31,
-                self.writer,
-                e,
-                "a CPU is to leave and nobody holds the hotplug lock for writing",
-            ),
+            What::StopBegin { leaving: Some(_), .. } => {
+                checks.ask(
+                    31,
+                    self.writer,
+                    e,
+                    "a CPU is to leave and nobody holds the hotplug lock for writing",
+                )?;
+                checks.ask(
+                    33,
+                    !self.starting.contains(&true),
+                    e,
+                    "a CPU is to leave while another one runs its STARTING callbacks",
+                )
+            }
+            What::StateEnter { who, state, .. } if state.section() == Some(Section::Starting) => {
+                // Of a CPU that is online they are called when they are added or removed.
+                let offline = self.online.get(who.index()).is_some_and(|online| !online);
+                set(&mut self.starting, who, offline);
+                Ok(())
+            }
+            What::StateLeave { who, state, .. } if state.section() == Some(Section::Starting) => {
+                set(&mut self.starting, who, false);
+                Ok(())
+            }
             _ => Ok(()),
         }
     }
@@ -159,7 +192,12 @@ impl<const N: usize> Global<N> {
         let stop = self.stops.over();
         self.checks
             .ask_at_end(41, !self.writer && self.readers == 0, cpu, "somebody still holds the hotplug lock")
-            .and(self.checks.ask_at_end(33, self.moving.is_none(), cpu, "a CPU is still in transition"))
+            .and(self.checks.ask_at_end(
+                33,
+                !self.moving.contains(&true),
+                cpu,
+                "a CPU is still in transition",
+            ))
             .and(self.checks.ask_at_end(27, stop, cpu, "a stop has begun and is not over"))
     }
 

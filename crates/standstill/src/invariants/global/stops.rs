@@ -49,6 +49,12 @@ impl<const N: usize> Stops<N> {
         self.now.is_none_or(|now| now.over)
     }
 
+    /// Is a stop under way that a CPU takes part in which is not `online`?
+    pub(super) fn joined_by_one_outside(&self, online: &[bool; N]) -> bool {
+        let now = self.now.is_some_and(|now| !now.over && !now.aborted && now.leaving.is_none());
+        now && (0..N).any(|cpu| self.members[cpu].joined && !online[cpu])
+    }
+
     /// Is this the RUN of a stop in which CPUs leave, with every online CPU and `who` itself frozen?
     pub(super) fn frozen_for(&self, who: CpuId, online: &[bool; N]) -> bool {
         let run =

@@ -15,6 +15,8 @@ pub(super) struct Cpu {
     parked: bool,
     /// It said that it dies, and nobody has noted it yet.
     died: bool,
+    /// It left the online mask, and nobody has noted its death yet.
+    leaves: bool,
     sync: Handshake,
     pub(super) operation: Option<Operation>,
     /// A failure is to be injected there.
@@ -63,6 +65,7 @@ impl Cpu {
         accepting: false,
         parked: false,
         died: false,
+        leaves: false,
         sync: Handshake::NEW,
         operation: None,
         armed: None,
@@ -92,6 +95,7 @@ impl Cpu {
             }
             What::OnlineCleared { .. } => {
                 self.online = false;
+                self.leaves = true;
                 checks.ask(32, !self.active, e, "a CPU leaves the online mask and is still active")?;
                 checks.ask(44, self.parked, e, "a CPU leaves and its bound threads are not parked")
             }
@@ -109,12 +113,11 @@ impl Cpu {
                 self.parked = false;
                 checks.ask(44, self.online, e, "the threads of a CPU are unparked and it is not online")
             }
-            What::SyncMoved { to, .. } => {
-                let legal = self.sync.step(to);
+            What::SyncMoved { from, to, .. } => {
+                let legal = self.sync.step(from, to);
                 if let Some(operation) = self.operation.as_mut() {
-                    // Given up on a CPU that was let go: it may be on its way still, so nothing is undone.
-                    operation.stuck |=
-                        to == Sync::GivenUp && matches!(self.sync.at, Sync::Released | Sync::Online);
+                    // Given up on a CPU that has answered: it may be on its way still, so nothing is undone.
+                    operation.stuck |= to == Sync::GivenUp && from == Sync::Alive;
                 }
                 checks.ask(49, legal, e, "the handshake takes a step that it has not")
             }
@@ -123,6 +126,7 @@ impl Cpu {
                 Ok(())
             }
             What::DeadSeen { .. } => {
+                self.leaves = false;
                 let died = core::mem::replace(&mut self.died, false);
                 checks.ask(53, died, e, "a death is noted that did not happen, or a second time")
             }
@@ -145,7 +149,8 @@ impl Cpu {
     /// A failed operation leaves the CPU as it was, if it is online as it was, and if the way back did not fail.
     fn is_as_before(&self, operation: &Operation, e: &Event, checks: &mut Checks) -> Verdict {
         let before = operation.began;
-        if self.online != before.online || operation.stuck {
+        // A CPU that may not be dead can't be taken further down.
+        if self.online != before.online || operation.stuck || self.leaves {
             return Ok(());
         }
         checks.ask(
@@ -194,34 +199,38 @@ impl Cpu {
     }
 }
 
-/// The handshake. Its steps are announced before the exchange that takes them, so where both sides may move it, both announce and one
-/// of them is too late: "given up" beside "alive", or beside "online". Which, the next step shows.
+/// The handshake. A step is announced before the exchange that takes it, so where both sides may move it, both announce, and one of them is
+/// too late: "given up" beside "alive", or beside "online". Which, the next step shows: it goes on from where the winner moved to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 struct Handshake {
+    /// Where the CPU has moved it, or is about to.
     at: Sync,
-    given_up: bool,
+    /// Control has given up, or is about to, if it is there still.
+    given_up: Option<Sync>,
 }
 
 impl Handshake {
-    const NEW: Handshake = Handshake { at: Sync::Dead, given_up: false };
+    const NEW: Handshake = Handshake { at: Sync::Dead, given_up: None };
 
-    fn step(&mut self, to: Sync) -> bool {
+    fn step(&mut self, from: Sync, to: Sync) -> bool {
         let Handshake { at, given_up } = *self;
         if to == Sync::GivenUp {
-            self.given_up = true;
-            return matches!(at, Sync::Kicked | Sync::Alive | Sync::Released | Sync::Online);
+            self.given_up = Some(from);
+            // The CPU may have got further since control looked.
+            let been = matches!(from, Sync::Kicked | Sync::Alive) && from <= at && at <= Sync::Online;
+            return been && given_up.is_none_or(|before| before < from);
         }
         self.at = to;
-        // The loser of the exchange stops; so whoever announces the step after it has won.
-        self.given_up = given_up && matches!(to, Sync::Alive | Sync::Online);
-        match to {
-            Sync::Kicked => at == Sync::Dead || given_up,
-            Sync::Alive => at == Sync::Kicked,
-            Sync::Released => at == Sync::Alive,
-            Sync::Online => at == Sync::Released,
-            Sync::Dying => at == Sync::Online,
-            Sync::Dead => at == Sync::Dying,
-            Sync::GivenUp => unreachable!("handled above"),
+        // Who goes on from where the CPU went to knows that the CPU won.
+        self.given_up = given_up.filter(|before| to != Sync::Kicked && *before >= from);
+        match (from, to) {
+            (Sync::GivenUp, Sync::Kicked) => given_up.is_some(),
+            (Sync::Dead, Sync::Kicked)
+            | (Sync::Kicked, Sync::Alive)
+            | (Sync::Alive, Sync::Online)
+            | (Sync::Online, Sync::Dying)
+            | (Sync::Dying, Sync::Dead) => at == from,
+            _ => false,
         }
     }
 }
