@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `checkers.rs` | the model checker beside others |
 //! | `mutants.rs` | what the checker's rules catch |
+//! | `proofs.rs` | the checker's long proofs |
 //! | `run.rs` | commands, and steps with their outcome |
 //! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `bench/` | Linux and the reference kernel, side by side |
@@ -16,6 +17,7 @@ mod hotadd;
 mod image;
 mod kernel;
 mod mutants;
+mod proofs;
 mod rollback;
 mod run;
 mod steps;
@@ -72,6 +74,8 @@ enum Command {
     },
     /// Takes things out of the library, one at a time, and looks which rule of the checker notices
     Mutants(mutants::Args),
+    /// Runs the checker's long proofs, which the tests leave out, and prints a table
+    Proofs(proofs::Args),
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -98,6 +102,7 @@ fn main() -> ExitCode {
         }
         Command::BenchLinux(args) => return bench::main(&args),
         Command::Mutants(args) => return mutants::main(&args),
+        Command::Proofs(args) => return proofs::main(&args),
         Command::BenchCheckers { cpus, rounds, json } => {
             let cpus: Vec<_> = cpus.into_iter().map(usize::from).collect();
             return match checkers::bench(&cpus, usize::from(rounds), json.as_deref()) {

@@ -19,7 +19,7 @@ use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
 use crate::json::{Host, ProtocolJson, Verdict};
-use crate::{check_matrix, check_parts, run};
+use crate::{check_matrix, check_matrix_parts, check_parts, run};
 
 /// The command line, or a file, can't be used.
 pub(crate) const USAGE: u8 = 2;
@@ -100,7 +100,7 @@ impl Failure {
     }
 
     /// That `property` does not hold, by this schedule.
-    fn at(
+    pub(crate) fn at(
         options: &Options,
         property: Property,
         choices: &[u32],
@@ -187,10 +187,14 @@ pub fn check(args: &CheckArgs) -> u8 {
         eprintln!("standstill: {error}");
         return USAGE;
     }
-    if let (Some(shard), Some(file)) = (args.shard, &args.part_file) {
-        return check_parts::part(args, shard, file);
-    }
     listen();
+    if let (Some(shard), Some(file)) = (args.shard, &args.part_file) {
+        return if args.matrix {
+            check_matrix_parts::part(args, shard, file)
+        } else {
+            check_parts::part(args, shard, file)
+        };
+    }
     if args.matrix {
         return check_matrix::matrix(args);
     }

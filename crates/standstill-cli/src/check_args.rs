@@ -75,9 +75,9 @@ pub struct CheckArgs {
     #[arg(long, conflicts_with = "ipi")]
     pub matrix: bool,
 
-    /// Makes only part I of N of the search (engine dpor): `standstill check merge` puts the parts together
+    /// Makes only part I of N of the search (engine dpor), or of the searches of a matrix: `standstill check merge` puts the parts together
     #[arg(long, value_name = "I/N", value_parser = shard, requires = "part_file",
-        conflicts_with_all = ["matrix", "json", "save", "html", "svg", "trace"])]
+        conflicts_with_all = ["json", "save", "html", "svg", "trace"])]
     pub shard: Option<(u32, u32)>,
 
     /// Where the part is written
@@ -118,6 +118,18 @@ pub struct MergeArgs {
     /// The files of all parts
     #[arg(value_name = "FILE", required = true)]
     pub files: Vec<PathBuf>,
+
+    /// Of a matrix: prints one JSON object on standard output, and nothing else there
+    #[arg(long)]
+    pub json: bool,
+
+    /// Of a matrix: a directory, for a schedule of each property that is broken
+    #[arg(long, value_name = "DIR")]
+    pub save: Option<PathBuf>,
+
+    /// Of a matrix: writes one page to look at in a browser
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
 }
 
 /// Options of `standstill replay`.
@@ -157,6 +169,32 @@ impl CheckArgs {
             ));
         }
         Ok(())
+    }
+
+    /// What the command line says of a matrix, and not of what is to be done with it, in one order.
+    pub(crate) fn matrix_line(&self) -> Vec<String> {
+        let mut line = vec!["--matrix".to_string()];
+        let mut add = |name: &str, value: String| line.extend([format!("--{name}"), value]);
+        if !self.protocol.is_empty() {
+            let names: Vec<_> = self.protocol.iter().map(|protocol| protocol.name()).collect();
+            add("protocol", names.join(","));
+        }
+        if !self.cpus.is_empty() {
+            let sizes: Vec<_> = self.cpus.iter().map(usize::to_string).collect();
+            add("cpus", sizes.join(","));
+        }
+        add("irqs", self.irqs.to_string());
+        add("memory", self.memory.name().to_string());
+        add("scenario", self.scenario.to_string());
+        add("engine", self.engine.clone());
+        add("runs", self.runs.to_string());
+        add("seed", self.seed.to_string());
+        add("depth", self.depth.to_string());
+        add("preemptions", self.preemptions.to_string());
+        add("max-states", self.max_states.to_string());
+        add("max-seconds", self.max_seconds.to_string());
+        add("audit", self.audit.to_string());
+        line
     }
 
     /// What the model is told.

@@ -16,7 +16,7 @@ use crate::check_answer::{Seen, answer};
 use crate::check_args::CheckArgs;
 use crate::check_json::{CellJson, MATRIX, MatrixJson};
 use crate::check_progress::CheckProgress;
-use crate::check_words::{count, thousands};
+use crate::check_words::{self as words, count, thousands};
 use crate::json::{ProtocolJson, Verdict};
 use crate::table::time;
 
@@ -36,19 +36,46 @@ const STORY: [Protocol; 7] = [
     Protocol::REFUSE,
 ];
 
-/// One search.
-struct Row {
-    options: Options,
-    found: Found,
+/// One search, and what came of it.
+pub(crate) struct Row {
+    pub(crate) options: Options,
+    /// How often each property did not hold.
+    pub(crate) counts: [u64; 5],
+    pub(crate) exhausted: bool,
+    pub(crate) states: u64,
+    pub(crate) time_ns: u64,
+    pub(crate) assumptions: Vec<String>,
+    /// What is wrong with it besides properties that are not promised.
+    pub(crate) wrong: Option<String>,
     /// The runs that show what was found: one for each property.
-    failures: [Option<Failure>; 5],
+    pub(crate) failures: [Option<Failure>; 5],
 }
 
 impl Row {
-    fn finding(&self, property: Property) -> Finding {
-        match (self.found.of(property).count, self.found.coverage) {
-            (0, Coverage::Exhausted { .. }) => Finding::None,
-            (0, _) => Finding::Unknown,
+    fn of(options: Options, found: Found, failures: [Option<Failure>; 5]) -> Row {
+        let Options { protocol, cpus, ipi, .. } = &options;
+        let place = format!("{} on {cpus} CPUs, IPIs {}", protocol.name(), ipi.name());
+        let broken = || {
+            let violation = found.violation.as_ref()?;
+            Some(words::sentence(&violation.rule, &violation.text, &violation.location))
+        };
+        let wrong = found.error.clone().or_else(broken).map(|what| format!("{place}: {what}"));
+        Row {
+            counts: Property::ALL.map(|property| found.of(property).count),
+            exhausted: matches!(found.coverage, Coverage::Exhausted { .. }),
+            states: found.states,
+            time_ns: found.time_ns,
+            assumptions: found.assumptions,
+            wrong,
+            options,
+            failures,
+        }
+    }
+
+    const fn finding(&self, property: Property) -> Finding {
+        match (self.counts[property as usize], self.exhausted) {
+            (0, true) => Finding::None,
+            (0, false) => Finding::Unknown,
             _ => Finding::Found,
         }
     }
@@ -71,35 +98,30 @@ impl Row {
             property.letter().to_lowercase()
         )
     }
-
-    /// What is wrong with it besides properties that are not promised.
-    fn wrong(&self) -> Option<String> {
-        let Options { protocol, cpus, ipi, .. } = &self.options;
-        let place = format!("{} on {cpus} CPUs, IPIs {}", protocol.name(), ipi.name());
-        if let Some(error) = &self.found.error {
-            return Some(format!("{place}: {error}"));
-        }
-        self.found
-            .violation
-            .as_ref()
-            .map(|v| format!("{place}: {}", crate::check_words::sentence(&v.rule, &v.text, &v.location)))
-    }
 }
 
 /// Computes the matrix, prints it and returns the exit code.
 pub(crate) fn matrix(args: &CheckArgs) -> u8 {
     let began = Instant::now();
-    let mut sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
-    sizes.sort_unstable();
-    sizes.dedup();
-    let rows = search(args, &sizes);
-    let wrong: Vec<String> = rows.iter().filter_map(Row::wrong).collect();
+    let jobs = jobs(args);
+    let all: Vec<usize> = (0..jobs.len()).collect();
+    conclude(args, &search(&jobs, &all), began)
+}
+
+/// Pass, fail, or not everything was seen.
+pub(crate) fn verdict(rows: &[Row]) -> Verdict {
     let cut = rows.iter().any(|row| Property::ALL.iter().any(|p| row.finding(*p) == Finding::Unknown));
-    let verdict = match (wrong.is_empty(), cut) {
+    match (rows.iter().all(|row| row.wrong.is_none()), cut) {
         (false, _) => Verdict::Fail,
         (true, true) => Verdict::Incomplete,
         (true, false) => Verdict::Pass,
-    };
+    }
+}
+
+/// Prints the matrix of these rows, all of them, and returns the exit code.
+pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant) -> u8 {
+    let wrong: Vec<String> = rows.iter().filter_map(|row| row.wrong.clone()).collect();
+    let verdict = verdict(rows);
     let seen: Vec<Seen> = rows
         .iter()
         .map(|row| Seen {
@@ -110,30 +132,33 @@ pub(crate) fn matrix(args: &CheckArgs) -> u8 {
         })
         .collect();
     let answer = answer(&seen, args.irqs);
-    for row in &rows {
+    for row in rows {
         for property in Property::ALL {
             if row.finding(property) == Finding::Found && row.shown(property).is_none() {
                 eprintln!("standstill: {}: found, but its schedule can't be replayed", row.id(property));
             }
         }
     }
-    if let Err(error) = files(args, &rows, &answer, &wrong) {
+    if let Err(error) = files(args, rows, &answer, &wrong) {
         eprintln!("standstill: {error}");
         return USAGE;
     }
     if args.json {
-        let json = json(args, &rows, answer, wrong, verdict, began);
+        let json = json(args, rows, answer, wrong, verdict, began);
         println!("{}", serde_json::to_string(&json).expect("plain values can be written"));
     } else {
-        print!("{}", text(args, &rows, &answer, &wrong, verdict, began));
+        print!("{}", text(args, rows, &answer, &wrong, verdict, began));
     }
     verdict.exit()
 }
 
 /// What is to be searched, in the order of the table.
-fn jobs(args: &CheckArgs, sizes: &[usize]) -> Vec<Options> {
+pub(crate) fn jobs(args: &CheckArgs) -> Vec<Options> {
+    let mut sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
+    sizes.sort_unstable();
+    sizes.dedup();
     let mut jobs = Vec::new();
-    for cpus in sizes {
+    for cpus in &sizes {
         for protocol in &STORY {
             let wanted = args.protocol.is_empty() || args.protocol.contains(protocol);
             // Whoever asks for a size gets it.
@@ -154,11 +179,10 @@ fn jobs(args: &CheckArgs, sizes: &[usize]) -> Vec<Options> {
     jobs
 }
 
-/// All searches, as many at a time as this computer has cores; the large ones first, as they take longest.
-fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
-    let jobs = jobs(args, sizes);
+/// These of the searches, as many at a time as this computer has cores; the large ones first, as they take longest.
+pub(crate) fn search(jobs: &[Options], these: &[usize]) -> Vec<Row> {
     let next = AtomicUsize::new(0);
-    let (jobs, total) = (&jobs, jobs.len());
+    let total = these.len();
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
     let progress = Mutex::new(CheckProgress::new());
     let workers = thread::available_parallelism().map_or(1, usize::from).min(total);
@@ -168,7 +192,7 @@ fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
                 loop {
                     let nth = next.fetch_add(1, SeqCst);
                     let Some(at) = total.checked_sub(nth + 1) else { break };
-                    let options = jobs[at].clone();
+                    let options = jobs[these[at]].clone();
                     let name = format!(
                         "[{}/{total}] {}, {} CPUs, IPIs {}: ",
                         nth + 1,
@@ -187,7 +211,7 @@ fn search(args: &CheckArgs, sizes: &[usize]) -> Vec<Row> {
                             go_on()
                         })
                     });
-                    rows.lock().expect("no worker panics").push((at, Row { options, found, failures }));
+                    rows.lock().expect("no worker panics").push((at, Row::of(options, found, failures)));
                 }
             });
         }
@@ -239,7 +263,7 @@ fn page(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> 
             cells.push(Cell {
                 finding: row.finding(property),
                 promised: row.promised(property),
-                count: row.found.of(property).count,
+                count: row.counts[property as usize],
                 case,
             });
         }
@@ -247,8 +271,8 @@ fn page(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> 
             preset: row.options.protocol.name().into(),
             ipi: row.options.ipi.name().into(),
             cpus: row.options.cpus,
-            states: row.found.states,
-            time_ns: row.found.time_ns,
+            states: row.states,
+            time_ns: row.time_ns,
             cells,
         });
     }
@@ -312,7 +336,7 @@ fn text(
             };
             out.push_str(&format!("{sign:<3}"));
         }
-        out.push_str(&format!("{:>14} {:>10}\n", thousands(row.found.states), time(row.found.time_ns)));
+        out.push_str(&format!("{:>14} {:>10}\n", thousands(row.states), time(row.time_ns)));
     }
     out.push_str(
         "\nW late  L lost  S spurious  O outside  F frozen    -: never, everything was seen   ?: not seen, but not everything was\n\
@@ -348,10 +372,10 @@ fn json(
         cpus: row.options.cpus,
         property: property.letter().into(),
         result: row.finding(property).name().into(),
-        count: row.found.of(property).count,
+        count: row.counts[property as usize],
         promised: row.promised(property),
-        states: row.found.states,
-        time_ns: row.found.time_ns,
+        states: row.states,
+        time_ns: row.time_ns,
         replay: row.shown(property).map(|failure| failure.file(&row.options)),
     };
     MatrixJson {
@@ -373,7 +397,7 @@ fn json(
         memory: args.memory.name().into(),
         engine: args.engine.clone(),
         time_ns: u64::try_from(began.elapsed().as_nanos()).unwrap_or(u64::MAX),
-        assumptions: rows.last().map_or_else(Vec::new, |row| row.found.assumptions.clone()),
+        assumptions: rows.last().map_or_else(Vec::new, |row| row.assumptions.clone()),
         properties: Property::ALL.map(|property| property.letter().to_string()).to_vec(),
         cells: rows.iter().flat_map(|row| Property::ALL.map(|property| cell(row, property))).collect(),
         answer,
@@ -397,10 +421,7 @@ mod tests {
         let jobs = |line: &[&str]| {
             let line = ["standstill", "check", "--matrix"].iter().chain(line).map(Into::into);
             match parse(line) {
-                Parsed::Run(Cli { command: Command::Check(args) }) => {
-                    let sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
-                    jobs(&args, &sizes)
-                }
+                Parsed::Run(Cli { command: Command::Check(args) }) => super::jobs(&args),
                 other => panic!("{other:?}"),
             }
         };

@@ -1,18 +1,18 @@
 //! `standstill check --shard` and `standstill check merge`: one search in several processes.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use standstill::Property;
 use standstill_model::{Merged, PartResult, check_part};
 
-use crate::check::{USAGE, go_on, listen, write_file};
+use crate::check::{USAGE, go_on, write_file};
 use crate::check_args::{CheckArgs, MergeArgs};
+use crate::check_matrix_parts;
 use crate::check_progress::CheckProgress;
 use crate::check_words::count;
 
 /// Makes one part of a search and writes what it found.
 pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), file: &Path) -> u8 {
-    listen();
     let mut progress = CheckProgress::new();
     let result = check_part(&args.options(), shard, &mut |now| {
         progress.show(now);
@@ -46,7 +46,17 @@ fn figures(part: &PartResult) -> String {
 /// Puts the parts together.
 #[must_use]
 pub fn merge(args: &MergeArgs) -> u8 {
-    match try_merge(args) {
+    let texts = match read(args) {
+        Ok(texts) => texts,
+        Err(error) => {
+            eprintln!("standstill: {error}");
+            return USAGE;
+        }
+    };
+    if texts.first().is_some_and(|text| check_matrix_parts::is_part(text)) {
+        return check_matrix_parts::merge(args, &texts);
+    }
+    match try_merge(args, &texts) {
         Ok(merged) => {
             print!("{}", report(&merged));
             u8::from(merged.whole.is_broken())
@@ -58,13 +68,24 @@ pub fn merge(args: &MergeArgs) -> u8 {
     }
 }
 
-fn try_merge(args: &MergeArgs) -> Result<Merged, String> {
+fn read(args: &MergeArgs) -> Result<Vec<String>, String> {
+    let one = |file: &PathBuf| {
+        let bytes =
+            std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    args.files.iter().map(one).collect()
+}
+
+fn try_merge(args: &MergeArgs, texts: &[String]) -> Result<Merged, String> {
+    if args.json || args.html.is_some() || args.save.is_some() {
+        return Err(
+            "--json, --save and --html are for the parts of a matrix, and these are parts of a search".into(),
+        );
+    }
     let mut parts = Vec::new();
-    for file in &args.files {
-        let name = file.display();
-        let bytes = std::fs::read(file).map_err(|error| format!("{name} can't be read: {error}"))?;
-        let part = PartResult::load(&String::from_utf8_lossy(&bytes));
-        parts.push(part.map_err(|bad| format!("{name}, {bad}"))?);
+    for (file, text) in args.files.iter().zip(texts) {
+        parts.push(PartResult::load(text).map_err(|bad| format!("{}, {bad}", file.display()))?);
     }
     standstill_model::merge(&parts).map_err(|(at, why)| match args.files.get(at) {
         Some(file) => format!("{}: {why}", file.display()),

@@ -7,6 +7,7 @@ pub mod check_answer;
 pub mod check_args;
 pub mod check_json;
 mod check_matrix;
+mod check_matrix_parts;
 pub mod check_parts;
 mod check_progress;
 pub mod check_trace;

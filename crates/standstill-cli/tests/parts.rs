@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 
+use standstill_cli::check_json::MatrixJson;
+
 fn command(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_standstill"));
     command.args(args).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -14,8 +16,8 @@ fn text(out: &Output) -> (i32, String, String) {
     (out.status.code().expect("no signal ended it"), text(&out.stdout), text(&out.stderr))
 }
 
-fn dir() -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("standstill-parts-{}", std::process::id()));
+fn dir(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("standstill-{name}-{}", std::process::id()));
     let _ = std::fs::remove_dir_all(&dir);
     std::fs::create_dir_all(&dir).expect("the temporary directory is writable");
     dir
@@ -30,7 +32,7 @@ fn start(part: &str, file: &str) -> Child {
 
 #[test]
 fn eight_processes_are_one() {
-    let dir = dir();
+    let dir = dir("parts");
     let file = |name: &str| dir.join(name).display().to_string();
     let whole = file("whole");
     let (exit, stdout, stderr) = text(&start("1/1", &whole).wait_with_output().expect("it ends"));
@@ -78,6 +80,68 @@ fn eight_processes_are_one() {
     assert!(exit == 2 && stderr.lines().count() == 1, "{stderr}");
     let (exit, _, stderr) = merge(&[&file("nowhere")]);
     assert!(exit == 2 && stderr.contains("can't be read"), "{stderr}");
+    std::fs::remove_dir_all(&dir).expect("it is this test's own");
+}
+
+const MATRIX: &[&str] = &["check", "--matrix", "--cpus", "2", "--protocol", "linux-3.14,standstill"];
+
+#[test]
+fn the_parts_of_a_matrix_are_the_matrix() {
+    let dir = dir("matrix-parts");
+    let file = |name: &str| dir.join(name).display().to_string();
+    let run = |args: &[&[&str]]| text(&command(&args.concat()).output().expect("it starts"));
+    let files: Vec<String> = (1..=3).map(|index| file(&format!("part{index}"))).collect();
+    for (file, index) in files.iter().zip(1..) {
+        let (exit, stdout, stderr) =
+            run(&[MATRIX, &["--shard", &format!("{index}/3"), "--part-file", file.as_str()]]);
+        assert_eq!(exit, 0, "{stdout}{stderr}");
+        assert!(stdout.starts_with(&format!("part {index} of 3: ")), "{stdout}");
+    }
+    // Times are what they are, and the command and the host are not the matrix's.
+    let normal = |stdout: &str| {
+        let mut json: MatrixJson = serde_json::from_str(stdout).expect("an object of the schema");
+        (json.time_ns, json.command) = (0, Vec::new());
+        json.cells.iter_mut().for_each(|cell| cell.time_ns = 0);
+        json
+    };
+    let (exit, whole, stderr) = run(&[MATRIX, &["--json"]]);
+    assert_eq!(exit, 0, "{stderr}");
+    let names: Vec<&str> = files.iter().map(String::as_str).collect();
+    let (exit, merged, stderr) = run(&[&["check", "merge", "--json"], &names]);
+    assert_eq!(exit, 0, "{stderr}");
+    let (whole, merged) = (normal(&whole), normal(&merged));
+    assert_eq!(whole.cells.len(), 4 * 5);
+    assert!(whole.cells.iter().any(|cell| cell.replay.is_some()));
+    assert_eq!(whole, merged);
+    // In another order, as a table.
+    let (exit, stdout, stderr) = run(&[&["check", "merge"], &[names[2], names[0], names[1]]]);
+    assert_eq!(exit, 0, "{stderr}");
+    assert!(stdout.contains("4 searches in ") && stdout.ends_with("verdict: pass\n"), "{stdout}");
+
+    let refused = |files: &[&str], why: &str| {
+        let (exit, stdout, stderr) = run(&[&["check", "merge"], files]);
+        assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+        assert!(stderr.contains(why), "{why}: {stderr}");
+    };
+    refused(&names[1..], "part 1 of 3 is missing (2 of 3 are there)");
+    refused(&[names[0], names[0]], "part 1 is there twice: file 1 has it, too");
+    let (other, damaged, search) = (file("other"), file("damaged"), file("search"));
+    run(&[&["check", "--matrix", "--cpus", "2", "--shard", "3/3", "--part-file", &other, "--irqs", "0"]]);
+    refused(&[names[0], names[1], &other], "it is of another matrix: ");
+    let part = std::fs::read_to_string(names[2]).expect("it was written");
+    std::fs::write(&damaged, part.replace("\"states\":", "\"states\":1")).expect("it is this test's own");
+    refused(&[names[0], names[1], &damaged], "the file is damaged: its sum is another one");
+    std::fs::write(&damaged, &part[..part.len() / 2]).expect("it is this test's own");
+    refused(&[names[0], names[1], &damaged], "the file is damaged: ");
+    std::fs::write(&damaged, part.replace("matrix-part/1", "matrix-part/9")).expect("it is this test's own");
+    refused(
+        &[&damaged],
+        "it is `standstill.matrix-part/9`, and this program reads `standstill.matrix-part/1`",
+    );
+    let (exit, ..) = text(&start("1/1", &search).wait_with_output().expect("it ends"));
+    assert_eq!(exit, 0);
+    refused(&[names[0], &search], "the file is damaged: ");
+    refused(&[&search, names[0]], "this is no part of a search");
     std::fs::remove_dir_all(&dir).expect("it is this test's own");
 }
 

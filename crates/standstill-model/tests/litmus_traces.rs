@@ -15,12 +15,7 @@ fn count(scenario: &str, cpus: usize) -> Verdict {
     if let Some(violation) = &verdict.violation {
         panic!("{} {}", violation.rule, violation.text);
     }
-    eprintln!(
-        "{scenario} {cpus}: {} traces {} blocked {} ms",
-        verdict.states,
-        verdict.blocked,
-        verdict.time_ns / 1_000_000
-    );
+    println!("proof: {} traces, {scenario} on {cpus} CPUs, {} blocked", verdict.states, verdict.blocked);
     assert!(matches!(verdict.coverage, Coverage::Exhausted { states } if states == verdict.states));
     assert_eq!(verdict.traces.len() as u64, verdict.states);
     assert_eq!(verdict.ends.len(), 1, "the order of counting leaves no trace");

@@ -160,7 +160,7 @@ fn every_scenario_with_device_interrupts_and_sleepers() {
             let mut options = options(scenario.name);
             options.sleepers = sleepers;
             let verdict = exhaust(&options);
-            println!("{} on {} CPUs: {} states", scenario.name, options.cpus, verdict.states);
+            println!("proof: {} states, {} on {} CPUs", verdict.states, scenario.name, options.cpus);
         }
     }
 }

@@ -27,7 +27,10 @@ fn holds(options: &Options) -> Verdict {
 
 fn states(options: &Options) -> u64 {
     match holds(options).coverage {
-        Coverage::Exhausted { states } => states,
+        Coverage::Exhausted { states } => {
+            println!("proof: {states} states, {}", options.scenario);
+            states
+        }
         other => panic!("{}: {other:?}", options.scenario),
     }
 }

@@ -105,7 +105,7 @@ fn agree(options: Options, with_all: bool) {
     let bench = Bench::new(options);
     let stateful = bench.stateful();
     let (source, again, blocked) = bench.search(Mode::Source, Part::WHOLE, PATIENCE).expect("it is small");
-    println!("{name}: {} traces, {blocked} blocked, {} ends", source.traces.len(), source.ends.len());
+    println!("proof: {} traces, {name}, {blocked} blocked, {} ends", source.traces.len(), source.ends.len());
     assert_eq!(again, 0, "{name}: sleep sets let no trace come twice");
     assert_eq!(source.ends, stateful.ends, "{name}");
     assert_eq!(source.broken, stateful.broken, "{name}");
@@ -145,6 +145,36 @@ fn interrupts_that_may_be_late_and_those_that_may_not() {
 #[test]
 fn three_cpus() {
     agree(options("flat-counter", 3, 0, Protocol::STANDSTILL, Ipi::Delayed), false);
+}
+
+/// The library itself with three CPUs, as far as all its traces can be seen in a moment.
+#[test]
+fn three_cpus_of_the_library() {
+    for scenario in [
+        "board-is-busy",
+        "halt",
+        "late-cpu",
+        "payload-async",
+        "payload-call",
+        "payload-many",
+        "payload-online",
+        "payload-quiesce",
+        "payload-stop-one",
+        "stop-one-vs-online",
+    ] {
+        agree(options(scenario, 3, 0, Protocol::STANDSTILL, Ipi::Delayed), false);
+    }
+    for scenario in ["deadline-frees", "payload-stop-one"] {
+        agree(options(scenario, 3, 0, Protocol::STANDSTILL, Ipi::Instant), false);
+    }
+}
+
+#[test]
+#[ignore = "some ten thousand runs"]
+fn three_cpus_of_the_library_that_take_longer() {
+    for scenario in ["deadline-frees", "readers-and-writers"] {
+        agree(options(scenario, 3, 0, Protocol::STANDSTILL, Ipi::Delayed), false);
+    }
 }
 
 #[test]
