@@ -59,6 +59,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "N", default_value = "2")]
     pub preemptions: u32,
 
+    /// Engine stateful: how many threads search; 0: as many as there are cores
+    #[arg(long, value_name = "N", default_value = "0", value_parser = threads, allow_hyphen_values = true)]
+    pub threads: usize,
+
     /// Gives up after so many states; 0: never
     #[arg(long, value_name = "N", default_value = "0")]
     pub max_states: u64,
@@ -216,6 +220,8 @@ impl CheckArgs {
         };
         options.audit.merges = self.audit;
         options.audit.seed = self.seed;
+        // The matrix makes many searches at a time.
+        options.threads = if self.matrix { 1 } else { self.threads };
         options.limits = Limits { states: self.max_states, seconds: self.max_seconds, bytes: 0 };
         options
     }
@@ -225,6 +231,13 @@ fn cpus(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(n) if (1..=MAX_CPUS).contains(&n) => Ok(n),
         _ => Err(format!("the checker has 1 to {MAX_CPUS} CPUs")),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if n <= 256 => Ok(n),
+        _ => Err("there are 0 (as many as there are cores) to 256 threads".into()),
     }
 }
 

@@ -19,6 +19,7 @@ fn main() {
     if let Ok(runs) = arg(7, "").parse() {
         options.engine = standstill_model::Engine::Random { runs, seed: 1 };
     }
+    options.threads = std::env::var("THREADS").ok().and_then(|text| text.parse().ok()).unwrap_or(1);
     if let Ok(memory) = std::env::var("MEMORY") {
         options.memory =
             standstill_model::MemoryModel::by_name(&memory).expect("sc, tso, tso-unfenced or ra");

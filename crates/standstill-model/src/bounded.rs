@@ -55,7 +55,7 @@ pub(crate) fn search(
     let mut enabled = Vec::new();
     let (mut used, mut last) = (0, None);
     let mut cut_off = false;
-    let mut stop = found.look(ready);
+    let mut stop = found.look(ready, true);
     loop {
         if with_ptr(ready.world, |w| w.classes.changed) {
             return End::Again;
@@ -124,7 +124,7 @@ pub(crate) fn search(
             take(ready.world, choice, true);
             break;
         }
-        stop = found.look(ready);
+        stop = found.look(ready, true);
     }
 }
 

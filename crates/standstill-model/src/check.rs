@@ -7,9 +7,10 @@ use crate::audit::audit;
 use crate::bounded;
 use crate::dpor::{self, Part};
 use crate::options::{Engine, Ipi, MemoryModel, Options};
+use crate::parallel::search;
 use crate::random;
 use crate::sched::{bare, cpu_of, is_device, take};
-use crate::search::{End, Found, search};
+use crate::search::{End, Found};
 use crate::setup::Ready;
 use crate::shrink::{Cost, Goal, cheapest};
 use crate::tso::drain_all;
@@ -135,7 +136,7 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), Rep
             (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
         });
         take(ready.world, *choice, true);
-        found.look(&ready);
+        found.look(&ready, true);
     }
     let steps = ready.recorded();
     // What is left in the buffers is nobody's business.

@@ -53,8 +53,8 @@ const fn of_cpu(cpu: usize) -> u64 {
 }
 
 /// Who reads and who writes a place.
-#[derive(Clone, Copy, Default)]
-struct Users {
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) struct Users {
     readers: u64,
     writers: u64,
 }
@@ -63,6 +63,18 @@ impl Users {
     /// Does another CPU than this use it?
     const fn foreign(self, cpu: usize) -> bool {
         (self.readers | self.writers) & !of_cpu(cpu) != 0
+    }
+
+    /// One CPU alone was seen to use the place, and to write to it, and `others` show that it is not alone.
+    fn comes_out_by(self, others: Users) -> bool {
+        self.writers != 0
+            && (0..MAX_CPUS)
+                .any(|cpu| self.writers & of_cpu(cpu) != 0 && !self.foreign(cpu) && others.foreign(cpu))
+    }
+
+    /// The users of both.
+    pub(crate) const fn and(self, other: Users) -> Users {
+        Users { readers: self.readers | other.readers, writers: self.writers | other.writers }
     }
 
     const fn conflicts(self, who: Who, writes: bool) -> bool {
@@ -82,7 +94,7 @@ impl Users {
 }
 
 /// The users of each place.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub(crate) struct Classes {
     users: HashMap<usize, Users, BuildHashed>,
     /// It matters who uses a place before anybody else does: stores may be late, or publish what their CPU knows.
@@ -95,6 +107,25 @@ impl Classes {
     /// Nobody uses anything yet. `early`: it matters who uses a place before anybody else does.
     pub(crate) fn new(early: bool) -> Classes {
         Classes { early, ..Classes::default() }
+    }
+
+    /// The users of all places.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (usize, Users)> {
+        self.users.iter().map(|(place, users)| (*place, *users))
+    }
+
+    /// Somebody else has seen these users.
+    pub(crate) fn add(&mut self, place: usize, users: Users) {
+        let known = self.users.entry(place).or_default();
+        *known = known.and(users);
+    }
+
+    /// Would `known`, all that somebody knew of a place, have been taken in another way by who knew `all`?
+    pub(crate) fn outdated(&self, known: Users, all: Users) -> bool {
+        let ((readers, writers), (all_readers, all_writers)) = (known.points(), all.points());
+        all_readers & known.readers & !readers != 0
+            || all_writers & known.writers & !writers != 0
+            || self.early && known.comes_out_by(all)
     }
 
     /// Says the same for two processes that know the same, wherever they have their memory.
@@ -118,11 +149,8 @@ impl Classes {
             let (readers, writers) = users.points();
             let (old_readers, old_writers) = (users.readers, users.writers);
             // Stores went to memory at once, as nobody else was there to see them come late, and what they published did not count.
-            self.changed |= self.early
-                && users.writers != 0
-                && (0..MAX_CPUS).any(|cpu| {
-                    users.writers & of_cpu(cpu) != 0 && !users.foreign(cpu) && who.bit() & of_cpu(cpu) == 0
-                });
+            let one = Users { readers: who.bit(), writers: 0 };
+            self.changed |= self.early && users.comes_out_by(one);
             if writes {
                 users.writers |= who.bit();
             } else {

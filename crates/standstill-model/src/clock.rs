@@ -22,6 +22,7 @@
 use std::collections::HashMap;
 use std::panic::Location;
 
+use crate::arena::steady;
 use crate::hash::{BuildHashed, Hash128};
 use crate::ra::{KEPT, Messages};
 use crate::state::MAX_CPUS;
@@ -122,6 +123,16 @@ fn bits(set: u64) -> impl Iterator<Item = usize> {
 
 const fn has(set: &Set, mark: usize) -> bool {
     set[mark / 64] & 1 << (mark % 64) != 0
+}
+
+/// The name of the mark of a cell: none as long as one CPU alone uses it.
+fn name(place: usize, role: usize, users: u8) -> Hash128 {
+    let mut name = Hash128::ZERO;
+    if users.count_ones() > 1 {
+        name.mix(steady(place) as u64);
+        name.mix(role as u64);
+    }
+    name
 }
 
 /// Notes the old value of something that lives as long as the exploration.
@@ -309,15 +320,10 @@ impl Clocks {
         }
     }
 
-    fn new_mark(&mut self, place: usize, role: usize, (counts, users): (bool, u8)) -> u16 {
+    fn new_mark(&mut self, place: usize, role: usize, users: u8) -> u16 {
         let mark = self.names.len();
         assert!(mark < MARKS, "a machine has more plain cells than the model can watch");
-        let mut name = Hash128::ZERO;
-        if counts {
-            name.mix(place as u64);
-            name.mix(role as u64);
-        }
-        self.names.push(name);
+        self.names.push(name(place, role, users));
         self.users.push(users);
         mark as u16
     }
@@ -347,9 +353,7 @@ impl Clocks {
         if begins {
             for (role, mark) in std::iter::once(write).chain(reads).enumerate() {
                 if mark != NO_MARK {
-                    let name = &mut self.names[usize::from(mark)];
-                    name.mix(place as u64);
-                    name.mix(role as u64);
+                    self.names[usize::from(mark)] = name(place, role, users);
                 }
             }
         }
@@ -376,10 +380,10 @@ impl Clocks {
                 self.forget(undo, usize::from(mark));
             }
             if write == NO_MARK {
-                write = self.new_mark(place, 0, (shared, users));
+                write = self.new_mark(place, 0, users);
             }
         } else if reads[who] == NO_MARK {
-            reads[who] = self.new_mark(place, 1 + who, (shared, users));
+            reads[who] = self.new_mark(place, 1 + who, users);
         }
         self.cells.insert(place, Cell { users: before | 1 << who, write, reads });
         let mark = usize::from(if writes { write } else { reads[who] });
@@ -387,6 +391,40 @@ impl Clocks {
         keep(undo, &self.at[mark]);
         self.at[mark] = at;
         (race, late)
+    }
+
+    /// A search begins with all that was learnt before, also of what happened in the set-up.
+    pub(crate) fn refresh(&mut self, shared: impl Fn(usize) -> bool) {
+        for (place, is_shared) in &mut self.places {
+            *is_shared |= shared(*place);
+        }
+        for (place, cell) in &self.cells {
+            for (role, mark) in std::iter::once(cell.write).chain(cell.reads).enumerate() {
+                if mark != NO_MARK {
+                    self.users[usize::from(mark)] = cell.users;
+                    self.names[usize::from(mark)] = name(*place, role, cell.users);
+                }
+            }
+        }
+        for clock in &mut self.clocks {
+            clock.sum = Hash128::ZERO;
+            for (lane, known) in clock.known.into_iter().enumerate() {
+                for bit in bits(known) {
+                    clock.sum.add(self.names[lane * 64 + bit]);
+                }
+            }
+        }
+    }
+
+    /// The CPUs that were seen to use each plain cell.
+    pub(crate) fn cell_users(&self) -> impl Iterator<Item = (usize, u8)> {
+        self.cells.iter().map(|(place, cell)| (*place, cell.users))
+    }
+
+    /// Somebody else has seen these CPUs use the plain cell at `place`.
+    pub(crate) fn add_cell_users(&mut self, place: usize, users: u8) {
+        let none = Cell { users: 0, write: NO_MARK, reads: [NO_MARK; MAX_CPUS] };
+        self.cells.entry(place).or_insert(none).users |= users;
     }
 
     /// What is known of one knower, for the fingerprint: zero if nothing is.
@@ -413,7 +451,7 @@ impl Clocks {
             let sum = self.clocks[self.message(word, 0)].sum;
             if *shared && sum != Hash128::ZERO {
                 let mut name = sum;
-                name.mix(*place as u64);
+                name.mix(steady(*place) as u64);
                 all.add(name);
             }
         }

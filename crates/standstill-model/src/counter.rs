@@ -41,18 +41,19 @@ struct Counter {
 
 fn build(world: &mut World, split: bool) {
     let cpus = world.options.cpus;
-    let counter: &'static Counter = Box::leak(Box::new(Counter {
+    let counter: &'static Counter = world.arena.keep(Counter {
         stage: ModelWord::ZERO,
         left: ModelWord::ZERO,
         online: ModelWord::ZERO,
         cpus,
         split,
-    }));
+    });
     world.kept.push(Kept::new(counter));
     for cpu in 0..cpus {
-        world.tasks.push((0, Box::leak(Box::new(move || counter.stop(cpu)))));
+        let task = world.arena.keep(move || counter.stop(cpu));
+        world.tasks.push((0, task));
     }
-    world.boot = Some(Box::leak(Box::new(move || {
+    world.boot = Some(world.arena.keep(move || {
         counter.left.store(cpus, Release);
         counter.online.store(1, Release);
         counter.stage.store(1, Release);
@@ -67,7 +68,7 @@ fn build(world: &mut World, split: bool) {
             }
             w.branch();
         });
-    })));
+    }));
 }
 
 impl Counter {

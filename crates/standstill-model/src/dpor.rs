@@ -193,7 +193,7 @@ impl<'a> Explorer<'a> {
     ) -> End {
         let mut sleep: Vec<Sleeper> = Vec::new();
         let mut enabled = Vec::new();
-        let mut dead = found.look(self.ready);
+        let mut dead = found.look(self.ready, true);
         loop {
             if with_ptr(self.ready.world, |w| w.classes.changed) {
                 return End::Again;
@@ -223,7 +223,7 @@ impl<'a> Explorer<'a> {
                         location: String::new(),
                     };
                     let choices = with_ptr(self.ready.world, |w| w.choices.clone());
-                    found.fault.get_or_insert((fault, choices));
+                    found.broken(fault, &choices);
                     return End::Bounded(Bound::Violation);
                 }
                 let tries_all = self.mode != Mode::Source
@@ -261,10 +261,10 @@ impl<'a> Explorer<'a> {
                 sleep = self.step(choice);
             }
             dead = if self.part.index == 0 || self.frames.len() > self.part.depth {
-                found.look(self.ready)
+                found.look(self.ready, true)
             } else {
                 // What all parts begin with counts in the first one.
-                Found::new().look(self.ready)
+                Found::new().look(self.ready, true)
             };
         }
     }

@@ -8,12 +8,10 @@
 use std::mem::MaybeUninit;
 use std::num::NonZeroUsize;
 
-use corosensei::stack::{DefaultStack, Stack, StackPointer};
+use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
 use crate::verdict::Interrupt;
-
-const STACK: usize = 128 * 1024;
 
 /// What a suspended fibre is told when it goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,13 +28,14 @@ pub(crate) enum Command {
     Expire,
 }
 
-/// A stack that somebody else owns and keeps.
+/// A stack in the arena.
+#[derive(Clone, Copy)]
 struct Lent {
     base: StackPointer,
     limit: StackPointer,
 }
 
-// SAFETY: the bounds are those of a `DefaultStack` that its slot keeps for as long as the fibre can run.
+// SAFETY: the bounds are those of a stack in the arena of the world that the fibre runs in, with a guard below it.
 unsafe impl Stack for Lent {
     fn base(&self) -> StackPointer {
         self.base
@@ -51,26 +50,27 @@ type Co = Coroutine<Command, (), (), Lent>;
 
 /// A place for a fibre, with a stack.
 pub(crate) struct Slot {
-    /// Keeps the memory.
-    stack: DefaultStack,
+    stack: Lent,
     /// Overwritten, never dropped: an abandoned fibre has nothing to drop.
     co: MaybeUninit<Co>,
     yielder: *const Yielder<Command, ()>,
 }
 
 impl Slot {
-    pub(crate) fn new() -> Slot {
-        let stack = DefaultStack::new(STACK).unwrap_or_else(|error| {
-            panic!("no memory for the stack of a simulated CPU ({STACK} bytes): {error}")
-        });
-        Slot { stack, co: MaybeUninit::uninit(), yielder: std::ptr::null() }
+    /// A slot whose stack is from `low` up to `high`.
+    pub(crate) fn new((low, high): (usize, usize)) -> Slot {
+        let end = |place| StackPointer::new(place).expect("no stack is at zero");
+        Slot {
+            stack: Lent { base: end(high), limit: end(low) },
+            co: MaybeUninit::uninit(),
+            yielder: std::ptr::null(),
+        }
     }
 
     /// Puts a new fibre here, whatever was here before. It does not run yet.
     pub(crate) fn start(&mut self, main: fn(usize), arg: usize) {
-        let lent = Lent { base: self.stack.base(), limit: self.stack.limit() };
         let yielder = &raw mut self.yielder as usize;
-        self.co.write(Coroutine::with_stack(lent, move |y: &Yielder<Command, ()>, _| {
+        self.co.write(Coroutine::with_stack(self.stack, move |y: &Yielder<Command, ()>, _| {
             let place = yielder as *mut *const Yielder<Command, ()>;
             // SAFETY: slots live in a boxed slice that is never moved while a fibre of theirs can run.
             unsafe { place.write(y) };

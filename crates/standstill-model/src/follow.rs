@@ -67,7 +67,7 @@ pub(crate) fn along(
         last = Some(cpu_of(choice));
         with_ptr(ready.world, |w| w.budget = Some(u32::from(is_flush(choice))));
         take(ready.world, choice, true);
-        if found.look(ready) || enough(found) {
+        if found.look(ready, true) || enough(found) {
             break;
         }
     }

@@ -2,6 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
+use crate::arena::steady;
+
 const A: u64 = 0x9e37_79b9_7f4a_7c15;
 const B: u64 = 0xd6e8_feb8_6659_fd93;
 const C: u64 = 0xff51_afd7_ed55_8ccd;
@@ -105,7 +107,8 @@ impl Hasher for Feed {
 
     #[inline(always)]
     fn write_usize(&mut self, word: usize) {
-        self.0.mix(word as u64);
+        // It may be an address.
+        self.0.mix(steady(word) as u64);
     }
 }
 

@@ -9,14 +9,14 @@
 //! | file | what |
 //! |---|---|
 //! | `port.rs`, `memory.rs` | the platform |
-//! | `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
+//! | `arena.rs`, `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
 //! | `class.rs`, `movers.rs`, `places.rs`, `covers.rs` | which accesses are scheduling points |
 //! | `tso.rs` | store buffers |
 //! | `ra.rs` | release/acquire views |
 //! | `clock.rs` | what happened before what, and data races |
 //! | `rules.rs` | the state of the library's rules |
 //! | `sched.rs` | what can happen next |
-//! | `search.rs` | every state once |
+//! | `search.rs`, `table.rs`, `parallel.rs` | every state once, by all cores |
 //! | `bounded.rs` | every state within a bound on preemptions |
 //! | `dpor.rs`, `touch.rs` | every trace once |
 //! | `shard.rs` | that in several processes |
@@ -32,6 +32,7 @@
 //! | `check.rs` | the entries |
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
+mod arena;
 mod audit;
 mod bounded;
 mod check;
@@ -52,6 +53,7 @@ mod movers;
 mod mutate;
 mod names;
 mod options;
+mod parallel;
 mod places;
 mod port;
 mod ra;
@@ -65,6 +67,7 @@ mod shard;
 mod shrink;
 mod state;
 mod story;
+mod table;
 mod touch;
 pub mod transfers;
 mod tso;

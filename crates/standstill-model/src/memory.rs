@@ -11,6 +11,7 @@ use std::sync::atomic::Ordering;
 
 use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
 
+use crate::arena::steady;
 use crate::clock;
 use crate::hash::Hash128;
 use crate::movers::Use;
@@ -139,8 +140,14 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
 impl World {
     /// The value at `place` changes from `old` to `new`.
     pub(crate) fn wrote(&mut self, place: usize, old: u64, new: u64) {
+        let place = steady(place);
         self.memory.sub(Hash128::of_cell(place, old));
         self.memory.add(Hash128::of_cell(place, new));
+    }
+
+    /// As [`wrote`](Self::wrote), of a word: its value may be an address.
+    pub(crate) fn wrote_word(&mut self, place: usize, old: usize, new: usize) {
+        self.wrote(place, steady(old) as u64, steady(new) as u64);
     }
 
     /// An access to a word told its CPU, or others, what happened before.
@@ -308,7 +315,7 @@ fn access(
             // SAFETY: as above.
             unsafe { w.undo.memory(place, size_of::<usize>()) };
             // SAFETY: as above.
-            w.wrote(place, unsafe { *word } as u64, new as u64);
+            w.wrote_word(place, unsafe { *word }, new);
             if let Some(words) = &mut w.words {
                 words.insert(place);
             }
@@ -318,7 +325,7 @@ fn access(
         if w.inside {
             // A store tells nothing of what was there.
             if reads {
-                w.learn(old as u64);
+                w.learn(steady(old) as u64);
             }
             w.note(
                 || StepWhat::Access {

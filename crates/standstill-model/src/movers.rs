@@ -29,6 +29,7 @@
 use std::collections::HashSet;
 use std::panic::Location;
 
+use crate::arena::steady;
 use crate::covers::{Cover, Covers};
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::{Ipi, MemoryModel, Options};
@@ -89,7 +90,7 @@ enum Head {
 
 impl Entry {
     fn hash(&self) -> Hash128 {
-        let mut hash = Hash128::of_cell(self.place, self.key);
+        let mut hash = Hash128::of_cell(steady(self.place), self.key);
         hash.mix(
             self.how as u64
                 | u64::from(self.cpu) << 8
@@ -131,6 +132,23 @@ impl Movers {
     /// Moves accesses from now on, if that is known to be sound for these options.
     pub(crate) fn switch_on(&mut self, options: &Options) {
         self.on = options.memory == MemoryModel::Sc && !options.sleepers && options.reduce;
+    }
+
+    /// What was learnt to be a point.
+    pub(crate) fn points(&self) -> impl Iterator<Item = Key> {
+        self.points.iter().copied()
+    }
+
+    /// Somebody else has learnt these points.
+    pub(crate) fn add_points(&mut self, points: &[Key]) {
+        self.points.extend(points);
+    }
+
+    /// Forgets what was learnt since there were these points.
+    pub(crate) fn set_points(&mut self, points: &[Key]) {
+        self.points.clear();
+        self.add_points(points);
+        self.changed = false;
     }
 
     pub(crate) const fn is_on(&self) -> bool {

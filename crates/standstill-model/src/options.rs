@@ -164,6 +164,10 @@ pub struct Options {
     pub own: Option<Scenario>,
     /// How the interleavings are searched.
     pub engine: Engine,
+    /// How many threads search: of the engine `stateful`. 0: as many as there are cores.
+    pub threads: usize,
+    /// The other threads begin when the first one has seen so many states: most searches end before.
+    pub spread: u64,
     /// When to give up.
     pub limits: Limits,
     /// Look for data races: two CPUs that use a plain cell, with nothing in between that says which came first.
@@ -198,6 +202,8 @@ impl Default for Options {
             fan_in: 8,
             own: None,
             engine: Engine::Stateful,
+            threads: 1,
+            spread: 1 << 14,
             limits: Limits::default(),
             races: true,
             audit: Audit::default(),
@@ -207,6 +213,18 @@ impl Default for Options {
             sleepers: false,
             mutant: None,
             sites: None,
+        }
+    }
+}
+
+impl Options {
+    /// How many threads search.
+    pub(crate) fn cores(&self) -> usize {
+        match self.threads {
+            // Which of two runs is the first to come to a state is told by one thread alone.
+            _ if self.audit.merges > 0 => 1,
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
         }
     }
 }

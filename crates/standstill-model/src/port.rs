@@ -21,6 +21,7 @@ use standstill::platform::{
 };
 use standstill::{CpuId, CpuMask};
 
+use crate::arena::steady;
 use crate::clock;
 use crate::fibre::Command;
 use crate::hash::Hash128;
@@ -479,7 +480,7 @@ impl World {
             return None;
         }
         let value = self.value_seen(self.cpu, on);
-        self.learn(value as u64);
+        self.learn(steady(value) as u64);
         // The port's load acquires: whoever changed the word has shown what it did before.
         self.acquire_newest(on);
         Some(value)

@@ -21,6 +21,7 @@
 //! **IPIs and starts** carry their sender's view, as the port promises (`Irq` 4, `Cpus` 4). A moved thread takes its view along. Nothing else
 //! is synchronised that the library does not synchronise itself.
 
+use crate::arena::steady;
 use crate::clock::{Clocks, FENCES, Knower, WORDS, cpu, fenced, ipi, keep, seen};
 use crate::hash::Hash128;
 use crate::state::{MAX_CPUS, Power, Wants, Watch};
@@ -143,9 +144,9 @@ impl Messages {
             }
             several[count] = word as u16;
             count += 1;
-            hash.mix(*place as u64);
+            hash.mix(steady(*place) as u64);
             for index in 0..row.len() {
-                hash.mix(row.values[row.slot(index)] as u64);
+                hash.mix(steady(row.values[row.slot(index)]) as u64);
                 hash.mix(u64::from(row.is_sealed(index)));
             }
         }
@@ -156,7 +157,7 @@ impl Messages {
                 let word = usize::from(*word);
                 let position = self.rows[word].position(self.views[knower * WORDS + word]);
                 if position > 0 {
-                    view.mix((clocks.places[word].0 as u64) << 4 ^ position as u64);
+                    view.mix((steady(clocks.places[word].0) as u64) << 4 ^ position as u64);
                 }
             }
             view
@@ -181,7 +182,7 @@ impl Messages {
                 if sum != Hash128::ZERO || view != Hash128::ZERO {
                     let mut name = sum;
                     name.mix_hash(view);
-                    name.mix(*place as u64);
+                    name.mix(steady(*place) as u64);
                     name.mix(index as u64);
                     all.add(name);
                 }

@@ -119,7 +119,7 @@ pub(crate) fn search(
             }
             take(ready.world, policy.choose(&enabled, steps, &mut rng), true);
             steps += 1;
-            if found.look(ready) {
+            if found.look(ready, true) {
                 break;
             }
             if steps == LONGEST {
@@ -130,7 +130,7 @@ pub(crate) fn search(
                     location: String::new(),
                 };
                 let choices = with_ptr(ready.world, |w| w.choices.clone());
-                found.fault.get_or_insert((fault, choices));
+                found.broken(fault, &choices);
                 break;
             }
         }

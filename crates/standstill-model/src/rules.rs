@@ -7,14 +7,36 @@
 use std::collections::HashMap;
 
 use standstill::Protocol;
-use standstill::event::Event;
+use standstill::event::{Event, What};
 use standstill::invariants::{Monitor, Violation};
 
+use crate::arena::steady;
 use crate::hash::{BuildHashed, Hash128};
 use crate::state::MAX_CPUS;
 
 /// All rules, for the largest machine.
 pub(crate) type Rules = Monitor<MAX_CPUS, 8>;
+
+/// The event as it is for all threads: calls and works are told by their addresses, and these decide where the rules keep them.
+pub(crate) fn steadied(mut event: Event) -> Event {
+    match &mut event.what {
+        What::CallQueued(info) | What::CallBegin(info, _) | What::CallLate(info) | What::CallLost(info) => {
+            info.key.slot = steady(info.key.slot);
+        }
+        What::CallPushed { key, .. }
+        | What::CallReleased(key)
+        | What::CallEnd(key)
+        | What::CallReturned { key, .. } => key.slot = steady(key.slot),
+        What::WorkQueued(key)
+        | What::WorkTurnedAway(key)
+        | What::WorkClaimed(key)
+        | What::WorkBegin(key)
+        | What::WorkEnd(key)
+        | What::WorkRefused(key) => key.work = steady(key.work),
+        _ => {}
+    }
+    event
+}
 
 /// All values of the rules' state that have occurred.
 pub(crate) struct Values {

@@ -2,20 +2,22 @@
 //!
 //! A state is remembered by its fingerprint: memory, CPUs, the rules' own state, and for each context the history of what it read. The
 //! code is deterministic, so two states with the same fingerprint go on alike. Going back is undoing the last step.
+//!
+//! What is here is the search of one thread; [`crate::parallel`] begins it, and lets several do it.
 
-use std::collections::hash_map::Entry::{Occupied, Vacant};
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashSet};
 use std::ops::ControlFlow;
 use std::time::Instant;
 
 use standstill::Property;
 
 use crate::audit::Sample;
-use crate::covers::{Cover, Covers};
-use crate::hash::BuildHashed;
+use crate::covers::Covers;
+use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
 use crate::sched::{is_device, take};
 use crate::setup::Ready;
+use crate::table::{Table, Visit};
 use crate::verdict::{Bound, Coverage, Progress, PropertyResult, Verdict};
 use crate::world::{Fault, with_ptr};
 
@@ -58,21 +60,21 @@ impl Found {
         }
     }
 
-    /// Looks at the step that was just made; true if the search must not go on from here.
-    pub(crate) fn look(&mut self, ready: &Ready) -> bool {
+    /// Looks at the step that was just made; true if the search must not go on from here. `counts`: it was not made before.
+    pub(crate) fn look(&mut self, ready: &Ready, counts: bool) -> bool {
         with_ptr(ready.world, |w| {
             if w.broken != 0 {
                 for property in Property::ALL {
                     if w.broken & 1 << property as u8 != 0 {
                         let index = property as usize;
-                        self.counts[index] += 1;
+                        self.counts[index] += u64::from(counts);
                         self.firsts[index].get_or_insert_with(|| w.choices.clone());
                     }
                 }
             }
             match w.fault.take() {
                 Some(fault) => {
-                    self.fault.get_or_insert_with(|| (fault, w.choices.clone()));
+                    self.broken(fault, &w.choices);
                     true
                 }
                 None => false,
@@ -91,9 +93,38 @@ impl Found {
             stable.insert(with_ptr(ready.world, |w| w.stable_end()));
         }
         if let Some(fault) = fault {
-            let choices = with_ptr(ready.world, |w| w.choices.clone());
-            self.fault.get_or_insert((fault, choices));
+            with_ptr(ready.world, |w| self.broken(fault, &w.choices));
         }
+    }
+
+    /// Something is wrong. Of all that is found the rule with the smallest name is told, and its first schedule: whoever finds it, that is the same.
+    pub(crate) fn broken(&mut self, fault: Fault, choices: &[u32]) {
+        if self.fault.as_ref().is_none_or(|(known, _)| fault.rule < known.rule) {
+            self.fault = Some((fault, choices.to_vec()));
+        }
+    }
+
+    /// What another thread of the same search has found.
+    pub(crate) fn add(&mut self, other: Found) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        for (first, theirs) in self.firsts.iter_mut().zip(other.firsts) {
+            if first.is_none() {
+                *first = theirs;
+            }
+        }
+        if let Some((fault, choices)) = other.fault {
+            self.broken(fault, &choices);
+        }
+        self.ends.extend(other.ends);
+        if let (Some(stable), Some(theirs)) = (&mut self.stable, other.stable) {
+            stable.extend(theirs);
+        }
+        self.states += other.states;
+        self.steps += other.steps;
+        self.depth = self.depth.max(other.depth);
+        self.bytes += other.bytes;
     }
 
     /// Everything was searched: somebody has come to an end.
@@ -144,10 +175,15 @@ struct Node {
     first: usize,
     /// The one to try next.
     next: usize,
-    hash: u128,
+    /// Where those end that are this thread's: the others were given away.
+    end: usize,
+    /// Nobody was here before: what its steps break counts.
+    new: bool,
+    hash: Hash128,
 }
 
 /// How a search ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum End {
     Exhausted,
     Bounded(Bound),
@@ -155,96 +191,196 @@ pub(crate) enum End {
     Again,
 }
 
+/// How far a [`Search`] came.
+pub(crate) enum Came {
+    /// Nothing is left of what it had to do.
+    Through,
+    /// As far as it was to go.
+    Far,
+    /// To an end of the whole search.
+    To(End),
+}
+
+/// A part of the search that somebody else can do: the choices at one state that were not tried yet.
+pub(crate) struct Job {
+    /// The choices that lead to the state; waits that were moved left are not among them.
+    way: Vec<u32>,
+    choices: Vec<u32>,
+    new: bool,
+}
+
+/// More states than this are between two reports.
 const REPORT: u64 = 0x3ff;
 
-pub(crate) fn search(
-    ready: &Ready,
-    options: &Options,
-    began: Instant,
-    found: &mut Found,
-    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
-) -> End {
-    let mut seen: HashMap<u128, Cover, BuildHashed> = HashMap::default();
-    let mut covers = Covers::new();
-    let (mut nodes, mut choices): (Vec<Node>, Vec<u32>) = (Vec::new(), Vec::new());
-    let mut enabled = Vec::new();
-    with_ptr(ready.world, |w| w.movers.switch_on(options));
-    found.sample = Sample::new(&options.audit);
-    let mut stop = found.look(ready);
-    loop {
-        if !stop {
-            stop = hurry(ready, found, &mut enabled);
+/// The search of one thread, depth first, on a machine of its own.
+pub(crate) struct Search<'a> {
+    ready: &'a Ready,
+    options: &'a Options,
+    table: &'a Table,
+    covers: Covers,
+    nodes: Vec<Node>,
+    choices: Vec<u32>,
+    enabled: Vec<u32>,
+    /// The choices that lead to the first of `nodes`.
+    way: Vec<u32>,
+    pub(crate) found: Found,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(
+        ready: &'a Ready,
+        options: &'a Options,
+        table: &'a Table,
+        covers: Covers,
+    ) -> Search<'a> {
+        with_ptr(ready.world, |w| {
+            w.movers.switch_on(options);
+            w.clocks.refresh(|place| w.classes.is_shared(place));
+        });
+        Search {
+            ready,
+            options,
+            table,
+            covers,
+            nodes: Vec::new(),
+            choices: Vec::new(),
+            enabled: Vec::new(),
+            way: Vec::new(),
+            found: Found { sample: Sample::new(&options.audit), ..Found::new() },
         }
-        if with_ptr(ready.world, |w| w.classes.changed || w.movers.changed) {
-            return End::Again;
+    }
+
+    /// Looks at the state in which the branching begins.
+    pub(crate) fn begin(&mut self) {
+        let stop = self.found.look(self.ready, true);
+        self.arrive(stop, true);
+    }
+
+    /// Takes over a job.
+    pub(crate) fn take_over(&mut self, job: Job) {
+        with_ptr(self.ready.world, |w| w.undo_to(0));
+        // What happens on the way was seen by who was here before.
+        let mut seen = Found::new();
+        hurry(self.ready, &mut seen, false, &mut self.enabled);
+        for choice in &job.way {
+            take(self.ready.world, *choice, true);
+            seen.look(self.ready, false);
+            hurry(self.ready, &mut seen, false, &mut self.enabled);
         }
-        if found.fault.is_some() && !options.keep_going {
-            found.steps = with_ptr(ready.world, |w| w.steps);
-            return End::Bounded(Bound::Violation);
+        (self.way, self.choices) = (job.way, job.choices);
+        let (depth, hash) = with_ptr(self.ready.world, |w| (w.undo.depth(), w.fingerprint()));
+        self.nodes.push(Node { depth, first: 0, next: 0, end: self.choices.len(), new: job.new, hash });
+    }
+
+    /// Gives away what is left to do at the state that is nearest to the beginning, if that is not all there is.
+    pub(crate) fn give_away(&mut self) -> Option<Job> {
+        let untried = |node: &Node| node.next < node.end;
+        let at = self.nodes.iter().position(untried)?;
+        if at + 1 == self.nodes.len() && self.nodes[at].end - self.nodes[at].next < 2 {
+            return None;
         }
-        if !stop {
-            let (hash, cover) =
-                with_ptr(ready.world, |w| (w.fingerprint().to_u128(), w.movers.cover(&mut covers)));
-            if let Some(sample) = &mut found.sample {
-                with_ptr(ready.world, |w| sample.visit(hash, !seen.contains_key(&hash), &w.choices));
-            }
-            let new = match seen.entry(hash) {
-                Vacant(entry) => {
-                    entry.insert(cover);
-                    Some(true)
-                }
-                Occupied(mut entry) => {
-                    let before = entry.insert(covers.union(*entry.get(), cover));
-                    (before != *entry.get()).then_some(false)
-                }
-            };
-            if let Some(new) = new {
-                found.states += u64::from(new);
-                if new && enabled.iter().all(|choice| is_device(*choice)) {
-                    found.look_at_end(ready);
-                }
-                if !enabled.is_empty() {
-                    let first = choices.len();
-                    choices.extend_from_slice(&enabled);
-                    let depth = with_ptr(ready.world, |w| w.undo.depth());
-                    nodes.push(Node { depth, first, next: first, hash });
-                    found.depth = found.depth.max(nodes.len());
-                }
-                if new && found.states & REPORT == 0 {
-                    let (undo, steps) = with_ptr(ready.world, |w| (w.undo.peak(), w.steps));
-                    found.bytes = (seen.capacity() * 33 + undo) as u64;
-                    found.steps = steps;
-                    if let Some(bound) = limit(options, began, found, nodes.len(), progress) {
-                        return End::Bounded(bound);
-                    }
-                }
-            }
-        }
+        let mut way = self.way.clone();
+        way.extend(self.nodes[..at].iter().map(|node| self.choices[node.next - 1]));
+        let last = at + 1 == self.nodes.len();
+        let node = &mut self.nodes[at];
+        // Of the last state only a part.
+        let keeps = if last { (node.end - node.next).div_ceil(2) } else { 0 };
+        let choices = self.choices[node.next + keeps..node.end].to_vec();
+        node.end = node.next + keeps;
+        Some(Job { way, choices, new: self.nodes[at].new })
+    }
+
+    /// Searches, as long as `each` says so before each step; `report` is called now and then.
+    pub(crate) fn go(
+        &mut self,
+        mut each: impl FnMut(&mut Search<'a>) -> bool,
+        report: &mut dyn FnMut(&mut Found, usize) -> Option<End>,
+    ) -> Came {
         loop {
-            let Some(node) = nodes.last_mut() else {
-                let (undo, steps) = with_ptr(ready.world, |w| (w.undo.peak(), w.steps));
-                found.bytes = (seen.capacity() * 33 + undo) as u64;
-                found.steps = steps;
-                found.expect_an_end();
-                return End::Exhausted;
-            };
-            if node.next < choices.len() {
-                let choice = choices[node.next];
+            if with_ptr(self.ready.world, |w| w.classes.changed || w.movers.changed) {
+                return Came::To(End::Again);
+            }
+            if self.found.fault.is_some() && !self.options.keep_going {
+                return Came::To(End::Bounded(Bound::Violation));
+            }
+            if !each(self) {
+                return Came::Far;
+            }
+            let Some(new) = self.advance() else { return Came::Through };
+            if new
+                && self.found.states & REPORT == 0
+                && let Some(end) = self.report(report)
+            {
+                return Came::To(end);
+            }
+        }
+    }
+
+    /// Makes one step; says whether it leads to a new state. `None`: there is no step left.
+    fn advance(&mut self) -> Option<bool> {
+        loop {
+            let node = self.nodes.last_mut()?;
+            if node.next < node.end {
+                let choice = self.choices[node.next];
                 node.next += 1;
-                let (hash, depth) = (node.hash, node.depth);
-                with_ptr(ready.world, |w| {
+                let (hash, depth, new) = (node.hash, node.depth, node.new);
+                with_ptr(self.ready.world, |w| {
                     w.undo_to(depth);
-                    if options.audit.undone {
-                        assert_eq!(w.fingerprint().to_u128(), hash, "a step was not undone completely");
+                    if self.options.audit.undone {
+                        assert_eq!(w.fingerprint(), hash, "a step was not undone completely");
                     }
                 });
-                take(ready.world, choice, true);
-                break;
+                take(self.ready.world, choice, true);
+                let stop = self.found.look(self.ready, new);
+                return Some(self.arrive(stop, new));
             }
-            choices.truncate(node.first);
-            nodes.pop();
+            self.choices.truncate(node.first);
+            self.nodes.pop();
         }
-        stop = found.look(ready);
+    }
+
+    /// Looks at a state; true if it is a new one. `stop`: the search does not go on from here.
+    fn arrive(&mut self, stop: bool, counts: bool) -> bool {
+        if stop || hurry(self.ready, &mut self.found, counts, &mut self.enabled) {
+            return false;
+        }
+        if with_ptr(self.ready.world, |w| w.classes.changed || w.movers.changed) {
+            return false;
+        }
+        let covers = &mut self.covers;
+        let (hash, cover, depth) =
+            with_ptr(self.ready.world, |w| (w.fingerprint(), w.movers.cover(covers), w.undo.depth()));
+        let visit = self.table.visit(hash, cover, covers);
+        let new = visit == Visit::New;
+        if let Some(sample) = &mut self.found.sample {
+            with_ptr(self.ready.world, |w| sample.visit(hash.to_u128(), new, &w.choices));
+        }
+        if visit == Visit::Done {
+            return false;
+        }
+        self.found.states += u64::from(new);
+        if new && self.enabled.iter().all(|choice| is_device(*choice)) {
+            self.found.look_at_end(self.ready);
+        }
+        if !self.enabled.is_empty() {
+            let first = self.choices.len();
+            self.choices.extend_from_slice(&self.enabled);
+            self.nodes.push(Node { depth, first, next: first, end: self.choices.len(), new, hash });
+            self.found.depth = self.found.depth.max(self.way.len() + self.nodes.len());
+        }
+        new
+    }
+
+    /// Reports what was found so far, and how deep the search is.
+    pub(crate) fn report(&mut self, report: &mut dyn FnMut(&mut Found, usize) -> Option<End>) -> Option<End> {
+        self.count();
+        report(&mut self.found, self.nodes.len())
+    }
+
+    /// Fills in what the machine counts.
+    pub(crate) fn count(&mut self) {
+        let (undo, steps) = with_ptr(self.ready.world, |w| (w.undo.peak(), w.steps));
+        (self.found.bytes, self.found.steps) = (undo as u64, steps);
     }
 }
 
@@ -252,7 +388,7 @@ pub(crate) fn search(
 const HURRY: usize = 256;
 
 /// Carries out the waits that were moved left to here. `enabled` is what can happen then.
-fn hurry(ready: &Ready, found: &mut Found, enabled: &mut Vec<u32>) -> bool {
+fn hurry(ready: &Ready, found: &mut Found, counts: bool, enabled: &mut Vec<u32>) -> bool {
     for _ in 0..HURRY {
         let next = with_ptr(ready.world, |w| {
             w.enabled(enabled);
@@ -262,7 +398,7 @@ fn hurry(ready: &Ready, found: &mut Found, enabled: &mut Vec<u32>) -> bool {
         });
         let Some(choice) = next else { return false };
         take(ready.world, choice, true);
-        if found.look(ready) {
+        if found.look(ready, counts) {
             return true;
         }
     }
@@ -284,14 +420,24 @@ pub(crate) fn limit(
         depth,
         time_ns: began.elapsed().as_nanos() as u64,
     };
+    limit_at(options, &now, found.bytes, progress)
+}
+
+/// As [`limit`], for what all threads have done together.
+pub(crate) fn limit_at(
+    options: &Options,
+    now: &Progress,
+    bytes: u64,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Option<Bound> {
     let limits = options.limits;
-    if progress(&now).is_break() {
+    if progress(now).is_break() {
         Some(Bound::Stopped)
-    } else if limits.states != 0 && found.states.max(found.runs) >= limits.states {
+    } else if limits.states != 0 && now.states.max(now.runs) >= limits.states {
         Some(Bound::States)
-    } else if limits.seconds != 0 && began.elapsed().as_secs() >= limits.seconds {
+    } else if limits.seconds != 0 && now.time_ns / 1_000_000_000 >= limits.seconds {
         Some(Bound::Seconds)
-    } else if limits.bytes != 0 && found.bytes >= limits.bytes {
+    } else if limits.bytes != 0 && bytes >= limits.bytes {
         Some(Bound::Bytes)
     } else {
         None

@@ -48,8 +48,9 @@ use crate::dpor::{self, Part};
 use crate::file::FileError;
 use crate::hash::Hash128;
 use crate::options::{Engine, Ipi, MemoryModel, Options};
+use crate::parallel::search;
 use crate::scenario;
-use crate::search::{End, Found, search};
+use crate::search::{End, Found};
 use crate::setup::Ready;
 use crate::verdict::{Bound, Progress};
 use crate::world::{World, with_ptr};
@@ -174,6 +175,7 @@ fn learn(
     (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::Limits::default());
     // As this engine sees them: nothing is moved, so all that can be shared is seen to be.
     all.reduce = false;
+    all.threads = 1;
     let mut found = Found::new();
     let began = Instant::now();
     let end = until_settled(ready, &mut found, &mut |found| search(ready, &all, began, found, progress));

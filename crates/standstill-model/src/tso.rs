@@ -16,6 +16,7 @@
 
 use std::panic::Location;
 
+use crate::arena::steady;
 use crate::clock::{self, Clocks};
 use crate::hash::Hash128;
 use crate::options::MemoryModel;
@@ -80,8 +81,8 @@ impl Buffers {
             }
             hash.mix(cpu as u64 | (self.0[cpu].len as u64) << 8);
             for entry in self.of(cpu) {
-                hash.mix(entry.place as u64);
-                hash.mix(entry.value as u64);
+                hash.mix(steady(entry.place) as u64);
+                hash.mix(steady(entry.value) as u64);
             }
             for index in 0..self.0[cpu].len {
                 let index = (self.0[cpu].first + index) % ROOM;
@@ -190,7 +191,7 @@ impl World {
         unsafe { self.undo.memory(entry.place, size_of::<usize>()) };
         // SAFETY: as above; one OS thread runs all.
         let old = unsafe { *word };
-        self.wrote(entry.place, old as u64, entry.value as u64);
+        self.wrote_word(entry.place, old, entry.value);
         // SAFETY: as above.
         unsafe { *word = entry.value };
         // No context does that: it is told with the one that its CPU runs.

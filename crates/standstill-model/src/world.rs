@@ -13,6 +13,7 @@ use standstill::invariants::Tally;
 use standstill::platform::Entry;
 use standstill::{CpuId, Place, Property};
 
+use crate::arena::{self, Arena};
 use crate::class::{Classes, Who};
 use crate::clock::{self, Clocks};
 use crate::fibre::{Command, Slot};
@@ -21,7 +22,7 @@ use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::names::Kept;
 use crate::options::{Engine, MemoryModel, Options};
-use crate::rules::Values;
+use crate::rules::{Values, steadied};
 use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
 use crate::touch::{self, How, Touches};
 use crate::tso::Buffers;
@@ -51,6 +52,8 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<(usize, &'static dyn Fn())>,
     /// What the boot CPU does first.
     pub(crate) boot: Option<&'static dyn Fn()>,
+    /// Where all of it lies.
+    pub(crate) arena: Arena,
     pub(crate) slots: Box<[Slot]>,
     pub(crate) cpus: [Cpu; MAX_CPUS],
     pub(crate) threads: [Option<Thread>; THREADS],
@@ -141,17 +144,20 @@ pub(crate) fn with<R>(f: impl FnOnce(&mut World) -> R) -> R {
 }
 
 /// The world is this OS thread's until this is dropped.
-pub(crate) struct Entered(*mut World);
+pub(crate) struct Entered(*mut World, usize);
 
 impl Drop for Entered {
     fn drop(&mut self) {
         WORLD.set(self.0);
+        arena::leave(self.1);
     }
 }
 
 /// Makes `world` the one of this OS thread.
 pub(crate) fn enter(world: *mut World) -> Entered {
-    Entered(WORLD.replace(world))
+    // SAFETY: a world that lives longer than what is returned, by the contract of `with`.
+    let before = arena::enter(unsafe { &(*world).arena });
+    Entered(WORLD.replace(world), before)
 }
 
 /// A place where others may come in, if somebody can notice (`noticed`): announces `op`, and returns when it is to be carried out.
@@ -224,6 +230,7 @@ fn thread_main(thread: usize) {
 impl World {
     pub(crate) fn new(options: Options) -> Box<World> {
         let rules = Values::new(options.protocol);
+        let arena = Arena::new();
         Box::new(World {
             entry: None,
             describe: None,
@@ -231,7 +238,8 @@ impl World {
             device: None,
             tasks: Vec::new(),
             boot: None,
-            slots: (0..THREADS).map(|_| Slot::new()).collect(),
+            slots: (0..THREADS).map(|fibre| Slot::new(arena.stack(fibre))).collect(),
+            arena,
             cpus: [Cpu::OFF; MAX_CPUS],
             threads: [const { None }; THREADS],
             cpu: 0,
@@ -427,6 +435,7 @@ impl World {
     /// An event of the library: the rules see it.
     pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
         self.note(|| StepWhat::Event(event.what), at);
+        let event = &steadied(*event);
         self.judge(event);
         self.meet_event(event);
         let verdict =

@@ -8,7 +8,8 @@ use standstill::Protocol;
 
 use crate::dpor::{Explorer, Mode, Part};
 use crate::options::{Ipi, Options};
-use crate::search::{self, End, Found};
+use crate::parallel;
+use crate::search::{End, Found};
 use crate::setup::Ready;
 use crate::world::with_ptr;
 
@@ -80,7 +81,7 @@ impl Bench {
                 }
             });
             let mut found = Found::new();
-            let end = search::search(&self.ready, &self.options, Instant::now(), &mut found, &mut |_| {
+            let end = parallel::search(&self.ready, &self.options, Instant::now(), &mut found, &mut |_| {
                 ControlFlow::Continue(())
             });
             match end {

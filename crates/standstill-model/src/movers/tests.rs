@@ -4,7 +4,8 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::options::Options;
-use crate::search::{End, Found, search};
+use crate::parallel::search;
+use crate::search::{End, Found};
 use crate::setup::Ready;
 use crate::world::with_ptr;
 

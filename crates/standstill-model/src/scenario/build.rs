@@ -29,18 +29,14 @@ pub struct Setup<'w, const N: usize> {
     machine: &'static Machined<N>,
 }
 
-fn leak<F: Fn() + 'static>(f: F) -> &'static dyn Fn() {
-    Box::leak(Box::new(f))
-}
-
 impl<'w, const N: usize> Setup<'w, N> {
-    /// A machine, booted by CPU 0. All of it is leaked: fibres are abandoned in the middle of what they do.
+    /// A machine, booted by CPU 0. All of it stays for ever: fibres are abandoned in the middle of what they do.
     pub(crate) fn new(world: &'w mut World) -> Self {
-        let machine: &'static Machined<N> = Box::leak(Box::new(Machine::new(Model, world.options.protocol)));
+        let machine: &'static Machined<N> = world.arena.keep(Machine::new(Model, world.options.protocol));
         world.entry = Some(machine);
         world.kept.push(Kept::new(machine));
-        world.describe = Some(Box::leak(Box::new(|address| machine.place_at(address))));
-        world.boot = Some(leak(move || {
+        world.describe = Some(world.arena.keep(|address| machine.place_at(address)));
+        world.boot = Some(world.arena.keep(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
             unsafe { machine.boot(&CpuMask::first_n(N), &CpuMask::first_n(N)) };
             with(|w| {
@@ -81,7 +77,7 @@ impl<'w, const N: usize> Setup<'w, N> {
     pub fn task_on(&mut self, cpu: CpuId, body: impl Fn(&mut Task) + 'static) {
         assert!(cpu.index() < N, "the machine has no {cpu}");
         assert!(self.world.tasks.len() < TASKS, "a scenario has at most {TASKS} tasks");
-        let body = leak(move || {
+        let body = self.world.arena.keep(move || {
             // SAFETY: a thread of its own, interrupts on.
             let mut task = unsafe { Task::new() };
             body(&mut task);
@@ -91,11 +87,11 @@ impl<'w, const N: usize> Setup<'w, N> {
 
     /// What a device interrupt does, on the CPU that takes it. How many each CPU may get is in [`Options::irqs`].
     pub fn device(&mut self, handler: impl Fn(&IrqOff<'_>, CpuId) + 'static) {
-        self.world.device = Some(Box::leak(Box::new(move |cpu: usize| {
+        self.world.device = Some(self.world.arena.keep(move |cpu: usize| {
             // SAFETY: a handler: interrupts are off.
             let off = unsafe { IrqOff::new() };
             handler(&off, CpuId::new(cpu));
-        })));
+        }));
     }
 
     /// Waits with a deadline may see it over, in each run `times` times at most. Without this, time plays no part.
@@ -105,7 +101,7 @@ impl<'w, const N: usize> Setup<'w, N> {
 
     /// Keeps a value for as long as the machine lives: what CPUs share, slots of calls, callbacks.
     pub fn keep<T: 'static>(&mut self, value: T) -> &'static T {
-        let kept = Box::leak(Box::new(value));
+        let kept = self.world.arena.keep(value);
         self.world.kept.push(Kept::new(kept));
         kept
     }

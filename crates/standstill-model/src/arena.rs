@@ -1,0 +1,143 @@
+//! The memory of one exploration: all stacks, the machine, and what a scenario keeps, in one piece.
+//!
+//! Each thread that searches has a machine of its own, at addresses of its own. What lies in the arena is told by its distance from the arena's
+//! beginning ([`steady`]), so a fingerprint means the same state to all of them. Code and constants lie at the same addresses for all threads of a
+//! process.
+//!
+//! | from | to | what |
+//! |---|---|---|
+//! | 0 | `THREADS * SPAN` | for each fibre a page that nobody may touch, and its stack |
+//! | `THREADS * SPAN` | `SIZE` | what is kept |
+//!
+//! The stacks go with the arena. What is kept stays for ever: scenarios have references to it that say so.
+
+use std::cell::Cell;
+use std::ptr;
+
+use crate::state::THREADS;
+
+const PAGE: usize = 4096;
+/// The bytes of a stack.
+const STACK: usize = 128 * 1024;
+const SPAN: usize = PAGE + STACK;
+const STACKS: usize = THREADS * SPAN;
+/// Room for what is kept: pages that nobody uses cost nothing.
+const KEPT: usize = 4 << 20;
+const SIZE: usize = STACKS + KEPT;
+/// The first number of a place in the arena: no small number, and no address of code.
+const STEADY: usize = 1 << 40;
+
+/// The memory of one exploration.
+pub(crate) struct Arena {
+    base: *mut u8,
+    used: usize,
+}
+
+impl Arena {
+    pub(crate) fn new() -> Arena {
+        // SAFETY: a fresh mapping, wherever there is room.
+        let base = unsafe {
+            libc::mmap(
+                ptr::null_mut(),
+                SIZE,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        assert!(
+            base != libc::MAP_FAILED,
+            "no memory for the stacks of simulated CPUs ({SIZE} bytes): {}",
+            std::io::Error::last_os_error()
+        );
+        for fibre in 0..THREADS {
+            // SAFETY: the first page of its span, inside the mapping; nobody uses it yet.
+            let result = unsafe { libc::mprotect(base.add(fibre * SPAN), PAGE, libc::PROT_NONE) };
+            assert_eq!(result, 0, "a stack has no guard: {}", std::io::Error::last_os_error());
+        }
+        Arena { base: base.cast(), used: STACKS }
+    }
+
+    /// The lowest address of the stack of a fibre, and the one behind its highest.
+    pub(crate) fn stack(&self, fibre: usize) -> (usize, usize) {
+        let low = self.base.addr() + fibre * SPAN + PAGE;
+        (low, low + STACK)
+    }
+
+    /// Keeps a value for ever.
+    pub(crate) fn keep<T>(&mut self, value: T) -> &'static T {
+        let at = self.used.next_multiple_of(align_of::<T>());
+        self.used = at + size_of::<T>();
+        assert!(self.used <= SIZE, "a scenario keeps more than {KEPT} bytes");
+        // SAFETY: inside the mapping, aligned (the base is, to a page), and nobody else has these bytes.
+        let place = unsafe { self.base.add(at) }.cast::<T>();
+        // SAFETY: as above.
+        unsafe { place.write(value) };
+        // SAFETY: just written, never given back, and never changed but through cells.
+        unsafe { &*place }
+    }
+}
+
+impl Drop for Arena {
+    fn drop(&mut self) {
+        // SAFETY: the stacks of this mapping; no fibre runs any more.
+        unsafe { libc::munmap(self.base.cast(), STACKS) };
+    }
+}
+
+thread_local! {
+    /// Where the arena of this OS thread begins. With none, no number lies in it.
+    static BASE: Cell<usize> = const { Cell::new(usize::MAX - SIZE) };
+}
+
+/// From here on the arena of this OS thread is this one; the one before comes back.
+pub(crate) fn enter(arena: &Arena) -> usize {
+    BASE.replace(arena.base.addr())
+}
+
+/// Back to the arena that there was before.
+pub(crate) fn leave(before: usize) {
+    BASE.set(before);
+}
+
+/// A word that may be an address, as it is for all threads: what points into the arena is told by where in it.
+#[inline(always)]
+pub(crate) fn steady(word: usize) -> usize {
+    let offset = word.wrapping_sub(BASE.get());
+    if offset < SIZE { STEADY + offset } else { word }
+}
+
+/// The address with this number, on this OS thread.
+pub(crate) fn address(steady: usize) -> usize {
+    let offset = steady.wrapping_sub(STEADY);
+    if offset < SIZE { BASE.get() + offset } else { steady }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_has_the_same_number_in_each_arena() {
+        let number = |arena: &mut Arena| {
+            let before = enter(arena);
+            let kept = arena.keep([7_u64, 8]);
+            let place = ptr::from_ref(kept).addr();
+            let (low, high) = arena.stack(THREADS - 1);
+            assert_eq!(address(steady(place)), place);
+            assert_ne!(steady(place), place);
+            let numbers = [steady(place), steady(low), steady(high - 8), steady(5), steady(usize::MAX)];
+            leave(before);
+            (place, numbers)
+        };
+        let (mut one, mut other) = (Arena::new(), Arena::new());
+        let (a, b) = (number(&mut one), number(&mut other));
+        assert_ne!(a.0, b.0);
+        assert_eq!(a.1, b.1);
+        assert_eq!(a.1[3..], [5, usize::MAX]);
+        for word in [0, 1, 4096, SIZE, usize::MAX, a.0] {
+            assert_eq!(steady(word), word, "this thread has no arena");
+        }
+    }
+}

@@ -1,0 +1,353 @@
+//! The search of all states, by all cores.
+//!
+//! Each thread has a machine of its own; what they share is the table of the states that were seen, whose fingerprints say the same to all of them
+//! ([`crate::arena`]). A thread that has nothing left to do asks for a *job*, and the others give away what they have left to try nearest to
+//! the beginning; who gets it makes the steps that lead there, and goes on.
+//!
+//! # Why the number of threads makes no difference
+//! Which states there are follows from what is known of who shares what, and that is learnt while searching ([`crate::class`], [`crate::movers`]):
+//! whatever is learnt ends the search, and it starts again with it. In which order things are learnt depends on the order of the search, and a
+//! different order may lead to a different set of points. So a search begins with one thread, and most is learnt there. After so many
+//! states ([`Options::spread`]) the others begin, with what the first one knows. If all ends and nobody has learnt anything, also not from
+//! what the others have seen ([`World::outdated`]), one thread alone would not have learnt anything either: the windows that each state is
+//! searched with are the same, entry by entry, in whatever order they come ([`crate::covers`]). Otherwise what was learnt is forgotten, and one thread alone
+//! searches until it has learnt what it learns first. So the set of points is always the one that one thread finds, and with it the states,
+//! the final states and what is broken. (A search that ends early has seen what it has seen.)
+//!
+//! What is broken counts in the steps from a state that is new, so each step counts once.
+
+use std::collections::HashMap;
+use std::ops::ControlFlow;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::arena::{address, steady};
+use crate::class::Users;
+use crate::covers::Covers;
+use crate::hash::{BuildHashed, Hash128};
+use crate::movers::Key;
+use crate::options::Options;
+use crate::search::{Came, End, Found, Job, Search, limit_at};
+use crate::setup::Ready;
+use crate::table::Table;
+use crate::verdict::Progress;
+use crate::world::{World, with_ptr};
+
+/// How long somebody waits before the caller is told how far the search is.
+const NAP: Duration = Duration::from_millis(50);
+
+/// Who shares what, as far as a thread knows, without its addresses.
+#[derive(Clone, Default)]
+pub(crate) struct Learned {
+    users: HashMap<usize, Users, BuildHashed>,
+    cells: HashMap<usize, u8, BuildHashed>,
+    points: Vec<Key>,
+    fences: bool,
+}
+
+impl Learned {
+    /// What somebody else knows, too.
+    fn add(&mut self, other: &Learned) {
+        for (place, users) in &other.users {
+            let known = self.users.entry(*place).or_default();
+            *known = known.and(*users);
+        }
+        for (place, users) in &other.cells {
+            *self.cells.entry(*place).or_default() |= users;
+        }
+        self.points.extend(&other.points);
+        self.fences |= other.fences;
+    }
+}
+
+impl World {
+    fn learned(&self) -> Learned {
+        Learned {
+            users: self.classes.all().map(|(place, users)| (steady(place), users)).collect(),
+            cells: self.clocks.cell_users().map(|(place, users)| (steady(place), users)).collect(),
+            points: self.movers.points().collect(),
+            fences: self.clocks.fences,
+        }
+    }
+
+    /// Learns what another thread knows; nothing has been searched yet.
+    fn teach(&mut self, learned: &Learned) {
+        for (place, users) in &learned.users {
+            self.classes.add(address(*place), *users);
+        }
+        for (place, users) in &learned.cells {
+            self.clocks.add_cell_users(address(*place), *users);
+        }
+        self.movers.add_points(&learned.points);
+        self.clocks.fences |= learned.fences;
+    }
+
+    /// Would somebody who knows only `one` have searched in another way, had he known `all`?
+    fn outdated(&self, one: &Learned, all: &Learned) -> bool {
+        let users = all.users.iter().any(|(place, all)| {
+            let known = one.users.get(place).copied().unwrap_or_default();
+            self.classes.outdated(known, *all) || self.is_ra() && known != Users::default() && known != *all
+        });
+        let cells = all.cells.iter().any(|(place, all)| {
+            let known = one.cells.get(place).copied().unwrap_or_default();
+            known != 0 && known != *all
+        });
+        users || cells || one.fences != all.fences
+    }
+}
+
+/// What the threads of a search share.
+struct Shared<'a> {
+    options: &'a Options,
+    table: Table,
+    queue: Mutex<Queue>,
+    wake: Condvar,
+    /// How many wait for a job that is not there yet.
+    hungry: AtomicUsize,
+    over: AtomicBool,
+    /// What the threads but the first have done so far.
+    states: AtomicU64,
+    steps: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// The jobs that nobody has taken yet.
+struct Queue {
+    jobs: Vec<Job>,
+    /// The threads that take part.
+    threads: usize,
+    waiting: usize,
+    end: Option<End>,
+}
+
+impl Shared<'_> {
+    fn queue(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The search is over, for all.
+    fn end(&self, end: End) {
+        let mut queue = self.queue();
+        // A violation that one thread found counts more than that another one learnt something then.
+        queue.end.get_or_insert(end);
+        self.over.store(true, Relaxed);
+        self.wake.notify_all();
+    }
+
+    fn note_hunger(&self, queue: &Queue) {
+        self.hungry.store(queue.waiting.saturating_sub(queue.jobs.len()), Relaxed);
+    }
+
+    /// Waits for a job; `None` if there will be none. `nap` is called now and then.
+    fn job(&self, nap: &mut dyn FnMut() -> Option<End>) -> Option<Job> {
+        let mut queue = self.queue();
+        queue.waiting += 1;
+        loop {
+            if queue.end.is_some() {
+                return None;
+            }
+            if let Some(job) = queue.jobs.pop() {
+                queue.waiting -= 1;
+                self.note_hunger(&queue);
+                return Some(job);
+            }
+            if queue.waiting == queue.threads {
+                queue.end = Some(End::Exhausted);
+                self.over.store(true, Relaxed);
+                self.wake.notify_all();
+                return None;
+            }
+            self.note_hunger(&queue);
+            (queue, _) = self.wake.wait_timeout(queue, NAP).unwrap_or_else(PoisonError::into_inner);
+            if let Some(end) = nap() {
+                queue.end.get_or_insert(end);
+                self.over.store(true, Relaxed);
+                self.wake.notify_all();
+            }
+        }
+    }
+
+    /// Searches until the whole search is over.
+    fn work(&self, search: &mut Search<'_>, report: &mut dyn FnMut(&mut Found, usize) -> Option<End>) {
+        loop {
+            let goes_on = |search: &mut Search<'_>| {
+                if self.hungry.load(Relaxed) > 0
+                    && let Some(job) = search.give_away()
+                {
+                    let mut queue = self.queue();
+                    queue.jobs.push(job);
+                    self.note_hunger(&queue);
+                    self.wake.notify_one();
+                }
+                !self.over.load(Relaxed)
+            };
+            match search.go(goes_on, report) {
+                Came::To(end) => self.end(end),
+                Came::Far => {}
+                Came::Through => {
+                    if let Some(job) = self.job(&mut || search.report(report)) {
+                        search.take_over(job);
+                        continue;
+                    }
+                }
+            }
+            return;
+        }
+    }
+}
+
+/// Ends the search for all if the thread panics: nobody waits for it then.
+struct Panics<'a>(&'a Shared<'a>);
+
+impl Drop for Panics<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.end(End::Bounded(crate::verdict::Bound::Stopped));
+        }
+    }
+}
+
+/// What a thread does that helps: what it found, and what it learnt. `origin` is where the search began; a machine that does not look the same there has memory
+/// that is not the model's, so its states can't be compared.
+fn help(shared: &Shared<'_>, covers: Covers, learned: &Learned, origin: Hash128) -> Option<(Found, Learned)> {
+    let ready = Ready::new(shared.options).ok()?;
+    with_ptr(ready.world, |w| w.teach(learned));
+    if with_ptr(ready.world, World::fingerprint) != origin {
+        return None;
+    }
+    let mut search = Search::new(&ready, shared.options, &shared.table, covers);
+    {
+        let mut queue = shared.queue();
+        if queue.end.is_some() {
+            return None;
+        }
+        queue.threads += 1;
+    }
+    let mut told = (0, 0, 0);
+    shared.work(&mut search, &mut |found, _| {
+        shared.states.fetch_add(found.states - told.0, Relaxed);
+        shared.steps.fetch_add(found.steps - told.1, Relaxed);
+        shared.bytes.fetch_add(found.bytes - told.2, Relaxed);
+        told = (found.states, found.steps, found.bytes);
+        None
+    });
+    search.count();
+    let learned = with_ptr(ready.world, |w| w.learned());
+    Some((search.found, learned))
+}
+
+/// Searches all states.
+pub(crate) fn search(
+    ready: &Ready,
+    options: &Options,
+    began: Instant,
+    found: &mut Found,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> End {
+    let threads = options.cores();
+    if threads > 1
+        && let Some(end) = round(ready, options, threads, began, found, progress)
+    {
+        return end;
+    }
+    round(ready, options, 1, began, found, progress).unwrap_or(End::Again)
+}
+
+/// Searches all states once. `None`: something was learnt by several threads, and forgotten again.
+fn round(
+    ready: &Ready,
+    options: &Options,
+    threads: usize,
+    began: Instant,
+    found: &mut Found,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> Option<End> {
+    let shared = Shared {
+        options,
+        table: Table::new(),
+        queue: Mutex::new(Queue { jobs: Vec::new(), threads: 1, waiting: 0, end: None }),
+        wake: Condvar::new(),
+        hungry: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
+        states: AtomicU64::new(0),
+        steps: AtomicU64::new(0),
+        bytes: AtomicU64::new(0),
+    };
+    let before = std::mem::replace(found, Found::new());
+    let covers = Covers::new();
+    let mut main = Search::new(ready, options, &shared.table, covers.another());
+    main.found.stable = before.stable;
+    let origin = with_ptr(ready.world, World::fingerprint);
+    main.begin();
+    let mut report = |found: &mut Found, depth: usize| {
+        let now = Progress {
+            states: found.states + shared.states.load(Relaxed),
+            steps: found.steps + shared.steps.load(Relaxed),
+            runs: 0,
+            depth,
+            time_ns: began.elapsed().as_nanos() as u64,
+        };
+        let bytes = found.bytes + shared.bytes.load(Relaxed) + shared.table.bytes() as u64;
+        limit_at(options, &now, bytes, progress).map(End::Bounded)
+    };
+    let came = main.go(|search| threads == 1 || search.found.states < options.spread, &mut report);
+    let mut found_by_others = Found::new();
+    let end = match came {
+        Came::To(end) => end,
+        Came::Through => End::Exhausted,
+        Came::Far => {
+            let learned = with_ptr(ready.world, |w| w.learned());
+            let kept = with_ptr(ready.world, |w| (w.classes.clone(), w.movers.points().collect::<Vec<_>>()));
+            let others = Mutex::new(Vec::new());
+            thread::scope(|scope| {
+                let _panics = Panics(&shared);
+                for _ in 1..threads {
+                    scope.spawn(|| {
+                        let _panics = Panics(&shared);
+                        let theirs = help(&shared, covers.another(), &learned, origin);
+                        others.lock().unwrap_or_else(PoisonError::into_inner).extend(theirs);
+                    });
+                }
+                shared.work(&mut main, &mut report);
+            });
+            let mut end = shared.queue().end.unwrap_or(End::Exhausted);
+            let mine = with_ptr(ready.world, |w| w.learned());
+            let others = others.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let mut all = mine.clone();
+            for (_, theirs) in &others {
+                all.add(theirs);
+            }
+            let outdated = with_ptr(ready.world, |w| {
+                std::iter::once(&mine)
+                    .chain(others.iter().map(|(_, theirs)| theirs))
+                    .any(|one| w.outdated(one, &all))
+            });
+            if end == End::Exhausted && outdated {
+                end = End::Again;
+            }
+            if end == End::Again {
+                with_ptr(ready.world, |w| {
+                    w.undo_to(0);
+                    w.classes = kept.0;
+                    w.movers.set_points(&kept.1);
+                });
+                return None;
+            }
+            with_ptr(ready.world, |w| w.teach(&all));
+            for (found, _) in others {
+                found_by_others.add(found);
+            }
+            end
+        }
+    };
+    main.count();
+    main.found.bytes += shared.table.bytes() as u64;
+    main.found.add(found_by_others);
+    *found = main.found;
+    if end == End::Exhausted {
+        found.expect_an_end();
+    }
+    Some(end)
+}
