@@ -22,7 +22,11 @@ const EXPLAINED: &str = "crates/standstill-model/mutants.txt";
 /// Seconds for one cell.
 const PATIENCE: u32 = 60;
 /// What survives with two CPUs is tried with three; where one search would take too long, as far as it gets.
-const MORE: [&str; 3] = ["pair-vs-offline:3:0", "works-behind-stop:3:1", "offline-vs-device-irq:3:1"];
+const MORE: [&str; 3] = [
+    "pair-vs-offline:3:0:sc:8:standstill",
+    "works-behind-stop:3:1:sc:8:standstill",
+    "offline-vs-device-irq:3:1:sc:8:standstill",
+];
 
 /// What to run.
 #[derive(clap::Args)]
@@ -79,10 +83,7 @@ fn all(args: &Args) -> Result<Report, Not> {
     succeed(&mut cargo(&["build", "--release", "-p", "standstill-model", "--example", "mutants"]))?;
     let worker = target_dir().join("release/examples/mutants");
     let explanations = explanations()?;
-    let cells: Vec<String> = lines(&worker, &["cells"])?
-        .into_iter()
-        .flat_map(|cell| [format!("{cell}:sc"), without_interrupts(&cell) + ":ra"])
-        .collect();
+    let cells = lines(&worker, &["cells"])?;
     let bar = progress(cells.len(), "places");
     let found = in_parallel(&cells, &bar, |cell| {
         let waits = if of_views(cell) { "polls" } else { "sleeps" };
@@ -158,12 +159,7 @@ fn judge(mut fate: Fate, explanations: &[Explanation], used: &mut [bool], report
 
 /// Is it a cell with the memory model that has orderings?
 fn of_views(cell: &str) -> bool {
-    cell.ends_with(":ra")
-}
-
-/// The same scenario with no device interrupts.
-fn without_interrupts(cell: &str) -> String {
-    cell.rsplit_once(':').map_or_else(|| cell.to_string(), |(rest, _)| format!("{rest}:0"))
+    cell.split(':').nth(3) == Some("ra")
 }
 
 /// Weaker orderings need a memory model that has orderings, all else is quicker without; a load that reads 0 is for tests that name it.
@@ -187,7 +183,7 @@ fn fate(worker: &Path, mutant: &str, cells: &[String], quick: bool) -> Result<Fa
     }
     if !quick && !views {
         for waits in waits {
-            all.extend(MORE.iter().map(|cell| format!("{cell}:sc:{waits}:20")));
+            all.extend(MORE.iter().map(|cell| format!("{cell}:{waits}:20")));
         }
     }
     let began = Instant::now();
@@ -380,8 +376,7 @@ mod tests {
         assert!(belongs("to-relaxed a.rs:1:2", true) && !belongs("to-relaxed a.rs:1:2", false));
         assert!(belongs("drop-write a.rs:1:2", false) && !belongs("drop-write a.rs:1:2", true));
         assert!(!belongs("read-zero a.rs:1:2", true) && !belongs("read-zero a.rs:1:2", false));
-        assert!(of_views("halt:2:0:ra") && !of_views("halt:2:1:sc"));
-        assert_eq!(without_interrupts("halt:2:1"), "halt:2:0");
+        assert!(of_views("halt:2:0:ra:8:standstill") && !of_views("halt:2:1:sc:8:standstill"));
     }
 
     #[test]

@@ -1,27 +1,31 @@
 //! One process of `cargo xtask mutants`: finds mutants, or runs one.
 //!
 //! ```text
-//! mutants cells                  the cells of two CPUs
+//! mutants cells                  the cells that are exhausted in seconds
 //! mutants sites CELL             the cell must pass; its mutants, one in a line
 //! mutants run "MUTANT" CELL...   runs the mutant in each cell until it is caught
 //! ```
-//! A cell is `scenario:cpus:irqs:memory:waits:seconds`, with `waits` `polls` or `sleeps`. A mutant may break what the checker itself relies on, so
+//! A cell is `scenario:cpus:irqs:memory:fan_in:protocol:waits:seconds`, with `waits` `polls` or `sleeps`; `cells` prints it without the last
+//! two. A mutant may break what the checker itself relies on, so
 //! each runs in a process of its own.
 
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
+use standstill::Protocol;
 use standstill_model::{Bound, Coverage, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios};
 
 fn cell(text: &str) -> Option<Options> {
     let parts: Vec<&str> = text.split(':').collect();
-    let [scenario, cpus, irqs, memory, waits, seconds] = parts[..] else { return None };
+    let [scenario, cpus, irqs, memory, fan_in, protocol, waits, seconds] = parts[..] else { return None };
     let mut options = Options::default();
     options.scenario = scenarios().iter().find(|known| known.name == scenario)?.name;
     options.cpus = cpus.parse().ok()?;
     options.irqs = irqs.parse().ok()?;
     options.memory = MemoryModel::by_name(memory)?;
+    options.fan_in = fan_in.parse().ok()?;
+    options.protocol = Protocol::by_name(protocol)?;
     options.sleepers = waits == "sleeps";
     options.limits.seconds = seconds.parse().ok()?;
     options.limits.bytes = 2 << 30;
@@ -84,17 +88,21 @@ fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Each scenario on as few CPUs as it makes sense for. Those with many states do without device interrupts.
+/// With many states, so without device interrupts.
+const LARGE: [&str; 5] = ["pair-vs-offline", "deadline-vs-last-ack", "rollback", "call-forms", "down-and-up"];
+/// Beside each scenario on its own: without a stop, and where the CPUs of a stop meet in a tree.
+const MORE: [&str; 1] = ["payload-offline:2:0:ra:8:refuse"];
+
+/// Each scenario on as few CPUs as it makes sense for, in both memory models.
 fn cells() -> ExitCode {
-    const LARGE: [&str; 5] =
-        ["pair-vs-offline", "deadline-vs-last-ack", "rollback", "call-forms", "down-and-up"];
-    for scenario in scenarios().iter().filter(|scenario| scenario.min_cpus <= 2) {
-        println!(
-            "{}:{}:{}",
-            scenario.name,
-            scenario.min_cpus.max(2),
-            usize::from(!LARGE.contains(&scenario.name))
-        );
+    for scenario in scenarios() {
+        let (name, cpus, irqs) =
+            (scenario.name, scenario.min_cpus, usize::from(!LARGE.contains(&scenario.name)));
+        println!("{name}:{cpus}:{irqs}:sc:8:standstill");
+        println!("{name}:{cpus}:{irqs}:ra:8:standstill");
+    }
+    for cell in MORE {
+        println!("{cell}");
     }
     ExitCode::SUCCESS
 }

@@ -522,6 +522,7 @@ impl World {
             .iter()
             .flatten()
             .filter(|t| t.life == Life::Live && (t.kind == Kind::Task || t.depth > 0))
+            .filter(|t| self.cpus[usize::from(t.cpu)].power != Power::Halted)
             .map(|t| {
                 let level = match t.level().kind {
                     LevelKind::Thread => t.name.to_string(),
@@ -533,6 +534,10 @@ impl World {
             .collect();
         if !waits.is_empty() {
             self.fail("deadlock", format!("nobody can go on: {}", waits.join("; ")), String::new());
+            return;
+        }
+        // What was under way on a CPU that was halted for good is never over.
+        if self.cpus.iter().any(|cpu| cpu.power == Power::Halted) {
             return;
         }
         if let Err(violation) = self.rules.get().clone().finish() {

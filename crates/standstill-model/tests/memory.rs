@@ -46,7 +46,20 @@ fn a_started_cpu_finds_what_was_written_before() {
 
 #[test]
 fn two_cpus_are_exhausted_with_views() {
-    for name in ["offline-vs-device-irq", "two-senders", "late-cpu", "payload-call", "payload-stop-one"] {
+    for name in [
+        "offline-vs-device-irq",
+        "two-senders",
+        "late-cpu",
+        "halt-vs-online",
+        "payload-call",
+        "payload-stop-one",
+        "payload-readers",
+        "payload-states",
+        "payload-state",
+        "payload-early",
+        "payload-late",
+        "payload-bits",
+    ] {
         let verdict = check(&options(name, MemoryModel::Ra), &mut |_| ControlFlow::Continue(()));
         assert!(verdict.violation.is_none(), "{name}: {:?}", verdict.violation.map(|v| v.text));
         assert!(matches!(verdict.coverage, Coverage::Exhausted { .. }), "{name}");

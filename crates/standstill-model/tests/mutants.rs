@@ -145,6 +145,46 @@ fn a_fence_that_is_left_out() {
     assert!(rules.iter().all(|rule| rule == "41" || rule == "deadlock"), "{rules:?}");
 }
 
+/// Each ordering of hotplug is caught by the promise that it carries: a plain cell that is used without it.
+#[test]
+fn orderings_of_hotplug_that_are_weakened() {
+    for (scenario, file, code) in [
+        ("payload-readers", "hotplug/lock.rs", "gate.load(Acquire) & CLOSED"),
+        ("payload-readers", "hotplug/lock.rs", "gate.load(Acquire) / PHASE"),
+        ("payload-readers", "hotplug/lock.rs", "readers.fetch_sub(1, Release)"),
+        ("payload-readers", "hotplug/lock.rs", "readers.load(Acquire)"),
+        ("payload-readers", "hotplug/lock.rs", "compare_exchange(seen, open, Release"),
+        ("payload-states", "hotplug/thread.rs", "asked.store(asked, Release)"),
+        ("payload-states", "hotplug/thread.rs", "asked.load(Acquire)"),
+        ("payload-states", "hotplug/thread.rs", "answered.store(answered + 1, Release)"),
+        ("payload-states", "hotplug/thread.rs", "answered.load(Acquire)"),
+        ("payload-state", "hotplug/mod.rs", "state.load(Acquire)"),
+        ("payload-state", "hotplug/mod.rs", "state.store(state.index(), Release)"),
+        ("payload-early", "hotplug/up.rs", "accepting.contains(who)"),
+        ("payload-late", "hotplug/arrive.rs", "loose.fetch_sub(1, Release)"),
+        ("payload-late", "hotplug/mod.rs", "loose.load(Acquire)"),
+        ("payload-bits", "hotplug/down.rs", "active.insert(who)"),
+    ] {
+        let mut options = options(scenario);
+        options.cpus = if scenario == "payload-bits" { 3 } else { 2 };
+        options.memory = MemoryModel::Ra;
+        assert_eq!(caught(options, Change::ToRelaxed, file, code), "race", "`{code}` in {file}");
+    }
+    // Without a stop nothing but its last store hands over what a dying CPU did.
+    for (file, code) in [("hotplug/leave.rs", "platform.die("), ("hotplug/mod.rs", "sync.load(Acquire)")] {
+        let mut options = options("payload-offline");
+        options.memory = MemoryModel::Ra;
+        options.protocol = Protocol::REFUSE;
+        assert_eq!(caught(options, Change::ToRelaxed, file, code), "race", "`{code}` in {file}");
+    }
+    // Who stops all others and who comes up look at each other's word.
+    for change in [Change::SkipFence, Change::WeakerFence] {
+        let mut options = options("halt-vs-online");
+        options.memory = MemoryModel::Ra;
+        assert_eq!(caught(options, change, "hotplug/arrive.rs", "platform.fence()"), "require");
+    }
+}
+
 /// The protocol's own parts, left out one by one: the presets of older times are those mutants.
 #[test]
 fn each_part_of_the_protocol_is_needed() {

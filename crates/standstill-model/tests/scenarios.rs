@@ -125,6 +125,13 @@ exhausted! {
         payload_work_again: "payload-work-again",
         payload_work_refused: "payload-work-refused",
         half_a_pair: "half-a-pair",
+        payload_readers: "payload-readers",
+        payload_states: "payload-states",
+        payload_state: "payload-state",
+        payload_early: "payload-early",
+        payload_late: "payload-late",
+        payload_bits: "payload-bits",
+        halt_vs_online: "halt-vs-online",
     }
     quick {
         down_and_up: "down-and-up",

@@ -4,7 +4,7 @@
 //! compute that in a type, so [`Machine`](crate::Machine) takes both and checks them at compile time.
 
 use core::fmt;
-use core::sync::atomic::Ordering::{Acquire, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::cpu::CpuId;
 use crate::platform::{Memory, Word};
@@ -246,7 +246,7 @@ impl<const W: usize> fmt::Debug for CpuMask<W> {
 ///
 /// Everybody may look; only the library changes one, as its safety rests on the machine's masks.
 ///
-/// A change publishes what the changer did before (release), a look observes it (acquire). Two
+/// Who finds a CPU in the set (acquire) sees what was done before it was put there (release). Who finds it missing learns nothing else. Two
 /// looks at different words are not one instant: [`snapshot`](Self::snapshot) is exact only while nobody
 /// changes the mask, which callers get from the hotplug lock.
 pub struct AtomicCpuMask<P: Memory, const W: usize = 1> {
@@ -260,7 +260,7 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         AtomicCpuMask { words: [const { P::Word::ZERO }; W] }
     }
 
-    /// Is `cpu` in the set? Acquire: pairs with the release of each change.
+    /// Is `cpu` in the set? Acquire: pairs with the release of [`insert`](Self::insert).
     #[inline]
     #[track_caller]
     pub fn contains(&self, cpu: CpuId) -> bool {
@@ -273,6 +273,15 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         &self.words[split(cpu).0]
     }
 
+    /// As [`contains`](Self::contains), relaxed: for who is ordered after the last change by other means (the hotplug lock, or the boot), or needs
+    /// the bit alone.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn has(&self, cpu: CpuId) -> bool {
+        let (w, bit) = split(cpu);
+        w < W && self.words[w].load(Relaxed) & bit != 0
+    }
+
     /// Adds `cpu`; release.
     #[track_caller]
     pub(crate) fn insert(&self, cpu: CpuId) {
@@ -280,11 +289,12 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         self.words[w].fetch_or(bit, Release);
     }
 
-    /// Removes `cpu`; release.
+    /// Removes `cpu`. Relaxed: a bit that is gone hands nothing over. What the other bits of the word say stays published, as a
+    /// read-modify-write goes on with what it found.
     #[track_caller]
     pub(crate) fn remove(&self, cpu: CpuId) {
         let (w, bit) = split(cpu);
-        self.words[w].fetch_and(!bit, Release);
+        self.words[w].fetch_and(!bit, Relaxed);
     }
 
     /// Replaces the whole set, word by word; release.
@@ -301,6 +311,16 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         let mut words = [0; W];
         for (value, shared) in words.iter_mut().zip(&self.words) {
             *value = shared.load(Acquire);
+        }
+        CpuMask { words }
+    }
+
+    /// As [`snapshot`](Self::snapshot), relaxed; see [`has`](Self::has).
+    #[track_caller]
+    pub(crate) fn now(&self) -> CpuMask<W> {
+        let mut words = [0; W];
+        for (value, shared) in words.iter_mut().zip(&self.words) {
+            *value = shared.load(Relaxed);
         }
         CpuMask { words }
     }

@@ -161,7 +161,7 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
 }
 
 /// Waits until `cpu` runs nothing any more.
-fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
+pub(super) fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
     let site = Site::here("a CPU to be off");
     let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
     let dummy = ModelWord::ZERO;

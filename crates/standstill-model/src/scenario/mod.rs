@@ -8,6 +8,7 @@
 //! | `stops.rs` | stops of the machine, and works of stoppers |
 //! | `hotplug.rs` | the way up and down, and what can be in the way |
 //! | `payload.rs` | who sees what others wrote to plain memory: the library's promises about order |
+//! | `payload_hotplug.rs` | those of hotplug |
 //! | `payload_stops.rs` | those of stops and works |
 
 mod arrivals;
@@ -15,6 +16,7 @@ mod build;
 mod calls;
 mod hotplug;
 mod payload;
+mod payload_hotplug;
 mod payload_stops;
 mod stops;
 
@@ -462,6 +464,55 @@ const SCENARIOS: &[ScenarioInfo] = &[
         3,
         "when all others are up",
         for_size!(payload_stops::half_a_pair),
+    ),
+    info(
+        "payload-readers",
+        "what was written under the hotplug lock on one CPU is seen by a reader on another, and what that did by the next writer",
+        2,
+        ALL_UP,
+        for_size!(payload_hotplug::readers),
+    ),
+    info(
+        "payload-states",
+        "what was written before callbacks are added and removed is seen by them on a CPU that is up, and what they wrote after it",
+        2,
+        ALL_UP,
+        for_size!(payload_hotplug::states),
+    ),
+    info(
+        "payload-state",
+        "who sees that a CPU is past a state sees what its callback wrote",
+        2,
+        AT_START,
+        for_size!(payload_hotplug::state),
+    ),
+    info(
+        "payload-early",
+        "what was written before a CPU is brought up is seen by its STARTING callbacks, and what those wrote once it is online",
+        2,
+        AT_START,
+        for_size!(payload_hotplug::early),
+    ),
+    info(
+        "payload-late",
+        "a CPU that was given up uses what its callbacks use, and no more once they can be removed",
+        2,
+        AT_START,
+        for_size!(payload_hotplug::late),
+    ),
+    info(
+        "payload-bits",
+        "who sees that a CPU is active sees what its callbacks wrote",
+        3,
+        AT_START,
+        for_size!(payload_hotplug::bits),
+    ),
+    info(
+        "halt-vs-online",
+        "a CPU stops all others while another comes up: that one is seen, or sees that it is to halt",
+        2,
+        AT_START,
+        for_size!(payload_hotplug::halt_vs_online),
     ),
 ];
 

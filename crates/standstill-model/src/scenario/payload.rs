@@ -15,7 +15,7 @@ use crate::port::Model;
 
 /// What was written before it happened, and nothing else.
 #[track_caller]
-fn expect(cell: &Plain<usize>, value: usize) {
+pub(super) fn expect(cell: &Plain<usize>, value: usize) {
     let seen = cell.get();
     require(seen == value, "plain memory shows an old value");
 }

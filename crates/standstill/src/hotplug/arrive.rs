@@ -37,7 +37,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         door.unlock(&self.platform);
         if !in_time {
             self.walk_irqs_off(&off, me, Dir::Down);
-            // Release: what this CPU did comes before whatever was not allowed meanwhile.
+            // Release: pairs with the acquire of `nothing_is_loose`. What its callbacks did comes before whatever was not allowed
+            // meanwhile.
             self.hotplug.loose.fetch_sub(1, Release);
             return Err(TooLate);
         }

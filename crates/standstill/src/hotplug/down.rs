@@ -65,7 +65,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if began < StateId::AP_ONLINE {
             return self.walk_dead(task, who, target);
         }
-        if target < StateId::AP_ONLINE && self.online.snapshot() == CpuMask::of(who) {
+        // Relaxed here and below: CPUs come and go only under the lock that this thread holds for writing.
+        if target < StateId::AP_ONLINE && self.online.now() == CpuMask::of(who) {
             return Err(HotplugError::LastOnline(who));
         }
         self.leave_active(who, from)?;
@@ -199,7 +200,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     fn leave_in_stop(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), ()> {
         let alone = CpuMask::of(who);
-        let plan = Plan { leaving: alone, ..Plan::new(self.online.snapshot(), alone, self.splits()) };
+        let plan = Plan { leaving: alone, ..Plan::new(self.online.now(), alone, self.splits()) };
         let run = |stopped: &Stopped<'_>| self.leave_in_run(stopped);
         // SAFETY: `run` is alive until this returns.
         let stop = unsafe { self.carry_out(&plan, StopBody::of(&run), WaitContext::Task, from) };

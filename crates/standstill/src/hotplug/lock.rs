@@ -160,7 +160,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.hotplug.lock.gate.load(Acquire) & CLOSED == 0 {
             return true;
         }
-        count.fetch_sub(1, Release);
+        // Relaxed: this reader did nothing under the lock. Readers that did, and whose count this one goes on with, stay published.
+        count.fetch_sub(1, Relaxed);
         drop(pin);
         self.poke_writer();
         false
@@ -231,8 +232,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn readers(&self) -> usize {
-        // Acquire: pairs with the release of each reader that went.
-        let granted = self.hotplug.lock.granted.load(Acquire);
+        // Relaxed: only writers change it, each with its turn taken. Acquire: pairs with the release of each reader that went.
+        let granted = self.hotplug.lock.granted.load(Relaxed);
         self.cpu.iter().fold(granted, |sum, cpu| sum.wrapping_add(cpu.hotplug.readers.load(Acquire)))
     }
 

@@ -55,7 +55,7 @@ mod up;
 mod walk;
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::context::Task;
 use crate::cpu::CpuId;
@@ -173,35 +173,43 @@ impl SyncWord {
 }
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
-    /// The state that `cpu` rests in, or has reached last.
+    /// The state that `cpu` rests in, or has reached last. Who finds that it has passed a state sees what the callbacks did up to
+    /// there.
     pub fn state(&self, cpu: CpuId) -> StateId {
         self.cpu
             .get(cpu.index())
+            // Acquire: pairs with the release of `set_state`.
             .and_then(|cpu| StateId::from_index(cpu.hotplug.state.load(Acquire)))
             .unwrap_or(StateId::OFFLINE)
     }
 
     pub(crate) fn boot_states(&self, me: CpuId) {
         let mine = &self.cpu[me.index()].hotplug;
-        mine.state.store(StateId::ACTIVE.index(), Release);
+        // Relaxed, both: no other CPU runs, and one that is started sees what was written before (`Cpus` 4).
+        mine.state.store(StateId::ACTIVE.index(), Relaxed);
         let mut from = Sync::Dead;
         for to in [Sync::Kicked, Sync::Alive, Sync::Online] {
             self.emit(|| What::SyncMoved { who: me, from, to });
             from = to;
         }
-        mine.sync.store(SyncWord { incarnation: 1, step: Sync::Online }.pack(), Release);
+        mine.sync.store(SyncWord { incarnation: 1, step: Sync::Online }.pack(), Relaxed);
     }
 
     fn set_state(&self, who: CpuId, state: StateId) {
+        // Release: pairs with the acquire of `state`, for those that do not hold the lock.
         self.cpu[who.index()].hotplug.state.store(state.index(), Release);
     }
 
     fn sync_of(&self, who: CpuId) -> SyncWord {
-        // Acquire: pairs with the release of each move.
+        // Acquire: pairs with the release of the store that a CPU dies with: what it did last is seen by who sees it dead.
         SyncWord::unpack(self.cpu[who.index()].hotplug.sync.load(Acquire))
     }
 
     /// Moves the handshake, if it is still where the caller saw it.
+    ///
+    /// Relaxed: the word only says how far the two sides are, and that in one order. What they did is handed over by others. By control, before it
+    /// starts the CPU: by the start (`Cpus` 4). By the CPU, before it is online: by its bit in `accepting`, which control waits for as
+    /// well. By a dying CPU: by the store that it dies with. By a CPU that was given up: by `loose`.
     fn move_sync(&self, who: CpuId, from: SyncWord, to: Sync) -> bool {
         let word = &self.cpu[who.index()].hotplug.sync;
         if word.load(Relaxed) != from.pack() {
@@ -209,8 +217,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         self.emit(|| What::SyncMoved { who, from: from.step, to });
         let to = SyncWord { step: to, ..from };
-        // Release: what the mover did before; acquire: what the other side did.
-        let moved = word.compare_exchange(from.pack(), to.pack(), AcqRel, Relaxed).is_ok();
+        let moved = word.compare_exchange(from.pack(), to.pack(), Relaxed, Relaxed).is_ok();
         self.platform.notify(&raw const *word);
         moved
     }
@@ -256,7 +263,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn set_present(&self, task: &mut Task, cpu: CpuId, present: bool) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, _| {
-            if !machine.possible.contains(cpu) {
+            if !machine.possible.has(cpu) {
                 return Err(HotplugError::NoSuchCpu(cpu));
             }
             if present {
@@ -280,10 +287,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// May `cpu` be moved to `target`, and has it to?
     fn has_to_move(&self, cpu: CpuId, target: StateId, dir: Dir) -> Result<bool, HotplugError> {
-        if !self.possible.contains(cpu) {
+        // Relaxed: it does not change after the boot, and the next one under this lock only.
+        if !self.possible.has(cpu) {
             return Err(HotplugError::NoSuchCpu(cpu));
         }
-        if !self.present.contains(cpu) {
+        if !self.present.has(cpu) {
             return Err(HotplugError::NotPresent(cpu));
         }
         self.resolve(cpu)?;

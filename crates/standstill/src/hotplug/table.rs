@@ -1,7 +1,7 @@
 //! The state table: callbacks are added and removed while the machine runs, and failures injected.
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::{AcqRel, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::HotplugError;
 use super::state::{Callbacks, Installed, Section, StateId};
@@ -169,7 +169,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if !state.can_fail() {
                 return Err(HotplugError::CannotFail(state));
             }
-            if !machine.possible.contains(cpu) {
+            // Relaxed: it does not change after the boot.
+            if !machine.possible.has(cpu) {
                 return Err(HotplugError::NoSuchCpu(cpu));
             }
             machine.emit(|| What::InjectionArmed { who: cpu, state });
@@ -192,7 +193,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Does an injected failure strike `who` in `state`? Once.
     pub(super) fn struck(&self, who: CpuId, state: StateId) -> bool {
         let inject = &self.cpu[who.index()].hotplug.inject;
-        inject.load(Relaxed) == state.index() && inject.swap(0, AcqRel) == state.index()
+        // Relaxed: as with the table, the lock and the mailbox order all that use it.
+        inject.load(Relaxed) == state.index() && inject.swap(0, Relaxed) == state.index()
     }
 
     fn install(&self, name: &'static str, callbacks: Callbacks) -> Result<StateId, HotplugError> {
@@ -205,6 +207,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// The CPUs that have passed `state`.
     fn past(&self, state: StateId) -> CpuMask<W> {
-        self.possible.snapshot().iter().filter(|cpu| self.state(*cpu) >= state).collect()
+        // Relaxed: it does not change after the boot.
+        self.possible.now().iter().filter(|cpu| self.state(*cpu) >= state).collect()
     }
 }

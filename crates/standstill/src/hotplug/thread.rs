@@ -114,7 +114,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let _ = self.ask(who, Request::Park);
     }
 
-    #[track_caller]
     fn ask(&self, who: CpuId, request: Request) -> Result<(), Broken> {
         self.request(who, request);
         self.await_reply(who);

@@ -19,7 +19,7 @@
 //! find out. A start signal is one write to a register; what takes its time is the CPU that gets it.
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 use super::state::{Reason, StateId};
 use super::walk::{Broken, Dir, Veto};
@@ -51,7 +51,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn cpu_up_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
         // A mask has no room for any number.
-        if !self.possible.contains(cpu) {
+        if !self.possible.has(cpu) {
             return Err(HotplugError::NoSuchCpu(cpu));
         }
         let mut result = Ok(());
@@ -230,9 +230,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let last = self.sync_of(who);
         let kicked = SyncWord { incarnation: last.incarnation + 1, step: Sync::Kicked };
         self.emit(|| What::SyncMoved { who, from: last.step, to: Sync::Kicked });
-        // Release: what PREPARE did is visible to the CPU that answers. Nobody else moves the word of a CPU that does not run, and
-        // a late one of an earlier start finds another incarnation.
-        self.cpu[who.index()].hotplug.sync.store(kicked.pack(), Release);
+        // Relaxed: the start makes it, and what PREPARE did, visible to the CPU that answers (`Cpus` 4). Nobody else moves the word of a
+        // CPU that does not run, and a late one of an earlier start finds another incarnation.
+        self.cpu[who.index()].hotplug.sync.store(kicked.pack(), Relaxed);
     }
 
     fn note_start_error(&self, who: CpuId, error: StartError) {
