@@ -90,19 +90,25 @@ fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
 
 /// With many states, so without device interrupts.
 const LARGE: [&str; 5] = ["pair-vs-offline", "deadline-vs-last-ack", "rollback", "call-forms", "down-and-up"];
-/// Beside each scenario on its own: without a stop, and where the CPUs of a stop meet in a tree.
-const MORE: [&str; 1] = ["payload-offline:2:0:ra:8:refuse"];
+/// With three CPUs, two of which meet in one word: stops use a tree.
+const TREES: [&str; 5] =
+    ["payload-stop", "payload-quiesce", "offline-vs-device-irq", "deadline-frees", "stop-from-inactive"];
+/// Without a stop.
+const ALONE: [&str; 1] = ["payload-offline"];
 
 /// Each scenario on as few CPUs as it makes sense for, in both memory models.
 fn cells() -> ExitCode {
-    for scenario in scenarios() {
-        let (name, cpus, irqs) =
-            (scenario.name, scenario.min_cpus, usize::from(!LARGE.contains(&scenario.name)));
-        println!("{name}:{cpus}:{irqs}:sc:8:standstill");
-        println!("{name}:{cpus}:{irqs}:ra:8:standstill");
-    }
-    for cell in MORE {
-        println!("{cell}");
+    for memory in ["sc", "ra"] {
+        for scenario in scenarios() {
+            let (name, irqs) = (scenario.name, usize::from(!LARGE.contains(&scenario.name)));
+            println!("{name}:{}:{irqs}:{memory}:8:standstill", scenario.min_cpus);
+        }
+        for name in TREES {
+            println!("{name}:3:0:{memory}:2:standstill");
+        }
+        for name in ALONE {
+            println!("{name}:2:0:{memory}:8:refuse");
+        }
     }
     ExitCode::SUCCESS
 }

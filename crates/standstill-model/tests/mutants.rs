@@ -183,6 +183,12 @@ fn orderings_of_hotplug_that_are_weakened() {
         options.memory = MemoryModel::Ra;
         assert_eq!(caught(options, change, "hotplug/arrive.rs", "platform.fence()"), "require");
     }
+    // A writer that sleeps is woken by the reader that goes, or sees it gone.
+    let mut options = options("readers-and-writers");
+    options.memory = MemoryModel::Ra;
+    options.sleepers = true;
+    let rule = caught(options, Change::ToRelaxed, "hotplug/lock.rs", "poke.fetch_add(1, Release)");
+    assert_eq!(rule, "deadlock");
 }
 
 /// The protocol's own parts, left out one by one: the presets of older times are those mutants.
