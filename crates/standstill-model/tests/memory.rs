@@ -52,6 +52,8 @@ fn two_cpus_are_exhausted_with_views() {
         "late-cpu",
         "halt-vs-online",
         "payload-call",
+        "payload-board",
+        "payload-masks",
         "payload-stop-one",
         "payload-readers",
         "payload-states",

@@ -108,6 +108,41 @@ fn ipis_and_wake_ups_that_are_lost() {
     }
 }
 
+/// Each ordering of calls, of the masks and of `stop_others` is caught by the promise that it carries.
+#[test]
+fn orderings_of_calls_that_are_weakened() {
+    use Change::{SkipFence, ToAcquire, ToRelaxed, ToRelease, WeakerFence};
+    for (scenario, change, file, code, rule) in [
+        ("payload-call", ToRelaxed, "call/flush.rs", "store(csd::FREE, Release)", "race"),
+        ("payload-call", ToRelaxed, "call/single.rs", "csd.state.load(Acquire)", "race"),
+        ("payload-async", ToRelaxed, "call/single.rs", "csd.state.compare_exchange", "race"),
+        ("payload-many", ToRelaxed, "call/flush.rs", "unsafe { &*left }.fetch_sub(1, Release)", "race"),
+        ("payload-many", ToRelaxed, "call/many.rs", "done.left.load(Acquire)", "race"),
+        ("payload-board", ToRelaxed, "call/flush.rs", "if left.fetch_sub(1, Release)", "race"),
+        ("payload-board", ToRelaxed, "call/many.rs", "left.compare_exchange(0, CLAIMED, Acquire", "race"),
+        ("payload-boards", ToRelaxed, "call/queue.rs", "node.cast_mut(), Release", "race"),
+        ("payload-boards", ToRelaxed, "call/queue.rs", "swap(ptr::null_mut(), Acquire)", "race"),
+        ("payload-boards", ToAcquire, "call/many.rs", "requests[me / 64].fetch_or", "race"),
+        ("payload-boards", ToRelease, "call/flush.rs", "requests[w].swap(0, AcqRel)", "race"),
+        // A link that is written late puts a node into the list twice.
+        ("payload-boards", ToRelease, "call/many.rs", "requests[me / 64].fetch_or", "1"),
+        ("payload-boards", ToAcquire, "call/flush.rs", "requests[w].swap(0, AcqRel)", "1"),
+        ("payload-masks", ToRelaxed, "src/machine.rs", "self.online.insert(me)", "race"),
+        ("payload-masks", ToRelaxed, "src/machine.rs", "self.accepting.insert(who)", "race"),
+        // Looks of the kernel's own.
+        ("payload-masks", ToRelaxed, CALLER, "", "race"),
+        ("payload-halt", ToRelaxed, "call/halt.rs", "halt.halted.insert(me)", "race"),
+        ("payload-halt", ToRelaxed, "call/halt.rs", "halt.halted.snapshot()", "race"),
+        ("halt-vs-online", SkipFence, "call/halt.rs", "platform.fence()", "require"),
+        ("halt-vs-online", WeakerFence, "call/halt.rs", "platform.fence()", "require"),
+    ] {
+        let mut options = options(scenario);
+        options.cpus = if scenario == "payload-boards" { 3 } else { 2 };
+        options.memory = MemoryModel::Ra;
+        assert_eq!(caught(options, change, file, code), rule, "{}: `{code}` in {file}", change.name());
+    }
+}
+
 /// A waiter that compares its word and nothing else before it sleeps has to find it changed.
 #[test]
 fn what_a_sleeper_compares_has_to_change() {

@@ -2,7 +2,7 @@
 
 use core::mem::offset_of;
 use core::panic::Location;
-use core::sync::atomic::Ordering::{Relaxed, Release};
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::call::{CallCpu, Halt};
 use crate::context::{IrqOff, MaySpin, Pinned, Task};
@@ -133,8 +133,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.open_stopper(me);
         self.set_online(me);
         self.emit(|| What::ActiveSet { who: me });
-        self.active.insert(me);
-        self.booted.store(1, Release);
+        // Relaxed, as all of the above may be: no other CPU runs, and starting one publishes it.
+        self.active.assign(&CpuMask::of(me));
+        self.booted.store(1, Relaxed);
     }
 
     /// Has [`boot`](Self::boot) been called?
@@ -244,14 +245,17 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// On the CPU itself, interrupts off (or before the boot). The stopper is open.
     pub(crate) fn set_online(&self, me: CpuId) {
         self.emit(|| What::OnlineSet { who: me });
+        // Release: who sees it online finds its stopper open, and what its STARTING callbacks did.
         self.online.insert(me);
         self.start_accepting(me);
     }
 
     /// `who` is online and takes calls, again or from now on.
     pub(crate) fn start_accepting(&self, who: CpuId) {
-        if !self.accepting.contains(who) {
+        // Relaxed: whoever changed it before comes before this, by the stop that it was in or by the start.
+        if !self.accepting.has(who) {
             self.emit(|| What::AcceptingSet { who });
+            // Release: as above; `cpu_up` waits for this bit alone.
             self.accepting.insert(who);
         }
     }
@@ -265,7 +269,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// From here on every call to `who` is refused.
     pub(crate) fn stop_accepting(&self, who: CpuId) {
-        if self.accepting.contains(who) {
+        // Relaxed: as in `start_accepting`.
+        if self.accepting.has(who) {
             self.emit(|| What::AcceptingCleared { who });
             self.accepting.remove(who);
         }
@@ -275,7 +280,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// leave the online mask need it; the historical ones did not have it.
     pub(crate) fn seal(&self) {
         if self.protocol.drain == crate::Drain::RunStart {
-            for cpu in &self.stop.leaving.snapshot() {
+            // Relaxed: who moves a stop on has acquired its word, which published the plan.
+            for cpu in &self.stop.leaving.now() {
                 self.stop_accepting(cpu);
             }
         }

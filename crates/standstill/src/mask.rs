@@ -297,11 +297,11 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         self.words[w].fetch_and(!bit, Relaxed);
     }
 
-    /// Replaces the whole set, word by word; release.
+    /// Replaces the whole set, word by word. Relaxed: the caller publishes it afterwards, with whatever it is a part of.
     #[track_caller]
     pub(crate) fn assign(&self, mask: &CpuMask<W>) {
         for w in 0..W {
-            self.words[w].store(mask.words[w], Release);
+            self.words[w].store(mask.words[w], Relaxed);
         }
     }
 

@@ -7,6 +7,7 @@
 //! | `calls.rs` | calls against a CPU that leaves |
 //! | `stops.rs` | stops of the machine, and works of stoppers |
 //! | `hotplug.rs` | the way up and down, and what can be in the way |
+//! | `payload_calls.rs` | those of calls, of the masks, and of the end of all others |
 //! | `payload.rs` | who sees what others wrote to plain memory: the library's promises about order |
 //! | `payload_hotplug.rs` | those of hotplug |
 //! | `payload_stops.rs` | those of stops and works |
@@ -16,6 +17,7 @@ mod build;
 mod calls;
 mod hotplug;
 mod payload;
+mod payload_calls;
 mod payload_hotplug;
 mod payload_stops;
 mod stops;
@@ -345,6 +347,34 @@ const SCENARIOS: &[ScenarioInfo] = &[
         2,
         ALL_UP,
         for_size!(payload::many),
+    ),
+    info(
+        "payload-board",
+        "what a sender wrote is seen by the functions on many CPUs, also if nobody waits and the board is used again",
+        2,
+        ALL_UP,
+        for_size!(payload_calls::board),
+    ),
+    info(
+        "payload-boards",
+        "what two senders wrote is seen by the functions that they call on the last CPU, by boards and by a slot of its own",
+        3,
+        ALL_UP,
+        for_size!(payload_calls::boards),
+    ),
+    info(
+        "payload-masks",
+        "who finds the last CPU in a mask sees what its STARTING callbacks wrote on the way up",
+        2,
+        AT_START,
+        for_size!(payload_calls::masks),
+    ),
+    info(
+        "payload-halt",
+        "what CPUs wrote before they were halted is seen by the one that stopped them",
+        2,
+        ALL_UP,
+        for_size!(payload_calls::halt),
     ),
     info(
         "payload-stop",

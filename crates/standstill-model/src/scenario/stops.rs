@@ -1,6 +1,6 @@
 //! Stops of the machine, and works of single stoppers.
 
-use std::sync::atomic::Ordering::{Acquire, Release};
+use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{IrqOff, Pinned, Stopped};
 use standstill::hotplug::Callbacks;
@@ -185,12 +185,12 @@ pub(super) fn deadline_frees<const N: usize>(s: &mut Setup<'_, N>) {
                 other => panic!("a CPU does not answer, and a stop ends with {:?}", other.map(|_| ())),
             }
         }
-        over.store(1, Release);
+        over.store(1, Relaxed);
         machine.platform().notify(over);
     });
     s.task_on(last, move |task| {
         machine.irq_off(task, |_| {
-            inside.store(1, Release);
+            inside.store(1, Relaxed);
             machine.platform().notify(inside);
             await_word(machine.platform(), over, WaitContext::Frozen);
         });
@@ -201,7 +201,7 @@ pub(super) fn deadline_frees<const N: usize>(s: &mut Setup<'_, N>) {
 fn await_word(platform: &Model, word: &'static ModelWord, context: WaitContext) {
     let site = Site::here("a word of the scenario");
     let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
-    platform.wait_until(word, &wait, || (word.load(Acquire) != 0).then_some(()));
+    platform.wait_until(word, &wait, || (word.load(Relaxed) != 0).then_some(()));
 }
 
 pub(super) fn stop_from_inactive<const N: usize>(s: &mut Setup<'_, N>) {

@@ -33,7 +33,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "generic_smp_call_function_single_interrupt")]
     #[inline]
     pub(crate) fn handle_call_ipi(&self, me: CpuId) {
-        if !self.online.contains(me) {
+        // Relaxed: this CPU alone changes its bit.
+        if !self.online.has(me) {
             self.report_late(me);
         }
         self.flush(me, Ran::Handler);
@@ -106,8 +107,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if !call.done.is_null() {
                 // SAFETY: the sender waits until this count is 0, and this CPU has not counted itself off yet.
                 let left = unsafe { &raw const (*call.done.cast::<Done<P, W>>()).left };
-                // SAFETY: as above. Release: pairs with the sender's acquire; the others' counts are passed on (AcqRel).
-                if unsafe { &*left }.fetch_sub(1, AcqRel) == 1 {
+                // SAFETY: as above. Release: pairs with the sender's acquire, of the last count, which goes on with the release of each one before.
+                if unsafe { &*left }.fetch_sub(1, Release) == 1 {
                     self.platform.notify(left);
                 }
             }
@@ -121,8 +122,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     fn give_back_board(&self, sender: CpuId) {
         let left = &self.cpu[sender.index()].call.board.left;
-        // Release: this target's read of the board comes before the next claim (acquire).
-        if left.fetch_sub(1, AcqRel) == 1 {
+        // Release: this target's read of the board comes before the next claim (acquire); the last count goes on with the release of each
+        // one before.
+        if left.fetch_sub(1, Release) == 1 {
             self.platform.notify(left);
         }
     }
@@ -216,8 +218,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 let done = unsafe { &*call.done.cast::<Done<P, W>>() };
                 done.lost.insert(dead);
                 let left = &raw const done.left;
-                // SAFETY: as in `run_boards`. AcqRel: as there; it also publishes the bit in `lost`.
-                if unsafe { &*left }.fetch_sub(1, AcqRel) == 1 {
+                // SAFETY: as in `run_boards`. Release: as there; it also publishes the bit in `lost`.
+                if unsafe { &*left }.fetch_sub(1, Release) == 1 {
                     self.platform.notify(left);
                 }
             }

@@ -15,7 +15,7 @@
 
 use core::panic::Location;
 use core::ptr;
-use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed};
 
 use super::{Call, CallError};
 use crate::context::{Context, IrqOff, MaySpin, no_unwind};
@@ -40,7 +40,7 @@ impl<P: Memory> Board<P> {
         Board { left: P::Word::ZERO, call: P::Cell::EMPTY }
     }
 
-    /// Acquire: pairs with the release of the last target that read the board.
+    /// Acquire: pairs with the release of each target that read the board, as their counts are one release sequence.
     fn claim(&self) -> bool {
         self.left.compare_exchange(0, CLAIMED, Acquire, Relaxed).is_ok()
     }
@@ -188,7 +188,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.emit(|| What::CallBusy { to: me, form });
             return Err(CallError::Busy);
         }
-        let mut targets = mask.and(&self.accepting.snapshot());
+        // Relaxed: as in `post`.
+        let mut targets = mask.and(&self.accepting.now());
         targets.remove(me);
         // SAFETY: 1. the board was claimed. 2. `f` is `'static`. 3. `pin`.
         unsafe { self.post_board(&pin, &targets, self.call_of(f, form, from, me)) };
@@ -217,7 +218,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let pin = self.pinned_with_board::<C>(from);
             let me = pin.cpu();
             sender = me;
-            ran = mask.and(&self.accepting.snapshot());
+            // Relaxed: as in `post`.
+            ran = mask.and(&self.accepting.now());
             if !self.is_booted() && mask.contains(me) {
                 ran.insert(me);
             }
@@ -242,7 +244,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
         }
         self.wait_for_done::<C>(&done, &targets, sender, from);
-        Ok(ran.without(&done.lost.snapshot()))
+        // Relaxed: who put a CPU in there counted it off after that, which was waited for.
+        Ok(ran.without(&done.lost.now()))
     }
 
     /// Pins the caller to a CPU and claims that CPU's board, waiting for it where it has to.
@@ -257,7 +260,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let me = pin.cpu();
             drop(pin);
             let stalled = |waited_ns| {
-                for cpu in &self.accepting.snapshot() {
+                for cpu in &self.accepting.now() {
                     if self.has_not_read(cpu, me) {
                         self.report_stall(site, waited_ns, cpu);
                     }
@@ -279,14 +282,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let board = &self.cpu[me].call.board;
         // SAFETY: claimed, so nobody reads or writes it, by (1).
         unsafe { board.call.write(call) };
-        // The count is complete before the first target can see its bit. The bits below publish it (release).
-        board.left.store(targets.len(), Release);
+        // The count is complete before the first target can see its bit. Relaxed: the bits below publish it (release), and nobody else
+        // but this CPU looks at a claimed board.
+        board.left.store(targets.len(), Relaxed);
         let slot = if call.done.is_null() { ptr::from_ref(board).addr() } else { call.done.addr() };
         let mut to_interrupt = CpuMask::<W>::EMPTY;
         for to in targets {
             let target = &self.cpu[to.index()].call;
             self.emit(|| What::CallQueued(call.info(slot, to)));
-            // Release: publishes the board. Acquire: pairs with the target's swap to zero, after which the node is out of the list.
+            // Release: publishes the board, also if another sender's bit is there and its push was before this. Acquire: pairs with the target's swap to
+            // zero, after which the node is out of the list and its link no longer written.
             let others = target.requests[me / 64].fetch_or(1 << (me % 64), AcqRel);
             let mut was_empty = false;
             if others == 0 {
@@ -329,7 +334,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.wait_until(&done.left, &wait, || (done.left.load(Acquire) == 0).then_some(()));
         for to in targets.iter() {
             self.emit(|| {
-                let ran = !done.lost.contains(to);
+                let ran = !done.lost.has(to);
                 What::CallReturned { key: CallKey { slot: ptr::from_ref(done).addr(), to }, ran }
             });
         }

@@ -37,7 +37,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::panic::Location;
 use core::ptr;
-use core::sync::atomic::Ordering::{Acquire, Relaxed};
+use core::sync::atomic::Ordering::Relaxed;
 
 use crate::context::{IrqOff, no_unwind};
 use crate::cpu::CpuId;
@@ -190,10 +190,10 @@ impl<P: Memory> Csd<P> {
         Csd { node: Node::new(Kind::Csd), state: P::Word::ZERO, call: P::Cell::EMPTY }
     }
 
-    /// Is no call pending in it? Acquire: what the last function's sender wrote before is visible. The function itself may still
-    /// run: a slot is released before its function starts.
+    /// Is no call pending in it? A hint, which orders nothing (relaxed): a slot is released before its function starts, so the function may
+    /// still run, and who wants the slot claims it by a call.
     pub fn is_free(&self) -> bool {
-        self.state.load(Acquire) == csd::FREE
+        self.state.load(Relaxed) == csd::FREE
     }
 
     fn address(&self) -> usize {

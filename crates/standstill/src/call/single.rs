@@ -165,7 +165,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// 3. The caller stays on its CPU, with the stopper off, from before this call until after it.
     #[inline]
     unsafe fn post(&self, to: CpuId, csd: &Csd<P>, call: Call) -> Result<(), CallError> {
-        if !self.accepting.contains(to) {
+        // Relaxed: nothing is read for having seen the bit; the push finds whatever the queue holds. And it is not seen any more by who comes
+        // after the stop (or the pass of the stoppers) in which it was taken out.
+        if !self.accepting.has(to) {
             // SAFETY: 2. and 3. are passed on.
             return unsafe { self.post_refused(to, call) };
         }

@@ -1,0 +1,114 @@
+//! Who sees what others wrote, as far as it goes by calls to many, by the masks, and by the end of all others: see `payload.rs`.
+
+use standstill::context::IrqOff;
+use standstill::hotplug::Callbacks;
+use standstill::{CpuId, CpuMask, Csd};
+
+use super::build::{Plain, Setup, all_up, branch, require};
+use super::hotplug::{bring_up, others_up};
+use super::payload::expect;
+use crate::port::Model;
+
+/// Two calls to many on one board that nobody waits for: nothing but the board itself says that its targets have read it.
+pub(super) fn board<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    let cells = [s.plain(), s.plain()];
+    let cells: &'static [&Plain<usize>; 2] = s.keep(cells);
+    let fs = s.keep(cells.map(|cell| move |_: &IrqOff<'_>| expect(cell, 1)));
+    s.task(move |task| {
+        all_up(machine, task);
+        for cell in cells {
+            cell.set(0);
+        }
+        branch();
+        for (cell, f) in cells.iter().zip(fs) {
+            cell.set(1);
+            // Busy: the first one was not read yet.
+            let _ = machine.call_all_async(task, f);
+        }
+    });
+}
+
+/// Two senders call the last CPU by boards, which is one node in its list; the first one by a csd as well, so that the list has links.
+pub(super) fn boards<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csd = s.keep(Csd::<Model>::new());
+    let cells: [&'static Plain<usize>; 3] = std::array::from_fn(|_| s.plain());
+    let fs = s.keep(cells.map(|cell| {
+        move |_: &IrqOff<'_>| {
+            expect(cell, 1);
+            cell.set(2);
+        }
+    }));
+    s.task(move |task| {
+        all_up(machine, task);
+        for cell in cells {
+            cell.set(0);
+        }
+        branch();
+        cells[0].set(1);
+        let ran = machine.call_many_async(task, &CpuMask::of(last), &fs[0]);
+        assert_eq!(ran, Ok(CpuMask::of(last)), "its board is free");
+        cells[1].set(1);
+        assert_eq!(machine.call_single_async(task, last, csd, &fs[1]), Ok(()));
+    });
+    s.task_on(CpuId::new(N - 2), move |task| {
+        cells[2].set(1);
+        let ran = machine.call_many_async(task, &CpuMask::of(last), &fs[2]);
+        assert_eq!(ran, Ok(CpuMask::of(last)), "its board is free");
+    });
+}
+
+/// The masks are looked at while the last CPU comes up: who finds it in one sees what was done to bring it there.
+pub(super) fn masks<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let early = s.plain();
+    let starts = s.keep(move |_: &IrqOff<'_>, cpu: CpuId| {
+        if cpu == last {
+            early.set(1);
+        }
+    });
+    s.task(move |task| {
+        let callbacks = Callbacks::Starting { starting: Some(starts), dying: None };
+        if let Err(error) = machine.add_state(task, "starts", callbacks) {
+            panic!("the set-up of the scenario: {error}");
+        }
+        others_up(machine, task);
+        early.set(0);
+        branch();
+        bring_up(machine, task);
+    });
+    for mask in [machine.online(), machine.accepting()] {
+        // With three CPUs on one that has no other part in it.
+        s.task_on(CpuId::new(N - 2), move |_| {
+            if mask.contains(last) {
+                expect(early, 1);
+            }
+        });
+    }
+}
+
+/// One CPU stops the others for good, and reads what they wrote.
+pub(super) fn halt<const N: usize>(s: &mut Setup<'_, N>) {
+    let machine = s.machine();
+    let cells: [&'static Plain<usize>; N] = std::array::from_fn(|_| s.plain());
+    s.device(move |_, cpu| {
+        if cpu != CpuId::BOOT {
+            cells[cpu.index()].set(1);
+        }
+    });
+    s.task(move |task| {
+        all_up(machine, task);
+        for cell in cells {
+            cell.set(0);
+        }
+        branch();
+        machine.irq_off(task, |off| {
+            let left = machine.stop_others(off, 1);
+            assert!(left.is_empty(), "each of them answers, and {left} did not stop");
+            for cell in cells {
+                require(cell.get() < 2, "plain memory shows what nobody wrote");
+            }
+        });
+    });
+}
