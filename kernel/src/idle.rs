@@ -11,25 +11,42 @@ use standstill_x86_64::learned::Learned;
 pub(crate) struct Idle {
     /// Interrupts so far.
     interrupts: AtomicU64,
+    /// Those of them that were more than calls.
+    others: AtomicU64,
     learned: Learned,
 }
 
 impl Idle {
     pub(crate) const fn new() -> Self {
-        Idle { interrupts: AtomicU64::new(0), learned: Learned::new() }
+        Idle { interrupts: AtomicU64::new(0), others: AtomicU64::new(0), learned: Learned::new() }
     }
 
-    /// At the start of each interrupt of this CPU.
-    pub(crate) fn interrupted(&self) {
+    /// At the start of each interrupt of this CPU. A call leaves nothing behind but what it may have put on the queue; after every other interrupt
+    /// the idle loop has a look.
+    pub(crate) fn interrupted(&self, is_call: bool) {
         self.interrupts.store(self.interrupts.load(Relaxed) + 1, Relaxed);
+        if !is_call {
+            self.others.store(self.others.load(Relaxed) + 1, Relaxed);
+        }
     }
 
-    /// Rests until an interrupt came. Interrupts are off before and on after; one that comes from here on ends it.
-    pub(crate) fn rest(&self) {
-        let seen = self.interrupts.load(Relaxed);
+    /// Rests until there is something to look at. Interrupts are off before and on after; one that comes from here on ends the rest, unless it is a call after
+    /// which `is_needed` says no.
+    pub(crate) fn rest(&self, is_needed: impl Fn() -> bool) {
+        let mut seen = self.interrupts.load(Relaxed);
+        let others = self.others.load(Relaxed);
         irq::open_if(true);
-        let Err(waiting) = self.learned.poll(|| (self.interrupts.load(Relaxed) != seen).then_some(())) else {
-            return;
+        let waiting = loop {
+            match self.learned.poll(|| (self.interrupts.load(Relaxed) != seen).then_some(())) {
+                Ok(()) => {
+                    // First this: a call that comes after the looks below ends the next poll.
+                    seen = self.interrupts.load(Relaxed);
+                    if self.others.load(Relaxed) != others || is_needed() {
+                        return;
+                    }
+                }
+                Err(waiting) => break waiting,
+            }
         };
         irq::close();
         if self.interrupts.load(Relaxed) == seen {

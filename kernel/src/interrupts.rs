@@ -26,7 +26,7 @@ pub(crate) extern "C" fn interrupt(frame: &mut Frame) {
     if vector < FIRST {
         fault(frame);
     }
-    sched::here().idle.interrupted();
+    sched::here().idle.interrupted(vector == irq::vector::CALL);
     // SAFETY: this is the handler of `vector`, interrupts off.
     if !unsafe { irq::handle::<Kern>(vector) } {
         other(vector);

@@ -122,7 +122,7 @@ pub(crate) fn idle_loop() -> ! {
             Some(thread) => run(me, thread, timer),
             None => {
                 arm(timer, HEARTBEAT_NS);
-                me.idle.rest();
+                me.idle.rest(|| me.queue.lock().has_ready());
             }
         }
     }

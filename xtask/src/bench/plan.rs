@@ -65,7 +65,7 @@ impl Counts {
             ("stops", pick(50, 10_000, (1_600 / cpus).max(30))),
             ("updown", pick(5, 50, (160 / cpus).max(8))),
             ("slices", pick(3, 20, crowd(10, 5))),
-            ("watched", long(pick(3, 1_000, (40 / cpus).max(3)))),
+            ("watched", if rules && !fits { 0 } else { long(pick(3, 1_000, (40 / cpus).max(3))) }),
             ("looks", pick(3, 50, crowd(10, 3))),
             ("probe_us", pick(5_000, 250, crowd(5_000, 20_000))),
             ("loaded", long(pick(2, 50, (24 / cpus).max(2)))),
