@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::run::{
-    Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir,
+    Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir, works,
 };
 use crate::tools::{self, AARCH64, AARCH64_LIBS, AARCH64_LINKER, AARCH64_QEMU, BARE};
 
@@ -45,6 +45,16 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     steps.run("documentation, warnings are errors", || {
         quiet(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
     });
+    if !quick {
+        steps.run("instructions of the library's short ways", || {
+            if !works("valgrind", &["--version"]) {
+                return skip("there is no valgrind to count them");
+            }
+            let table = succeed(&mut cargo(&["bench", "-p", "standstill", "--bench", "counts"]))?.stdout;
+            let rows = table.lines().filter(|line| line.starts_with("| ")).count();
+            Ok(format!("{} operations counted", rows.saturating_sub(1)))
+        });
+    }
     steps.run("build without std", || {
         quiet(&mut tools::bare_cargo(&["build", "-p", "standstill", "--target", BARE])?)
     });

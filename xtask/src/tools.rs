@@ -58,6 +58,13 @@ pub(crate) fn setup(steps: &mut Steps, quick: bool) {
         apt(&["chromium"])?;
         Ok("installed".into())
     });
+    steps.run("set-up: Valgrind, which counts instructions", || {
+        if works("valgrind", &["--version"]) {
+            return Ok("there".into());
+        }
+        apt(&["valgrind"])?;
+        Ok("installed".into())
+    });
     steps.run("set-up: Miri", || {
         if has_miri() {
             return Ok("there".into());

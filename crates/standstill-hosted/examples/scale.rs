@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use standstill::context::{IrqOff, Stopped, Task};
-use standstill::{CpuId, Machine, Protocol};
+use standstill::{CpuId, CpuMask, Machine, Protocol};
 use standstill_hosted::{Config, Hosted, run};
 
 type Big = Machine<Hosted, 256, 4>;
@@ -42,9 +42,9 @@ fn repeat(mut operation: impl FnMut()) -> Times {
 fn measure(cpus: usize, fan_in: usize) -> [Times; 3] {
     let config = Config { fan_in, ipi_latency: None, ..Config::new(cpus) };
     run::<256, 4, [Times; 3]>(config, Protocol::STANDSTILL, |machine: &'static Big, task: &mut Task| {
-        for cpu in (1..cpus).map(CpuId::new) {
-            machine.cpu_up(task, cpu).expect("a CPU comes up");
-        }
+        let all = CpuMask::first_n(cpus);
+        let up = machine.cpus_up(task, &all, |_, error| panic!("{error}"));
+        assert_eq!(up, Ok(all));
         let mut to = 0;
         [
             repeat(|| {

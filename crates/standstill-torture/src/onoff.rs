@@ -36,7 +36,9 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     fn operate(&self, task: &mut Task) {
         let online = self.core.machine.online().snapshot();
         let offline = self.core.machine.present().snapshot().without(&online);
-        if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
+        if offline.len() > 1 && self.rng.one_in(3) {
+            self.core.bring_up_together(task, &offline, &self.rng);
+        } else if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
             self.core.bring_up(task, self.pick(&offline), Some(&self.rng));
         } else if online.len() > 1 {
             self.core.take_down(task, self.pick(&online), Some(&self.rng));
@@ -65,6 +67,40 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     /// Brings `cpu` up. With `rng` it may be made to fail.
     pub(crate) fn bring_up(&self, task: &mut Task, cpu: CpuId, rng: Option<&Rng>) -> bool {
         self.operation(task, cpu, Op::Up, rng)
+    }
+
+    /// Brings all of `cpus` up in one operation. One of them may be made to fail.
+    fn bring_up_together(&self, task: &mut Task, cpus: &CpuMask<W>, rng: &Rng) {
+        let injected = self
+            .sabotage(rng, Op::Up)
+            .zip(cpus.last())
+            .filter(|(state, cpu)| self.machine.fail_once(task, *cpu, *state).is_ok());
+        let injected = |cpu| injected.filter(|(_, at)| *at == cpu).map(|(state, _)| state);
+        self.states.set_op(Op::Up);
+        let began = self.ground().now_ns();
+        let up = self.machine.cpus_up(task, cpus, |cpu, error| {
+            let vetoed = self.was_vetoed(cpu, injected(cpu), Err(error));
+            self.up.record(false, vetoed, self.ground().now_ns() - began);
+            if !vetoed {
+                self.veto.set(error);
+            }
+        });
+        let ns = self.ground().now_ns() - began;
+        let up = up.unwrap_or_else(|error| {
+            self.veto.set(error);
+            CpuMask::EMPTY
+        });
+        for cpu in cpus {
+            let ok = up.contains(cpu);
+            if ok {
+                self.was_vetoed(cpu, injected(cpu), Ok(()));
+                self.up.record(true, false, ns);
+                self.cycles[cpu.index()].went(true);
+                self.came_up(cpu);
+            }
+            self.check_masks(cpu, ok);
+        }
+        self.states.set_op(Op::None);
     }
 
     fn operation(&self, task: &mut Task, cpu: CpuId, op: Op, rng: Option<&Rng>) -> bool {

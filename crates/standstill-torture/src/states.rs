@@ -45,8 +45,8 @@ pub(crate) struct States {
     /// For each CPU: which sections have been started and not been undone.
     up: Vec<[AtomicBool; 3]>,
     op: AtomicU8,
-    /// A callback refused the operation that runs.
-    refused: AtomicBool,
+    /// For each CPU: a callback for it refused the operation that runs.
+    refused: Vec<AtomicBool>,
     /// The states that an operation can be made to fail in: PREPARE's and ONLINE's.
     pub(crate) installed: Once<[StateId; 3]>,
 }
@@ -56,20 +56,22 @@ impl States {
         States {
             up: (0..cpus).map(|_| [const { AtomicBool::new(false) }; 3]).collect(),
             op: AtomicU8::new(Op::None as u8),
-            refused: AtomicBool::new(false),
+            refused: (0..cpus).map(|_| AtomicBool::new(false)).collect(),
             installed: Once::new(),
         }
     }
 
     /// The on/off thread begins `op`, or has ended it.
     pub(crate) fn set_op(&self, op: Op) {
-        self.refused.store(false, Relaxed);
+        for refused in &self.refused {
+            refused.store(false, Relaxed);
+        }
         self.op.store(op as u8, Relaxed);
     }
 
-    /// Did a callback refuse the operation?
-    pub(crate) fn refused(&self) -> bool {
-        self.refused.load(Relaxed)
+    /// Did a callback for `cpu` refuse the operation?
+    pub(crate) fn refused(&self, cpu: CpuId) -> bool {
+        self.refused[cpu.index()].load(Relaxed)
     }
 
     fn is_op(&self, op: Op) -> bool {
@@ -97,7 +99,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     fn called_online(&self, cpu: CpuId, up: bool) -> Result<(), Reason> {
         let op = if up { Op::Up } else { Op::Down };
         if self.states.is_op(op) && self.dice(cpu).one_in(ONE_IN) {
-            self.states.refused.store(true, Relaxed);
+            self.states.refused[cpu.index()].store(true, Relaxed);
             return Err(REFUSAL);
         }
         self.called(Section::Online, cpu, up);
@@ -123,7 +125,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             Err(HotplugError::Veto { cpu: who, state, reason, .. }) if who == cpu => Some((state, reason)),
             _ => None,
         };
-        let holds = match (injected, self.states.refused()) {
+        let holds = match (injected, self.states.refused(cpu)) {
             (Some(at), _) => veto.is_some_and(|(state, reason)| state == at && reason.code == INJECTED),
             (None, true) => veto.is_some_and(|(_, reason)| reason == REFUSAL),
             (None, false) => veto.is_none(),

@@ -140,7 +140,10 @@ pub(super) fn late<const N: usize>(s: &mut Setup<'_, N>) {
         Ok(())
     });
     let dead = s.keep(move |task: &mut Task, _: CpuId| nobody_comes_or_goes(machine, task));
-    let starts = s.keep(|_: &IrqOff<'_>, _: CpuId| ());
+    // Others can move while it looks: one that leaves then is caught.
+    let starts = s.keep(move |_: &IrqOff<'_>, cpu: CpuId| {
+        assert!(!machine.online().contains(cpu), "{cpu} is online in a STARTING or DYING callback");
+    });
     s.task(move |task| {
         add(machine, task, "prepare", Callbacks::Prepare { up: Some(up), dead: Some(dead) });
         add(machine, task, "starts", Callbacks::Starting { starting: Some(starts), dying: Some(starts) });
