@@ -26,6 +26,8 @@ static int stops = 10000;
 module_param(stops, int, 0);
 static int updown = 50;
 module_param(updown, int, 0);
+static int together = 3;
+module_param(together, int, 0);
 /* Turns of the throughput measurements. */
 static int slices = 20;
 module_param(slices, int, 0);
@@ -669,6 +671,28 @@ static void measure_load(void)
 	msleep(50);
 }
 
+/* From one CPU to all of them: one after the other, as sysfs does it. */
+static void measure_bring_ups(void)
+{
+	u64 began;
+	int cpu, i, error = 0;
+
+	for (i = 0; i < together && !error; i++) {
+		for_each_present_cpu(cpu)
+			if (cpu && !error)
+				error = remove_cpu(cpu);
+		began = ktime_get_ns();
+		for_each_present_cpu(cpu)
+			if (cpu && !error)
+				error = add_cpu(cpu);
+		samples[i] = ktime_get_ns() - began;
+	}
+	if (error)
+		pr_alert("@error bring_up: %d after %d turns\n", error, i);
+	else
+		say("bring_up", samples, together);
+}
+
 static int __init smbench_init(void)
 {
 	room = max(max(max(calls, stops), max(updown, slices)), max(max(watched, loaded), looks * (int)nr_cpu_ids));
@@ -689,6 +713,8 @@ static int __init smbench_init(void)
 	measure_throughputs();
 	measure_latenesses();
 	measure_updown("cpu_down", "cpu_up", updown, 0);
+	if (together)
+		measure_bring_ups();
 	measure_stages();
 	measure_updown("cpu_down", "cpu_up", updown, 1);
 	if (loaded)

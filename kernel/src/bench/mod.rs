@@ -28,6 +28,8 @@ pub(crate) struct Counts {
     pub(crate) calls: usize,
     pub(crate) stops: usize,
     pub(crate) updown: usize,
+    /// Turns of all CPUs up together.
+    pub(crate) together: usize,
     /// Turns of the throughput measurements.
     pub(crate) slices: usize,
     /// How many stops are watched for gaps.
@@ -46,6 +48,7 @@ impl Counts {
         calls: 1_000,
         stops: 500,
         updown: 20,
+        together: 3,
         slices: 5,
         watched: 20,
         looks: 10,
@@ -60,6 +63,7 @@ impl Counts {
             "calls" => &mut self.calls,
             "stops" => &mut self.stops,
             "updown" => &mut self.updown,
+            "together" => &mut self.together,
             "slices" => &mut self.slices,
             "watched" => &mut self.watched,
             "looks" => &mut self.looks,
@@ -111,6 +115,7 @@ pub(crate) fn run(task: &mut Task, counts: &Counts) {
     threads::throughputs(task, counts);
     threads::latenesses(task, counts);
     timed::updown(task, counts.updown, "cpu_down", "cpu_up");
+    timed::bring_ups(task, counts);
     if !counts.rules {
         breakdown::stops(task, "stop_machine_stages", counts.stops);
         breakdown::updown(task, counts);

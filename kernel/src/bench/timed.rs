@@ -1,5 +1,6 @@
 //! What the thread that asks for it can time by itself.
 
+use standstill::CpuId;
 use standstill::context::{IrqOff, Stopped, Task};
 use standstill_x86_64::time::now_ns;
 
@@ -19,14 +20,25 @@ fn time(n: usize, mut f: impl FnMut()) -> Samples {
 
 fn empty(_: &IrqOff<'_>) {}
 
-/// All CPUs at once, from the call to all of them online: the machine has just booted.
+/// All CPUs.
 pub(super) fn bring_up(task: &mut Task) {
     let cpus = machine().present().snapshot();
-    let bring_up = || {
-        let up = machine().cpus_up(task, &cpus, |_, error| panic!("{error}"));
-        assert_eq!(up, Ok(cpus));
-    };
-    time(1, bring_up).say("bring_up");
+    let up = machine().cpus_up(task, &cpus, |_, error| panic!("{error}"));
+    assert_eq!(up, Ok(cpus));
+}
+
+/// From one CPU to all of them, together.
+pub(super) fn bring_ups(task: &mut Task, counts: &Counts) {
+    let mut ups = Samples::new(counts.together);
+    for _ in 0..counts.together {
+        for cpu in machine().online().snapshot().iter().filter(|cpu| *cpu != CpuId::BOOT) {
+            machine().cpu_down(task, cpu).expect("nothing is in its way");
+        }
+        let began = now_ns();
+        bring_up(task);
+        ups.0.push(now_ns() - began);
+    }
+    ups.say("bring_up");
 }
 
 pub(super) fn calls(task: &mut Task, counts: &Counts) {

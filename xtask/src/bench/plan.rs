@@ -64,6 +64,8 @@ impl Counts {
             ("calls", pick(200, 10_000, crowd(2_000, 500))),
             ("stops", pick(50, 10_000, (1_600 / cpus).max(30))),
             ("updown", pick(5, 50, (160 / cpus).max(8))),
+            // For Linux each turn is a down and an up of each CPU.
+            ("together", pick(1, 5, crowd(3, 1))),
             ("slices", pick(3, 20, crowd(10, 5))),
             ("watched", if rules && !fits { 0 } else { long(pick(3, 1_000, (40 / cpus).max(3))) }),
             ("looks", pick(3, 50, crowd(10, 3))),

@@ -130,7 +130,7 @@ pub(super) struct Ratio {
 }
 
 /// Every operation that is timed, and what it is called in print. In this order.
-pub(super) const OPS: [(&str, &str); 14] = [
+pub(super) const OPS: [(&str, &str); 15] = [
     ("stop_machine", "stop_machine, one active CPU"),
     ("stop_machine_all", "stop_machine, all active"),
     ("stop_gap", "longest gap that a thread sees in a stop"),
@@ -141,6 +141,7 @@ pub(super) const OPS: [(&str, &str); 14] = [
     ("async_all_to_all", "one call, all to all"),
     ("cpu_down", "cpu_down"),
     ("cpu_up", "cpu_up"),
+    ("bring_up", "all CPUs up, from one (Linux: in turn)"),
     ("cpu_down_load", "cpu_down under load"),
     ("cpu_up_load", "cpu_up under load"),
     ("irq_late_quiet", "timer interrupt too late, quiet"),
