@@ -2,7 +2,7 @@
 //!
 //! # What it is for
 //! The search goes on from one of two runs that lead to states with the same fingerprint. If the fingerprint leaves out something that
-//! makes a difference (a cell, what a context remembers after a cut of its loop, who knows of what), the other run's future is never seen. So some
+//! makes a difference (a cell, what a context remembers after a cut of its loop), the other run's future is never seen. So some
 //! of these merges are sampled, and each is *continued*: both runs are made again, and after both the same schedules follow. What each step does
 //! is compared, access by access and event by event, and so is the state after it: its fingerprint, what can happen next, what each context is
 //! about to do, which promise broke, and how the run ends. A state is a promise about its whole future, so the schedules go on until nothing
@@ -264,7 +264,11 @@ impl Walker<'_> {
                 format!("CPU {} as {:?}: {:?} at {}", step.cpu, step.context, step.what, step.location)
             })
             .collect();
-        let (broken, fault) = with_ptr(world, |w| (w.broken, w.fault.take()));
+        let (broken, fault) = with_ptr(world, |w| {
+            w.race = None;
+            // Who knows of what is no part of a state: see `clock.rs`.
+            (w.broken, w.fault.take().filter(|fault| fault.rule != "race"))
+        });
         let after = self.here();
         let ends = fault.is_none() && after.enabled.iter().all(|choice| is_device(*choice));
         let end = ends.then(|| {

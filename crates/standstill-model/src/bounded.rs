@@ -66,7 +66,7 @@ pub(crate) fn search(
         }
         if !stop {
             let (state, key) = with_ptr(ready.world, |w| {
-                let state = w.fingerprint();
+                let state = w.full_fingerprint();
                 let mut key = state;
                 key.mix(last.map_or(99, |cpu| cpu as u64));
                 w.enabled(&mut enabled);

@@ -6,8 +6,16 @@
 //!
 //! A *mark* is the last write to a cell, or the last read of it by one CPU. A *clock* is a set of marks: those that its owner knows
 //! to have happened before. CPUs have clocks; so does every word, for who acquires it, every store on its way and every pending IPI.
-//! A fresh access takes its mark out of all clocks but its own CPU's, so a clock says nothing of what is over, and two runs that
-//! differ only in the order of independent accesses have the same clocks: they can be part of the fingerprint.
+//! A fresh access takes its mark out of all clocks but its own CPU's, so a clock says nothing of what is over.
+//!
+//! # Why clocks are no part of a state
+//! Who knows of a mark decides what a later access finds (a race, or none), and nothing else: no step depends on it. And each mark goes its own way: a
+//! release, an acquire, a fence, an IPI hands on each mark by itself, a fresh access forgets marks whatever others there are, and whether an access races with a
+//! mark depends on who knows of that one. So what can come of a state and a mark with its knowers (an *item*) does not depend on the other items. A
+//! state that was searched with the items `A` and is reached again with `B` is searched again only if an item of `B` is not in `A`, and counts as searched with both from then
+//! on ([`crate::covers`]). If a run has a race, take the state that its mark is set in: the search was there, with that item, and at each state
+//! after it with what became of it, up to the access that races. (A race must not keep what comes after it from being searched, if the search goes on at all: see
+//! [`World::race`](crate::world::World::race).) With clocks in the fingerprint, each combination of items would be a state.
 //!
 //! | knower | its clock |
 //! |---|---|
@@ -60,14 +68,7 @@ pub(crate) const fn ipi(cpu: usize, kind: u32) -> Knower {
 pub(crate) const FENCES: Knower = 6 * MAX_CPUS;
 const FIRST_WORD: Knower = FENCES + 1;
 
-#[derive(Clone, Copy)]
-struct Clock {
-    known: Set,
-    /// The sum of the names of all marks in it that count.
-    sum: Hash128,
-}
-
-const NOTHING: Clock = Clock { known: [0; LANES], sum: Hash128::ZERO };
+const NOTHING: Set = [0; LANES];
 
 /// A plain cell.
 struct Cell {
@@ -90,7 +91,14 @@ pub(crate) struct Race {
 pub(crate) struct Clocks {
     /// Under `ra`: the messages of each word, and a view for each knower.
     pub(crate) messages: Option<Messages>,
-    clocks: Box<[Clock]>,
+    clocks: Box<[Set]>,
+    /// Who each knower is, if it counts and stays the same: see [`items`](Self::items). Up to the last word that is known.
+    who: Vec<Hash128>,
+    /// By mark: the sum of `who` knows of it.
+    held: Box<[Hash128; MARKS]>,
+    /// As `held`, of the knowers that are told anew in each state.
+    passing: Box<[Hash128; MARKS]>,
+    items: Vec<Hash128>,
     words: HashMap<usize, u32, BuildHashed>,
     /// The place of each word, and whether several CPUs use it: others make no difference.
     pub(crate) places: Vec<(usize, bool)>,
@@ -135,6 +143,12 @@ fn name(place: usize, role: usize, users: u8) -> Hash128 {
     name
 }
 
+/// A knower that is no word; what nobody uses does not count.
+fn own_name(knower: Knower, fences: bool) -> Hash128 {
+    let only_fences = (seen(0)..ipi(0, 0)).contains(&knower) || knower == FENCES;
+    if only_fences && !fences { Hash128::ZERO } else { Hash128::of_cell(1 + knower, 1) }
+}
+
 /// Notes the old value of something that lives as long as the exploration.
 pub(crate) fn keep<T>(undo: &mut Undo, value: &T) {
     // SAFETY: the value can be read, and it lies in memory that is not moved while steps can be undone.
@@ -149,6 +163,10 @@ impl Clocks {
         Clocks {
             messages: views.then(|| Messages::new(FIRST_WORD + WORDS * slots)),
             clocks: vec![NOTHING; knowers].into_boxed_slice(),
+            who: (0..FIRST_WORD).map(|knower| own_name(knower, false)).collect(),
+            held: Box::new([Hash128::ZERO; MARKS]),
+            passing: Box::new([Hash128::ZERO; MARKS]),
+            items: Vec::new(),
             words: HashMap::default(),
             places: Vec::new(),
             cells: HashMap::default(),
@@ -166,16 +184,25 @@ impl Clocks {
 
     /// The number of the word at `place`; `shared` says whether several CPUs use it.
     pub(crate) fn word(&mut self, place: usize, shared: impl Fn() -> bool) -> usize {
-        let places = &mut self.places;
+        let (places, who) = (&mut self.places, &mut self.who);
         let index = *self.words.entry(place).or_insert_with(|| {
             assert!(places.len() < WORDS, "a machine has more words than the model can watch");
             places.push((place, false));
+            who.push(Hash128::ZERO);
             places.len() as u32 - 1
         }) as usize;
         if !self.places[index].1 && shared() {
-            self.places[index].1 = true;
+            self.share(index);
         }
         index
+    }
+
+    /// Several CPUs use the word: what it says counts. (If it said something before, the search starts again.)
+    fn share(&mut self, word: usize) {
+        self.places[word].1 = true;
+        if self.messages.is_none() {
+            self.who[FIRST_WORD + word] = Hash128::of_cell(steady(self.places[word].0), 1);
+        }
     }
 
     pub(crate) fn known_word(&self, place: usize) -> Option<usize> {
@@ -194,24 +221,16 @@ impl Clocks {
 
     /// `to` learns what `from` knows.
     pub(crate) fn join(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
-        let (mut new, more) = (self.clocks[to], &self.clocks[from]);
-        let mut changed = false;
-        for lane in 0..LANES {
-            let fresh = more.known[lane] & !new.known[lane];
-            if fresh != 0 {
-                changed = true;
-                new.known[lane] |= fresh;
-                for bit in bits(fresh) {
-                    new.sum.add(self.names[lane * 64 + bit]);
-                }
-            }
+        let (old, more) = (self.clocks[to], &self.clocks[from]);
+        let mut new = old;
+        for (known, more) in new.iter_mut().zip(more) {
+            *known |= more;
         }
-        if changed {
-            let old = self.clocks[to].known;
+        if new != old {
             self.set(undo, to, new);
             if to < MAX_CPUS {
                 for (lane, old) in old.into_iter().enumerate() {
-                    for bit in bits(new.known[lane] & !old) {
+                    for bit in bits(new[lane] & !old) {
                         self.settle(undo, lane * 64 + bit);
                     }
                 }
@@ -226,7 +245,7 @@ impl Clocks {
     /// `to` knows what `from` knows, and nothing else.
     pub(crate) fn assign(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
         let new = self.clocks[from];
-        if new.known != self.clocks[to].known {
+        if new != self.clocks[to] {
             self.set(undo, to, new);
         }
         let words = self.places.len();
@@ -237,7 +256,7 @@ impl Clocks {
 
     /// `to` knows nothing.
     pub(crate) fn clear(&mut self, undo: &mut Undo, to: Knower) {
-        if self.clocks[to].known != NOTHING.known {
+        if self.clocks[to] != NOTHING {
             self.set(undo, to, NOTHING);
         }
         let words = self.places.len();
@@ -246,12 +265,27 @@ impl Clocks {
         }
     }
 
-    fn set(&mut self, undo: &mut Undo, to: Knower, new: Clock) {
+    /// Replaces a clock; what it knows is its owner's own, or known to be spread.
+    fn put(&mut self, undo: &mut Undo, to: Knower, new: Set) {
         keep(undo, &self.clocks[to]);
-        self.clocks[to] = new;
-        if (0..LANES).any(|lane| new.known[lane] & !self.spread[lane] != 0) {
+        let old = std::mem::replace(&mut self.clocks[to], new);
+        let who = self.who.get(to).copied().unwrap_or(Hash128::ZERO);
+        if who != Hash128::ZERO {
+            for lane in 0..LANES {
+                for bit in bits(old[lane] ^ new[lane]) {
+                    let held = &mut self.held[lane * 64 + bit];
+                    keep(undo, held);
+                    if new[lane] & 1 << bit != 0 { held.add(who) } else { held.sub(who) }
+                }
+            }
+        }
+    }
+
+    fn set(&mut self, undo: &mut Undo, to: Knower, new: Set) {
+        self.put(undo, to, new);
+        if (0..LANES).any(|lane| new[lane] & !self.spread[lane] != 0) {
             keep(undo, &*self.spread);
-            for (spread, known) in self.spread.iter_mut().zip(new.known) {
+            for (spread, known) in self.spread.iter_mut().zip(new) {
                 *spread |= known;
             }
         }
@@ -291,29 +325,29 @@ impl Clocks {
 
     /// If all CPUs that use its cell know of the mark, nobody can race with it any more.
     fn settle(&mut self, undo: &mut Undo, mark: usize) {
-        let known = |on: usize| self.users[mark] & 1 << on == 0 || has(&self.clocks[cpu(on)].known, mark);
+        let known = |on: usize| self.users[mark] & 1 << on == 0 || has(&self.clocks[cpu(on)], mark);
         if self.settles && (0..MAX_CPUS).all(known) {
             self.forget(undo, mark);
         }
     }
 
     fn take_from(&mut self, undo: &mut Undo, knower: Knower, mark: usize) {
-        if has(&self.clocks[knower].known, mark) {
-            keep(undo, &self.clocks[knower]);
-            self.clocks[knower].known[mark / 64] &= !(1 << (mark % 64));
-            self.clocks[knower].sum.sub(self.names[mark]);
+        if has(&self.clocks[knower], mark) {
+            let mut new = self.clocks[knower];
+            new[mark / 64] &= !(1 << (mark % 64));
+            self.put(undo, knower, new);
         }
     }
 
     /// The mark is set by `owner` at this moment: only it knows.
     fn renew(&mut self, undo: &mut Undo, mark: usize, owner: usize) {
         let alone = has(&self.live, mark) && !has(&self.spread, mark);
-        if !(alone && has(&self.clocks[owner].known, mark)) {
+        if !(alone && has(&self.clocks[owner], mark)) {
             self.forget(undo, mark);
             let (lane, bit) = (mark / 64, 1 << (mark % 64));
-            keep(undo, &self.clocks[owner]);
-            self.clocks[owner].known[lane] |= bit;
-            self.clocks[owner].sum.add(self.names[mark]);
+            let mut new = self.clocks[owner];
+            new[lane] |= bit;
+            self.put(undo, owner, new);
             keep(undo, &self.live[lane]);
             self.live[lane] |= bit;
             self.settle(undo, mark);
@@ -364,9 +398,7 @@ impl Clocks {
         }
         let unknown = |clocks: &Clocks, mark: u16| {
             let mark = usize::from(mark);
-            mark != usize::from(NO_MARK)
-                && has(&clocks.live, mark)
-                && !has(&clocks.clocks[cpu(who)].known, mark)
+            mark != usize::from(NO_MARK) && has(&clocks.live, mark) && !has(&clocks.clocks[cpu(who)], mark)
         };
         let mut race =
             unknown(self, write).then(|| Race { reader: None, other: self.at[usize::from(write)] });
@@ -406,11 +438,20 @@ impl Clocks {
                 }
             }
         }
-        for clock in &mut self.clocks {
-            clock.sum = Hash128::ZERO;
-            for (lane, known) in clock.known.into_iter().enumerate() {
-                for bit in bits(known) {
-                    clock.sum.add(self.names[lane * 64 + bit]);
+        for word in 0..self.places.len() {
+            if self.places[word].1 {
+                self.share(word);
+            }
+        }
+        let fences = self.fences;
+        for (knower, who) in self.who[..FIRST_WORD].iter_mut().enumerate() {
+            *who = own_name(knower, fences);
+        }
+        self.held.fill(Hash128::ZERO);
+        for (clock, who) in self.clocks.iter().zip(&self.who) {
+            for (lane, known) in clock.iter().enumerate() {
+                for bit in bits(*known) {
+                    self.held[lane * 64 + bit].add(*who);
                 }
             }
         }
@@ -427,34 +468,53 @@ impl Clocks {
         self.cells.entry(place).or_insert(none).users |= users;
     }
 
-    /// What is known of one knower, for the fingerprint: zero if nothing is.
-    pub(crate) fn sum(&self, knower: Knower) -> Hash128 {
-        self.clocks[knower].sum
-    }
-
-    /// For the fingerprint: who knows what.
-    pub(crate) fn hash_into(&self, hash: &mut Hash128) {
-        let known = if self.fences { ipi(0, 0) } else { seen(0) };
-        for knower in (0..known).chain(ipi(0, 0)..FENCES) {
-            let sum = self.sum(knower);
-            if sum != Hash128::ZERO {
-                hash.mix(knower as u64);
-                hash.mix_hash(sum);
+    /// Who knows of each mark that counts: a hash for each, and their sum.
+    pub(crate) fn items(&mut self) -> (Hash128, &[Hash128]) {
+        let (clocks, passing) = (&self.clocks, &mut self.passing);
+        let mut touched = NOTHING;
+        let mut pass = |knower: Knower, who: Hash128| {
+            for (lane, known) in clocks[knower].iter().enumerate() {
+                touched[lane] |= known;
+                for bit in bits(*known) {
+                    passing[lane * 64 + bit].add(who);
+                }
+            }
+        };
+        for (on, (first, len)) in self.on_their_way.iter().enumerate() {
+            for index in 0..*len {
+                let knower = FIRST_WORD + WORDS * self.slots + on * ROOM + (first + index) % ROOM;
+                pass(knower, Hash128::of_cell(1 + on, 1 + index as u64));
             }
         }
         if let Some(messages) = &self.messages {
-            messages.hash_into(self, hash);
-            return;
-        }
-        let mut all = Hash128::ZERO;
-        for (word, (place, shared)) in self.places.iter().enumerate() {
-            let sum = self.clocks[self.message(word, 0)].sum;
-            if *shared && sum != Hash128::ZERO {
-                let mut name = sum;
-                name.mix(steady(*place) as u64);
-                all.add(name);
+            for (word, (place, shared)) in self.places.iter().enumerate() {
+                if *shared {
+                    messages.each(word, |index, slot| {
+                        let who = Hash128::of_cell(steady(*place), 1 + index as u64);
+                        pass(FIRST_WORD + word * self.slots + slot, who);
+                    });
+                }
             }
         }
-        hash.mix_hash(all);
+        self.items.clear();
+        let mut all = Hash128::ZERO;
+        for (lane, live) in self.live.iter().enumerate() {
+            for bit in bits(*live) {
+                let mark = lane * 64 + bit;
+                let mut item = self.names[mark];
+                if item != Hash128::ZERO {
+                    item.mix_hash(self.held[mark]);
+                    item.mix_hash(self.passing[mark]);
+                    all.add(item);
+                    self.items.push(item);
+                }
+            }
+        }
+        for (lane, touched) in touched.into_iter().enumerate() {
+            for bit in bits(touched) {
+                self.passing[lane * 64 + bit] = Hash128::ZERO;
+            }
+        }
+        (all, &self.items)
     }
 }

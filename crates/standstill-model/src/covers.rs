@@ -1,7 +1,7 @@
-//! Which windows each state was searched with.
+//! What each state was searched with: windows, and who knows of what.
 //!
 //! What can happen after a state does not depend on the windows of [`crate::movers`]; they are only looked at, to notice what must not be
-//! moved, each entry for itself. So a state that was searched with the entries `A` and is reached again with the entries `B` is searched again only if something
+//! moved, each entry for itself. Nor does it on who knows of which access to plain memory ([`crate::clock`]), which is looked at to notice data races. So a state that was searched with the entries `A` and is reached again with the entries `B` is searched again only if something
 //! in `B` is not in `A`, and counts as searched with both from then on. That is far less than a state for each combination of
 //! windows: those are the product of what each CPU has just done, and this is the sum.
 
@@ -15,21 +15,51 @@ pub(crate) type Cover = u32;
 
 /// All sets of entries that have occurred, in any thread.
 struct Sets {
-    /// The bit of each entry.
-    bits: HashMap<u128, u32, BuildHashed>,
-    sets: Vec<Box<[u64]>>,
-    by_bits: HashMap<Box<[u64]>, Cover>,
+    /// The number of each entry.
+    entries: HashMap<u128, u32, BuildHashed>,
+    /// Each with its entries in ascending order, and its name.
+    sets: Vec<(Box<[u32]>, Hash128)>,
+    /// By name.
+    numbers: HashMap<u128, Cover, BuildHashed>,
+    bytes: usize,
+}
+
+/// What an entry adds to the name of a set: names are sums, so a larger set has its name from a smaller one.
+fn name_of(entry: u32) -> Hash128 {
+    Hash128::of_cell(entry as usize, 1)
 }
 
 impl Sets {
-    fn number(&mut self, set: Vec<u64>) -> Cover {
+    fn number(&mut self, set: &[u32], name: Hash128) -> Cover {
         let fresh = self.sets.len() as Cover;
-        let set = set.into_boxed_slice();
-        let number = *self.by_bits.entry(set.clone()).or_insert(fresh);
+        let number = *self.numbers.entry(name.to_u128()).or_insert(fresh);
         if number == fresh {
-            self.sets.push(set);
+            self.sets.push((set.into(), name));
+            self.bytes += size_of_val(set) + 64;
         }
         number
+    }
+
+    /// What is in one of the two; `both` is room for that.
+    fn union(&mut self, a: Cover, b: Cover, both: &mut Vec<u32>) -> Cover {
+        let ((old, name), (more, _)) = (&self.sets[a as usize], &self.sets[b as usize]);
+        let (mut name, mut from) = (*name, 0);
+        both.clear();
+        for entry in more {
+            while from < old.len() && old[from] < *entry {
+                both.push(old[from]);
+                from += 1;
+            }
+            if old.get(from) != Some(entry) {
+                both.push(*entry);
+                name.add(name_of(*entry));
+            }
+        }
+        if both.len() == from {
+            return a;
+        }
+        both.extend_from_slice(&old[from..]);
+        self.number(both, name)
     }
 }
 
@@ -38,19 +68,40 @@ pub(crate) struct Covers {
     all: Arc<Mutex<Sets>>,
     windows: HashMap<u128, Cover, BuildHashed>,
     unions: HashMap<u64, Cover, BuildHashed>,
+    /// Room for one set.
+    room: Vec<u32>,
 }
 
 impl Covers {
     pub(crate) fn new() -> Covers {
-        let none: Box<[u64]> = Box::new([]);
-        let all =
-            Sets { bits: HashMap::default(), sets: vec![none.clone()], by_bits: HashMap::from([(none, 0)]) };
-        Covers { all: Arc::new(Mutex::new(all)), windows: HashMap::default(), unions: HashMap::default() }
+        let all = Sets {
+            entries: HashMap::default(),
+            sets: vec![(Box::new([]), Hash128::ZERO)],
+            numbers: HashMap::from_iter([(Hash128::ZERO.to_u128(), 0)]),
+            bytes: 0,
+        };
+        Covers {
+            all: Arc::new(Mutex::new(all)),
+            windows: HashMap::default(),
+            unions: HashMap::default(),
+            room: Vec::new(),
+        }
     }
 
     /// The same sets, for another thread.
     pub(crate) fn another(&self) -> Covers {
-        Covers { all: Arc::clone(&self.all), windows: HashMap::default(), unions: HashMap::default() }
+        Covers {
+            all: Arc::clone(&self.all),
+            windows: HashMap::default(),
+            unions: HashMap::default(),
+            room: Vec::new(),
+        }
+    }
+
+    /// How many bytes the sets take, and what this thread remembers of them.
+    pub(crate) fn bytes(&self) -> (usize, usize) {
+        let own = self.windows.capacity() * 33 + self.unions.capacity() * 17;
+        (self.all.lock().unwrap_or_else(PoisonError::into_inner).bytes, own)
     }
 
     /// The set of these entries; `all` is the sum of their hashes.
@@ -59,16 +110,19 @@ impl Covers {
             return *known;
         }
         let mut sets = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut set = Vec::new();
+        let set = &mut self.room;
+        set.clear();
         for entry in entries {
-            let fresh = sets.bits.len() as u32;
-            let bit = *sets.bits.entry(entry.to_u128()).or_insert(fresh) as usize;
-            if set.len() <= bit / 64 {
-                set.resize(bit / 64 + 1, 0);
-            }
-            set[bit / 64] |= 1 << (bit % 64);
+            let fresh = sets.entries.len() as u32;
+            set.push(*sets.entries.entry(entry.to_u128()).or_insert(fresh));
         }
-        let number = sets.number(set);
+        set.sort_unstable();
+        set.dedup();
+        let mut name = Hash128::ZERO;
+        for entry in &*set {
+            name.add(name_of(*entry));
+        }
+        let number = sets.number(set, name);
         self.windows.insert(all.to_u128(), number);
         number
     }
@@ -78,20 +132,14 @@ impl Covers {
         if a == b || b == 0 {
             return a;
         }
-        let pair = u64::from(a) << 32 | u64::from(b);
+        // Spread over all bits, and still one for each pair.
+        let pair = (u64::from(a) << 32 | u64::from(b)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let pair = pair ^ pair >> 32;
         if let Some(known) = self.unions.get(&pair) {
             return *known;
         }
         let mut sets = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut set = sets.sets[a as usize].to_vec();
-        let other = &sets.sets[b as usize];
-        if set.len() < other.len() {
-            set.resize(other.len(), 0);
-        }
-        for (word, more) in set.iter_mut().zip(other) {
-            *word |= more;
-        }
-        let number = sets.number(set);
+        let number = sets.union(a, b, &mut self.room);
         self.unions.insert(pair, number);
         number
     }

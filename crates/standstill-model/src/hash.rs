@@ -133,6 +133,11 @@ impl Hasher for Hashed {
     }
 
     #[inline(always)]
+    fn write_u128(&mut self, word: u128) {
+        self.0 ^= word as u64 ^ (word >> 64) as u64;
+    }
+
+    #[inline(always)]
     fn write_usize(&mut self, word: usize) {
         let word = (word as u64).wrapping_mul(A);
         self.0 = self.0.rotate_left(5) ^ word ^ word >> 32;

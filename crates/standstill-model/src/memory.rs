@@ -20,7 +20,7 @@ use crate::port::Model;
 use crate::state::{Op, OpKind, Wants};
 use crate::touch::How;
 use crate::verdict::{Access, StepWhat};
-use crate::world::{World, point, with};
+use crate::world::{Fault, World, point, with};
 
 /// A word of the model's memory.
 pub struct ModelWord(UnsafeCell<usize>);
@@ -221,17 +221,19 @@ impl World {
                 .reader
                 .map_or_else(|| "the last write".to_string(), |reader| format!("a read by CPU {reader}"));
             let (does, other) = (if writes { "writes" } else { "reads" }, race.other);
-            self.fail(
-                "race",
-                format!(
-                    "CPU {on} {does} a plain cell at {}:{}, and {who} at {}:{} did not happen before",
-                    at.file(),
-                    at.line(),
-                    other.file(),
-                    other.line()
-                ),
-                format!("{}:{}", at.file(), at.line()),
+            let text = format!(
+                "CPU {on} {does} a plain cell at {}:{}, and {who} at {}:{} did not happen before",
+                at.file(),
+                at.line(),
+                other.file(),
+                other.line()
             );
+            let location = format!("{}:{}", at.file(), at.line());
+            if self.options.keep_going {
+                self.race.get_or_insert(Fault { rule: "race".to_string(), cpu: on, text, location });
+            } else {
+                self.fail("race", text, location);
+            }
         }
     }
 

@@ -30,7 +30,6 @@ use std::collections::HashSet;
 use std::panic::Location;
 
 use crate::arena::steady;
-use crate::covers::{Cover, Covers};
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::{Ipi, MemoryModel, Options};
 use crate::sched::Choice;
@@ -228,14 +227,14 @@ impl Movers {
         }
     }
 
-    /// What was moved, as one of `covers`.
-    pub(crate) fn cover(&self, covers: &mut Covers) -> Cover {
-        let mut all = Hash128::ZERO;
+    /// What was moved: a hash for each entry, and their sum.
+    pub(crate) fn moved(&self) -> (Hash128, impl Iterator<Item = Hash128>) {
         let moved = || self.entries.iter().filter(|e| e.key != AT_A_POINT).map(Entry::hash);
+        let mut all = Hash128::ZERO;
         for entry in moved() {
             all.add(entry);
         }
-        covers.of(all, moved())
+        (all, moved())
     }
 }
 

@@ -289,7 +289,8 @@ fn round(
             depth,
             time_ns: began.elapsed().as_nanos() as u64,
         };
-        let bytes = found.bytes + shared.bytes.load(Relaxed) + shared.table.bytes() as u64;
+        let sets = covers.bytes().0 + shared.table.bytes();
+        let bytes = found.bytes + shared.bytes.load(Relaxed) + sets as u64;
         limit_at(options, &now, bytes, progress).map(End::Bounded)
     };
     let came = main.go(|search| threads == 1 || search.found.states < options.spread, &mut report);
@@ -343,7 +344,7 @@ fn round(
         }
     };
     main.count();
-    main.found.bytes += shared.table.bytes() as u64;
+    main.found.bytes += (covers.bytes().0 + shared.table.bytes()) as u64;
     main.found.add(found_by_others);
     *found = main.found;
     if end == End::Exhausted {

@@ -117,6 +117,14 @@ impl Messages {
         self.views[to * WORDS..][..words].fill(0);
     }
 
+    /// The messages of a word, in modification order: calls `f` with the number and the slot of each.
+    pub(crate) fn each(&self, word: usize, mut f: impl FnMut(usize, usize)) {
+        let row = &self.rows[word];
+        for index in 0..row.len() {
+            f(index, row.slot(index));
+        }
+    }
+
     /// The slots of a word that are in use.
     pub(crate) fn live(&self, word: usize) -> u64 {
         let row = &self.rows[word];
@@ -178,10 +186,9 @@ impl Messages {
             }
             for index in 0..row.len() {
                 let message = clocks.message(word, row.slot(index));
-                let (sum, view) = (clocks.sum(message), of_view(message));
-                if sum != Hash128::ZERO || view != Hash128::ZERO {
-                    let mut name = sum;
-                    name.mix_hash(view);
+                let view = of_view(message);
+                if view != Hash128::ZERO {
+                    let mut name = view;
                     name.mix(steady(*place) as u64);
                     name.mix(index as u64);
                     all.add(name);

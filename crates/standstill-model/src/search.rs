@@ -72,6 +72,9 @@ impl Found {
                     }
                 }
             }
+            if let Some(race) = w.race.take() {
+                self.broken(race, &w.choices);
+            }
             match w.fault.take() {
                 Some(fault) => {
                     self.broken(fault, &w.choices);
@@ -349,7 +352,7 @@ impl<'a> Search<'a> {
         }
         let covers = &mut self.covers;
         let (hash, cover, depth) =
-            with_ptr(self.ready.world, |w| (w.fingerprint(), w.movers.cover(covers), w.undo.depth()));
+            with_ptr(self.ready.world, |w| (w.fingerprint(), w.cover(covers), w.undo.depth()));
         let visit = self.table.visit(hash, cover, covers);
         let new = visit == Visit::New;
         if let Some(sample) = &mut self.found.sample {
@@ -380,7 +383,7 @@ impl<'a> Search<'a> {
     /// Fills in what the machine counts.
     pub(crate) fn count(&mut self) {
         let (undo, steps) = with_ptr(self.ready.world, |w| (w.undo.peak(), w.steps));
-        (self.found.bytes, self.found.steps) = (undo as u64, steps);
+        (self.found.bytes, self.found.steps) = ((undo + self.covers.bytes().1) as u64, steps);
     }
 }
 

@@ -81,6 +81,8 @@ type Report<'a> = &'a mut dyn FnMut(&Progress) -> ControlFlow<()>;
 
 /// The cheapest run that reaches the goal, or none, if there is none or it is too far away.
 pub(crate) fn cheapest(options: &Options, goal: &Goal, progress: Report<'_>) -> Option<Violation> {
+    // It ends with what it looks for.
+    let options = &Options { keep_going: false, ..options.clone() };
     let mut walk = Walk {
         ready: Ready::new(options).ok()?,
         goal,
@@ -270,7 +272,7 @@ impl Walk<'_> {
     /// Was this state not reached before at no higher cost, and does it go on?
     fn is_new(&mut self, cost: Cost, last: Option<usize>) -> Result<bool, Again> {
         let (hash, changed, dead) = with_ptr(self.ready.world, |w| {
-            let mut hash: Hash128 = w.fingerprint();
+            let mut hash: Hash128 = w.full_fingerprint();
             if self.last_counts {
                 hash.mix(last.map_or(99, |cpu| cpu as u64));
             }

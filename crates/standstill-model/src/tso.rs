@@ -17,7 +17,7 @@
 use std::panic::Location;
 
 use crate::arena::steady;
-use crate::clock::{self, Clocks};
+use crate::clock;
 use crate::hash::Hash128;
 use crate::options::MemoryModel;
 use crate::sched::settle;
@@ -74,7 +74,7 @@ impl Buffers {
     }
 
     /// For the fingerprint.
-    pub(crate) fn hash_into(&self, clocks: &Clocks, hash: &mut Hash128) {
+    pub(crate) fn hash_into(&self, hash: &mut Hash128) {
         for cpu in 0..MAX_CPUS {
             if self.is_empty(cpu) {
                 continue;
@@ -83,10 +83,6 @@ impl Buffers {
             for entry in self.of(cpu) {
                 hash.mix(steady(entry.place) as u64);
                 hash.mix(steady(entry.value) as u64);
-            }
-            for index in 0..self.0[cpu].len {
-                let index = (self.0[cpu].first + index) % ROOM;
-                hash.mix_hash(clocks.sum(clocks.on_its_way(cpu, index)));
             }
         }
     }

@@ -140,7 +140,7 @@ impl World {
         self.expirations = mark.expirations;
         self.choices.pop();
         self.broken = 0;
-        self.fault = None;
+        (self.fault, self.race) = (None, None);
     }
 
     /// Undoes all steps after the first `depth`.

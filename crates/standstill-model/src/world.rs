@@ -16,6 +16,7 @@ use standstill::{CpuId, Place, Property};
 use crate::arena::{self, Arena};
 use crate::class::{Classes, Who};
 use crate::clock::{self, Clocks};
+use crate::covers::{Cover, Covers};
 use crate::fibre::{Command, Slot};
 use crate::hash::{BuildHashed, Hash128};
 use crate::movers::Movers;
@@ -69,6 +70,8 @@ pub(crate) struct World {
     /// The bits of `Property` that did not hold in this step.
     pub(crate) broken: u8,
     pub(crate) fault: Option<Fault>,
+    /// A data race, if the search goes on after it: nothing that comes after it is left out.
+    pub(crate) race: Option<Fault>,
     pub(crate) undo: Undo,
     /// The choices that led here.
     pub(crate) choices: Vec<u32>,
@@ -251,6 +254,7 @@ impl World {
             rules,
             broken: 0,
             fault: None,
+            race: None,
             undo: Undo::default(),
             choices: Vec::new(),
             inside: false,
@@ -546,7 +550,16 @@ impl World {
         }
     }
 
-    /// The fingerprint of this state.
+    /// The fingerprint of this state, with who knows of what.
+    pub(crate) fn full_fingerprint(&mut self) -> Hash128 {
+        let mut hash = self.fingerprint();
+        if self.tracks {
+            hash.mix_hash(self.clocks.items().0);
+        }
+        hash
+    }
+
+    /// The fingerprint of this state: without what it is searched with.
     pub(crate) fn fingerprint(&mut self) -> Hash128 {
         #[cfg(test)]
         if let Some(hash) = self.blind_fingerprint() {
@@ -562,12 +575,25 @@ impl World {
         }
         hash.mix(u64::from(self.expirations));
         if self.is_tso() {
-            self.buffers.hash_into(&self.clocks, &mut hash);
+            self.buffers.hash_into(&mut hash);
         }
-        if self.tracks {
-            self.clocks.hash_into(&mut hash);
+        if let Some(messages) = &self.clocks.messages {
+            messages.hash_into(&self.clocks, &mut hash);
         }
         hash
+    }
+
+    /// What this state is searched with: what was moved, and who knows of what.
+    pub(crate) fn cover(&mut self, covers: &mut Covers) -> Cover {
+        let (mut all, moved) = self.movers.moved();
+        let items = if self.tracks {
+            let (sum, items) = self.clocks.items();
+            all.add(sum);
+            items
+        } else {
+            &[]
+        };
+        covers.of(all, moved.chain(items.iter().copied()))
     }
 
     /// What is left at the end of a run, without what the contexts remember.
