@@ -31,9 +31,10 @@ fn a_bound_that_cuts_nothing_off_is_no_bound() {
         let options = options(scenario, 2);
         let (all, bounded) =
             (run(&options, Engine::Stateful), run(&options, Engine::Bounded { preemptions: UNBOUNDED }));
-        assert_eq!(all.states, bounded.states, "{scenario}");
-        assert_eq!(all.ends.len(), bounded.ends.len(), "{scenario}");
-        assert!(matches!(bounded.coverage, Coverage::Exhausted { states } if states == all.states));
+        // The bounded search tells states apart by who knows of what, too.
+        assert!(all.states <= bounded.states, "{scenario}");
+        assert_eq!(all.ends, bounded.ends, "{scenario}");
+        assert!(matches!(bounded.coverage, Coverage::Exhausted { states } if states == bounded.states));
     }
 }
 
@@ -48,12 +49,13 @@ fn each_preemption_more_shows_more_until_there_is_no_more() {
         assert!(verdict.states >= states && verdict.ends.len() >= ends, "{preemptions}");
         (states, ends) = (verdict.states, verdict.ends.len());
         match verdict.coverage {
-            Coverage::Bounded { by: Bound::Preemptions, states } => assert!(states <= all.states),
+            Coverage::Bounded { by: Bound::Preemptions, .. } => {}
             Coverage::Exhausted { .. } => break,
             other => panic!("{other:?}"),
         }
     }
-    assert_eq!((states, ends), (all.states, all.ends.len()));
+    assert!(states >= all.states);
+    assert_eq!(ends, all.ends.len());
 }
 
 #[test]
