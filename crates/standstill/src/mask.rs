@@ -260,7 +260,7 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         AtomicCpuMask { words: [const { P::Word::ZERO }; W] }
     }
 
-    /// Is `cpu` in the set? Acquire: pairs with the release of [`insert`](Self::insert).
+    /// Is `cpu` in the set? Acquire: pairs with the release of `insert`.
     #[inline]
     #[track_caller]
     pub fn contains(&self, cpu: CpuId) -> bool {
