@@ -68,6 +68,34 @@ fn a_write_that_is_dropped_breaks_its_own_rule() {
     }
 }
 
+/// Orderings of the stop, each by the promise that it carries: what is handed over to whom.
+#[test]
+fn orderings_that_stops_need() {
+    for (file, code, scenario, (cpus, fan_in)) in [
+        ("stop/control.rs", "self.stop.done.load(Acquire)", "payload-pair", (3, 8)),
+        ("stop/machine.rs", "self.stop.done.store", "payload-pair", (3, 8)),
+        ("stop/machine.rs", "stage_word(s.me, s.post).load(Acquire)", "payload-stop-end", (2, 8)),
+        ("stop/machine.rs", "compare_exchange(at.pack(), next.pack()", "payload-stop-end", (2, 8)),
+        ("stop/relay.rs", "compare_exchange(seen, to, Release", "payload-stop-end", (3, 2)),
+        ("stop/work.rs", "link.cast_mut(), Release", "half-a-pair", (3, 8)),
+        ("stop/work.rs", "self.head.swap(open(), Acquire)", "half-a-pair", (3, 8)),
+        ("stop/work.rs", "compare_exchange(was, WorkState::Queued", "payload-work-refused", (3, 8)),
+        ("stop/work.rs", "store(WorkState::Refused", "payload-work-refused", (3, 8)),
+        ("stop/work.rs", "store(state.pack(), Release)", "payload-work-again", (2, 8)),
+    ] {
+        let mut options = options(scenario);
+        (options.cpus, options.fan_in, options.irqs, options.memory) = (cpus, fan_in, 0, MemoryModel::Ra);
+        assert_eq!(caught(options, Change::ToRelaxed, file, code), "race", "`{code}` in {file}");
+    }
+    for change in [Change::ToAcquire, Change::ToRelease] {
+        for (scenario, cpus) in [("payload-pair", 3), ("payload-stop-threads", 2)] {
+            let mut options = options(scenario);
+            (options.cpus, options.irqs, options.memory) = (cpus, 0, MemoryModel::Ra);
+            assert_eq!(caught(options, change, "stop/acks.rs", "AcqRel, Relaxed"), "race", "{scenario}");
+        }
+    }
+}
+
 #[test]
 fn sections_that_are_left_open() {
     // Acknowledged before the interrupts are off.

@@ -150,6 +150,7 @@ exhausted! {
         rollback: "rollback",
         payload_offline: "payload-offline",
         payload_lock: "payload-lock",
+        stop_pairs: "stop-pairs",
         payload_stop_handlers: "payload-stop-handlers",
         payload_turns: "payload-turns",
         payload_late_part: "payload-late-part",
@@ -157,7 +158,6 @@ exhausted! {
     elsewhere {
         "payload-turn-until",
         "payload-late-link",
-        "stop-pairs",
         "deadline-vs-last-ack",
     }
 }
@@ -178,7 +178,7 @@ fn every_scenario_with_device_interrupts_and_sleepers() {
 
 #[test]
 fn what_has_too_many_states_for_a_test_at_random() {
-    for name in ["stop-pairs", "deadline-vs-last-ack"] {
+    for name in ["payload-turn-until", "payload-late-link", "deadline-vs-last-ack"] {
         for engine in [Engine::Random { runs: 500, seed: 3 }, Engine::Pct { runs: 200, seed: 3, depth: 3 }] {
             let mut options = options(name);
             options.engine = engine;

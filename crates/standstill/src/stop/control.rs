@@ -77,8 +77,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ) -> Result<(), StopError<W>> {
         let epoch = At::unpack(self.stop.at.load(Relaxed)).epoch + 1;
         self.emit(|| What::StopBegin { epoch, leaving: plan.leaving.first() });
-        // First of all the new epoch: a CPU that is late for an abandoned stop looks at nothing else then.
-        self.stop.at.store(At::new(epoch, Stage::None).pack(), Release);
+        // Relaxed: a CPU that is late for an abandoned stop goes its way when it sees this, and has nothing to read for that.
+        self.stop.at.store(At::new(epoch, Stage::None).pack(), Relaxed);
         self.fill_in(plan, body, from);
         let turned_away = self.queue_works(plan, epoch);
         let result = match turned_away {
@@ -161,7 +161,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let first = At::new(epoch, if plan.pass { Stage::Exit } else { Stage::Prepare });
         self.emit(|| What::StageEntered { epoch, stage: first.stage });
-        // Release: publishes the plan. Nobody else moves a stop away from NONE.
+        // Release: pairs with the acquire in `step`: publishes the plan. Nobody else moves a stop away from NONE.
         self.stop.at.store(first.pack(), Release);
         self.platform.notify(&raw const *self.stop.at);
     }
@@ -204,7 +204,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// The deadline is over, and this CPU is not in the loop itself.
     fn abandon_if_early(&self, epoch: usize, context: WaitContext, from: &'static Location<'static>) {
-        let at = At::unpack(self.stop.at.load(Acquire));
+        // Relaxed: if it is old, it moves nothing.
+        let at = At::unpack(self.stop.at.load(Relaxed));
         if !at.aborted && at.stage < Stage::Seal {
             self.abandon(at);
             return;

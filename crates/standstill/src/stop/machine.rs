@@ -344,10 +344,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.stop.at.compare_exchange(at.pack(), aborted.pack(), Relaxed, Relaxed).is_ok() {
             self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
             self.platform.notify(&raw const *self.stop.at);
-            // It has ended, for who waits for that. By now the next stop may have, too.
+            // It has ended, for who waits for that. By now the next stop may have, too. Relaxed, as above.
             let mut seen = self.stop.done.load(Relaxed);
             while seen < aborted.pack() {
-                match self.stop.done.compare_exchange(seen, aborted.pack(), Release, Relaxed) {
+                match self.stop.done.compare_exchange(seen, aborted.pack(), Relaxed, Relaxed) {
                     Ok(_) => break,
                     Err(now) => seen = now,
                 }
