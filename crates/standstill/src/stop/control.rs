@@ -104,8 +104,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // SAFETY: only an active CPU reads it, in RUN, of a stop that was not abandoned; the last such stop is over, as its one that
         // started it held `turn` until every CPU had acknowledged EXIT.
         unsafe { stop.body.write(body) };
-        // The others' never change: they say "not a member" since the machine was built.
-        for cpu in &self.possible.snapshot() {
+        // The others' never change: they say "not a member" since the machine was built. Relaxed: nor does the mask, after the boot.
+        for cpu in &self.possible.now() {
             let receipt = if plan.asked.contains(cpu) { Receipt::Refused } else { Receipt::NotAMember };
             self.cpu[cpu.index()].stop.receipt.store(receipt.pack(), Relaxed);
         }

@@ -201,7 +201,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         self.stop.door.lock(self, WaitContext::Frozen, "stop_machine: other CPUs to be online", from);
         self.stop.turn.lock(self, WaitContext::Frozen, "stop_machine: its turn", from);
-        let mut members = self.online.snapshot();
+        // Relaxed: no CPU comes or goes while this one comes up.
+        let mut members = self.online.now();
         members.insert(me);
         let active = active.map_or_else(|| CpuMask::of(me), |active| active.and(&members));
         let result = if active.is_empty() {
@@ -234,7 +235,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// As [`quiesce`](Self::quiesce), by a caller that holds `turn`.
     pub(crate) fn pass(&self, from: &'static Location<'static>) {
-        let plan = Plan { pass: true, ..Plan::new(self.online.snapshot(), CpuMask::EMPTY, false) };
+        // Relaxed: the caller holds the hotplug lock.
+        let plan = Plan { pass: true, ..Plan::new(self.online.now(), CpuMask::EMPTY, false) };
         // SAFETY: nobody is active, so nobody runs the function. The stop has no deadline, and a closed stopper is left out, so it
         // can't fail.
         let _ = unsafe { self.carry_out(&plan, Body::of(&|_: &Stopped<'_>| 0), WaitContext::Task, from) };
@@ -273,7 +275,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.run_in_place(f);
             return Ok(receipts);
         }
-        let members = self.online.snapshot();
+        // Relaxed: the hotplug lock is held.
+        let members = self.online.now();
         let asked = active.copied().unwrap_or_else(|| members.first().map_or(CpuMask::EMPTY, CpuMask::of));
         let active = asked.and(&members);
         if active.is_empty() {

@@ -356,12 +356,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
-    /// One CPU speaks for all that wait in the same stage: the first that acknowledged it.
+    /// One CPU speaks for all that wait in the same stage: the first that acknowledged it. What it looks at may be old: it is for reports.
     fn speaks_for(&self, me: CpuId, at: At) -> bool {
         if at.stage == Stage::None {
             return true;
         }
-        let first = self.stop.members.snapshot().iter().find(|cpu| self.has_acknowledged(*cpu, at));
+        let first = self.stop.members.now().iter().find(|cpu| self.has_acknowledged(*cpu, at));
         first == Some(me)
     }
 
@@ -370,7 +370,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     pub(super) fn report_missing(&self, site: Site, waited_ns: u64, at: At) {
-        for cpu in &self.stop.members.snapshot() {
+        for cpu in &self.stop.members.now() {
             if !self.has_acknowledged(cpu, at) {
                 self.report_stall(site, waited_ns, cpu);
             }
