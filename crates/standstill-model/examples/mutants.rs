@@ -91,10 +91,17 @@ fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
 /// With many states, so without device interrupts.
 const LARGE: [&str; 5] = ["pair-vs-offline", "deadline-vs-last-ack", "rollback", "call-forms", "down-and-up"];
 /// With three CPUs, two of which meet in one word: stops use a tree.
-const TREES: [&str; 5] =
-    ["payload-stop", "payload-quiesce", "offline-vs-device-irq", "deadline-frees", "stop-from-inactive"];
+const TREES: [&str; 7] = [
+    "payload-stop",
+    "payload-stop-end",
+    "payload-pair",
+    "payload-quiesce",
+    "offline-vs-device-irq",
+    "deadline-frees",
+    "stop-from-inactive",
+];
 /// Without a stop.
-const ALONE: [&str; 1] = ["payload-offline"];
+const ALONE: [(&str, usize); 2] = [("payload-offline", 0), ("works-behind-stop", 1)];
 
 /// Each scenario on as few CPUs as it makes sense for, in both memory models.
 fn cells() -> ExitCode {
@@ -106,8 +113,8 @@ fn cells() -> ExitCode {
         for name in TREES {
             println!("{name}:3:0:{memory}:2:standstill");
         }
-        for name in ALONE {
-            println!("{name}:2:0:{memory}:8:refuse");
+        for (name, irqs) in ALONE {
+            println!("{name}:2:{irqs}:{memory}:8:refuse");
         }
     }
     ExitCode::SUCCESS

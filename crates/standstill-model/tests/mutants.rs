@@ -74,8 +74,8 @@ fn orderings_that_stops_need() {
     for (file, code, scenario, (cpus, fan_in)) in [
         ("stop/control.rs", "self.stop.done.load(Acquire)", "payload-pair", (3, 8)),
         ("stop/machine.rs", "self.stop.done.store", "payload-pair", (3, 8)),
-        ("stop/machine.rs", "stage_word(s.me, s.post).load(Acquire)", "payload-stop-end", (2, 8)),
-        ("stop/machine.rs", "compare_exchange(at.pack(), next.pack()", "payload-stop-end", (2, 8)),
+        ("stop/machine.rs", "stage_word(s.me, s.post).load(Acquire)", "payload-stop-end", (3, 2)),
+        ("stop/machine.rs", "compare_exchange(at.pack(), next.pack()", "payload-stop-end", (3, 2)),
         ("stop/relay.rs", "compare_exchange(seen, to, Release", "payload-stop-end", (3, 2)),
         ("stop/work.rs", "link.cast_mut(), Release", "half-a-pair", (3, 8)),
         ("stop/work.rs", "self.head.swap(open(), Acquire)", "half-a-pair", (3, 8)),
