@@ -141,10 +141,12 @@ impl Messages {
         }
     }
 
-    /// For the fingerprint: the messages of the words that have several, and the views of these words.
+    /// For the fingerprint: the messages of the words that have several, and the views of these words. All of it is sums: words are numbered in the order in
+    /// which they were met, and each thread of a search has met them in an order of its own.
     pub(crate) fn hash_into(&self, clocks: &Clocks, hash: &mut Hash128) {
         let mut several = [0_u16; WORDS];
         let mut count = 0;
+        let mut rows = Hash128::ZERO;
         for (word, (place, shared)) in clocks.places.iter().enumerate() {
             let row = &self.rows[word];
             if !*shared || row.len() < 2 {
@@ -152,21 +154,22 @@ impl Messages {
             }
             several[count] = word as u16;
             count += 1;
-            hash.mix(steady(*place) as u64);
+            let mut name = Hash128::of_cell(steady(*place), 1);
             for index in 0..row.len() {
-                hash.mix(steady(row.values[row.slot(index)]) as u64);
-                hash.mix(u64::from(row.is_sealed(index)));
+                name.mix(steady(row.values[row.slot(index)]) as u64);
+                name.mix(u64::from(row.is_sealed(index)));
             }
+            rows.add(name);
         }
+        hash.mix_hash(rows);
         let several = &several[..count];
         let of_view = |knower: Knower| {
             let mut view = Hash128::ZERO;
             for word in several {
                 let word = usize::from(*word);
                 let position = self.rows[word].position(self.views[knower * WORDS + word]);
-                if position > 0 {
-                    view.mix((steady(clocks.places[word].0) as u64) << 4 ^ position as u64);
-                }
+                // Zero for the oldest message.
+                view.add(Hash128::of_cell(steady(clocks.places[word].0), position as u64));
             }
             view
         };
