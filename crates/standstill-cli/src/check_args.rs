@@ -71,6 +71,10 @@ pub struct CheckArgs {
     #[arg(long, value_name = "S", default_value = "0")]
     pub max_seconds: u64,
 
+    /// A search that ends early is kept in this file, and goes on from it the next time (engine stateful)
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "shard"])]
+    pub checkpoint: Option<PathBuf>,
+
     /// Checks the checker: N merges of states are continued from both runs that led there, and must go on alike (engine stateful)
     #[arg(long, value_name = "N", default_value = "0")]
     pub audit: u64,
@@ -166,6 +170,12 @@ impl CheckArgs {
         if let Some((name, _)) = lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
             return Err(format!("{name} takes a list only with --matrix"));
         }
+        if self.checkpoint.is_some() && self.engine != "stateful" {
+            return Err(format!(
+                "--checkpoint keeps a search of the engine stateful, and --engine {} has none to go on with",
+                self.engine
+            ));
+        }
         if self.audit > 0 && self.engine != "stateful" {
             return Err(format!(
                 "--audit continues what the engine stateful merges, and --engine {} merges nothing",
@@ -218,6 +228,7 @@ impl CheckArgs {
             "bounded" => Engine::Bounded { preemptions: self.preemptions },
             _ => Engine::Stateful,
         };
+        options.checkpoint.clone_from(&self.checkpoint);
         options.audit.merges = self.audit;
         options.audit.seed = self.seed;
         // The matrix makes many searches at a time.

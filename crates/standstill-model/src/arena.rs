@@ -9,7 +9,8 @@
 //! | 0 | `THREADS * SPAN` | for each fibre a page that nobody may touch, and its stack |
 //! | `THREADS * SPAN` | `SIZE` | what is kept |
 //!
-//! The stacks go with the arena. What is kept stays for ever: scenarios have references to it that say so.
+//! All of it goes with the arena, so many explorations take no more memory than one. Only what a [`Scenario`](crate::Scenario) of one's own keeps stays for ever: its
+//! code is not this crate's, and may have put references somewhere else.
 
 use std::cell::Cell;
 use std::ptr;
@@ -31,10 +32,12 @@ const STEADY: usize = 1 << 40;
 pub(crate) struct Arena {
     base: *mut u8,
     used: usize,
+    /// What is kept stays when the arena goes.
+    for_ever: bool,
 }
 
 impl Arena {
-    pub(crate) fn new() -> Arena {
+    pub(crate) fn new(for_ever: bool) -> Arena {
         // SAFETY: a fresh mapping, wherever there is room.
         let base = unsafe {
             libc::mmap(
@@ -56,7 +59,7 @@ impl Arena {
             let result = unsafe { libc::mprotect(base.add(fibre * SPAN), PAGE, libc::PROT_NONE) };
             assert_eq!(result, 0, "a stack has no guard: {}", std::io::Error::last_os_error());
         }
-        Arena { base: base.cast(), used: STACKS }
+        Arena { base: base.cast(), used: STACKS, for_ever }
     }
 
     /// The lowest address of the stack of a fibre, and the one behind its highest.
@@ -65,7 +68,8 @@ impl Arena {
         (low, low + STACK)
     }
 
-    /// Keeps a value for ever.
+    /// Keeps a value for as long as the arena is there. What is kept in one that does not stay must not be used by anybody but the code that runs in it; it is
+    /// never dropped.
     pub(crate) fn keep<T>(&mut self, value: T) -> &'static T {
         let at = self.used.next_multiple_of(align_of::<T>());
         self.used = at + size_of::<T>();
@@ -74,15 +78,17 @@ impl Arena {
         let place = unsafe { self.base.add(at) }.cast::<T>();
         // SAFETY: as above.
         unsafe { place.write(value) };
-        // SAFETY: just written, never given back, and never changed but through cells.
+        // SAFETY: just written, never changed but through cells, and given back only with all that uses it: the scenarios of this crate keep references in
+        // their tasks, handlers and machines alone; those of others are kept for ever.
         unsafe { &*place }
     }
 }
 
 impl Drop for Arena {
     fn drop(&mut self) {
-        // SAFETY: the stacks of this mapping; no fibre runs any more.
-        unsafe { libc::munmap(self.base.cast(), STACKS) };
+        let size = if self.for_ever { STACKS } else { SIZE };
+        // SAFETY: this mapping, or its stacks; no fibre runs any more.
+        unsafe { libc::munmap(self.base.cast(), size) };
     }
 }
 
@@ -101,11 +107,21 @@ pub(crate) fn leave(before: usize) {
     BASE.set(before);
 }
 
-/// A word that may be an address, as it is for all threads: what points into the arena is told by where in it.
+/// The first number of a place in the program itself.
+const PROGRAM: usize = 1 << 42;
+/// Code and constants lie within so many bytes of each other.
+const SPREAD: usize = 1 << 30;
+
+/// A word that may be an address, as it is for all threads, and for all processes of one program: what points into the arena is told by where in
+/// it, and so is what points to code or to a constant.
 #[inline(always)]
 pub(crate) fn steady(word: usize) -> usize {
     let offset = word.wrapping_sub(BASE.get());
-    if offset < SIZE { STEADY + offset } else { word }
+    if offset < SIZE {
+        return STEADY + offset;
+    }
+    let offset = word.wrapping_sub((steady as fn(usize) -> usize as usize).wrapping_sub(SPREAD / 2));
+    if offset < SPREAD { PROGRAM + offset } else { word }
 }
 
 /// The address with this number, on this OS thread.
@@ -131,7 +147,7 @@ mod tests {
             leave(before);
             (place, numbers)
         };
-        let (mut one, mut other) = (Arena::new(), Arena::new());
+        let (mut one, mut other) = (Arena::new(true), Arena::new(false));
         let (a, b) = (number(&mut one), number(&mut other));
         assert_ne!(a.0, b.0);
         assert_eq!(a.1, b.1);

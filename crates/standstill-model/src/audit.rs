@@ -50,6 +50,7 @@ pub struct Audited {
 }
 
 /// A state of the sample.
+#[derive(Clone)]
 struct State {
     hash: u128,
     /// The run that led there first.
@@ -60,6 +61,7 @@ struct State {
 }
 
 /// The states whose merges are looked at.
+#[derive(Clone)]
 pub(crate) struct Sample {
     seed: u64,
     room: usize,

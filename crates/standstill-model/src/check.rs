@@ -5,9 +5,11 @@ use std::time::Instant;
 
 use crate::audit::audit;
 use crate::bounded;
+use crate::checkpoint;
+use crate::checkpoint::Checkpoint;
 use crate::dpor::{self, Part};
 use crate::options::{Engine, Ipi, MemoryModel, Options};
-use crate::parallel::search;
+use crate::parallel::{Way, search_from};
 use crate::random;
 use crate::sched::{bare, cpu_of, is_device, take};
 use crate::search::{End, Found};
@@ -15,7 +17,7 @@ use crate::setup::Ready;
 use crate::shrink::{Cost, Goal, cheapest};
 use crate::tso::drain_all;
 use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
-use crate::world::{Fault, with_ptr};
+use crate::world::{Fault, World, with_ptr};
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {
@@ -28,10 +30,16 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
             return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
         }
     };
+    let mut way = Way { birth: with_ptr(ready.world, World::fingerprint), ..Way::default() };
+    if let Err(error) = begin_from(options, &mut way) {
+        let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
+        return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+    }
+    let before = way.from.as_ref().map_or(0, |from| from.time_ns);
     let end = match options.engine {
-        Engine::Stateful => {
-            until_settled(&ready, &mut found, &mut |found| search(&ready, options, began, found, progress))
-        }
+        Engine::Stateful => until_settled(&ready, &mut found, &mut |found| {
+            search_from(&ready, options, began, found, &mut way, progress)
+        }),
         Engine::Bounded { preemptions } => until_settled(&ready, &mut found, &mut |found| {
             bounded::search(&ready, options, preemptions, began, found, progress)
         }),
@@ -70,7 +78,41 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         let shrunk = options.shrink.then(|| cheapest(options, &goal, progress)).flatten();
         shrunk.unwrap_or_else(|| describe(options, fault, choices))
     });
+    verdict.time_ns += before;
+    if let Err(error) = end_at(options, way, verdict.time_ns) {
+        verdict.error = Some(error);
+    }
     verdict
+}
+
+/// Where the search begins: where it was left, if it was, and somebody wants it to go on.
+fn begin_from(options: &Options, way: &mut Way) -> Result<(), String> {
+    checkpoint::refuse(options)?;
+    let Some(path) = &options.checkpoint else { return Ok(()) };
+    way.keeps = true;
+    way.from = Checkpoint::read(path, options)?;
+    if way.from.as_ref().is_some_and(|from| from.birth != way.birth) {
+        return Err(format!(
+            "the checkpoint {} is of no use: this process begins in another state than the one that wrote it, so the scenario is not deterministic",
+            path.display()
+        ));
+    }
+    Ok(())
+}
+
+/// Keeps what is left, or takes the file away if nothing is.
+fn end_at(options: &Options, way: Way, time_ns: u64) -> Result<(), String> {
+    let Some(path) = &options.checkpoint else { return Ok(()) };
+    match way.left {
+        Some(left) => Checkpoint { time_ns, ..left }.write(path, options),
+        None => match std::fs::remove_file(path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
+                "the search is over, and its checkpoint {} can't be removed: {error}",
+                path.display()
+            )),
+            _ => Ok(()),
+        },
+    }
 }
 
 /// Searches again until nothing that was taken to be quiet turns out to be shared.

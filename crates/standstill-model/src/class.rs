@@ -72,6 +72,15 @@ impl Users {
                 .any(|cpu| self.writers & of_cpu(cpu) != 0 && !self.foreign(cpu) && others.foreign(cpu))
     }
 
+    /// As two numbers, and back.
+    pub(crate) const fn to_words(self) -> [u64; 2] {
+        [self.readers, self.writers]
+    }
+
+    pub(crate) const fn of_words([readers, writers]: [u64; 2]) -> Users {
+        Users { readers, writers }
+    }
+
     /// The users of both.
     pub(crate) const fn and(self, other: Users) -> Users {
         Users { readers: self.readers | other.readers, writers: self.writers | other.writers }

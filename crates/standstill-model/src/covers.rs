@@ -88,6 +88,33 @@ impl Covers {
         }
     }
 
+    /// All entries and all sets, by their numbers.
+    pub(crate) fn to_parts(&self) -> (Vec<u128>, Vec<Box<[u32]>>) {
+        let sets = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = vec![0; sets.entries.len()];
+        for (entry, number) in &sets.entries {
+            entries[*number as usize] = *entry;
+        }
+        (entries, sets.sets.iter().map(|(set, _)| set.clone()).collect())
+    }
+
+    /// The sets with these parts.
+    pub(crate) fn of_parts(entries: &[u128], sets: &[Box<[u32]>]) -> Covers {
+        let covers = Covers::new();
+        let mut all = covers.all.lock().unwrap_or_else(PoisonError::into_inner);
+        all.entries = entries.iter().copied().zip(0..).collect();
+        for set in sets {
+            let mut name = Hash128::ZERO;
+            for entry in set {
+                name.add(name_of(*entry));
+            }
+            // In the order of their numbers: each gets its own again.
+            all.number(set, name);
+        }
+        drop(all);
+        covers
+    }
+
     /// The same sets, for another thread.
     pub(crate) fn another(&self) -> Covers {
         Covers {

@@ -29,6 +29,7 @@
 //! | `file.rs` | schedules as text |
 //! | `follow.rs` | a schedule under other options |
 //! | `audit.rs` | what was merged, continued from both sides |
+//! | `checkpoint.rs` | a search that was stopped, to go on later |
 //! | `check.rs` | the entries |
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
@@ -36,6 +37,7 @@ mod arena;
 mod audit;
 mod bounded;
 mod check;
+mod checkpoint;
 mod class;
 mod clock;
 mod counter;

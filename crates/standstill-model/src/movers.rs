@@ -248,9 +248,9 @@ const _: () = assert!(MAX_CPUS <= 16, "a CPU is a bit of `Entry::after`");
 impl World {
     fn key(&self, code: u64, place: usize, at: &'static Location<'static>) -> Key {
         let level = self.thread_ref().level().kind.context();
-        let mut hash = Hash128::of_cell(std::ptr::from_ref(at).addr(), code + 1);
+        let mut hash = Hash128::of_cell(steady(std::ptr::from_ref(at).addr()), code + 1);
         hash.mix(u64::from(level) | u64::from(self.cpu_ref().irqs_on) << 8);
-        hash.mix(place as u64);
+        hash.mix(steady(place) as u64);
         hash.0 | 1
     }
 
@@ -347,9 +347,9 @@ impl World {
     fn key_of_wait(&self, thread: usize) -> Option<Key> {
         let t = self.threads[thread].as_ref()?;
         let irqs_on = self.cpus[usize::from(t.cpu)].irqs_on;
-        let mut hash = Hash128::of_cell(std::ptr::from_ref(t.op.at).addr(), OpKind::Wait.code() + 1);
+        let mut hash = Hash128::of_cell(steady(std::ptr::from_ref(t.op.at).addr()), OpKind::Wait.code() + 1);
         hash.mix(u64::from(t.level().kind.context()) | u64::from(irqs_on) << 8);
-        hash.mix(t.op.place as u64);
+        hash.mix(steady(t.op.place) as u64);
         Some(hash.0 | 1)
     }
 

@@ -1,6 +1,7 @@
 //! What is to be checked, and how.
 
 use std::fmt;
+use std::path::PathBuf;
 
 use standstill::Protocol;
 
@@ -170,6 +171,9 @@ pub struct Options {
     pub spread: u64,
     /// When to give up.
     pub limits: Limits,
+    /// Where a search that ends early is kept, and goes on from: of the engine `stateful`. A search that has come to its end takes the file away.
+    /// The limits are those of one part of the way.
+    pub checkpoint: Option<PathBuf>,
     /// Look for data races: two CPUs that use a plain cell, with nothing in between that says which came first.
     pub races: bool,
     /// Check the checker.
@@ -205,6 +209,7 @@ impl Default for Options {
             threads: 1,
             spread: 1 << 14,
             limits: Limits::default(),
+            checkpoint: None,
             races: true,
             audit: Audit::default(),
             reduce: true,

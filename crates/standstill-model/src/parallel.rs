@@ -24,6 +24,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::arena::{address, steady};
+use crate::checkpoint::Checkpoint;
 use crate::class::Users;
 use crate::covers::Covers;
 use crate::hash::{BuildHashed, Hash128};
@@ -32,7 +33,7 @@ use crate::options::Options;
 use crate::search::{Came, End, Found, Job, Search, limit_at};
 use crate::setup::Ready;
 use crate::table::Table;
-use crate::verdict::Progress;
+use crate::verdict::{Bound, Progress};
 use crate::world::{World, with_ptr};
 
 /// How long somebody waits before the caller is told how far the search is.
@@ -41,10 +42,10 @@ const NAP: Duration = Duration::from_millis(50);
 /// Who shares what, as far as a thread knows, without its addresses.
 #[derive(Clone, Default)]
 pub(crate) struct Learned {
-    users: HashMap<usize, Users, BuildHashed>,
-    cells: HashMap<usize, u8, BuildHashed>,
-    points: Vec<Key>,
-    fences: bool,
+    pub(crate) users: HashMap<usize, Users, BuildHashed>,
+    pub(crate) cells: HashMap<usize, u8, BuildHashed>,
+    pub(crate) points: Vec<Key>,
+    pub(crate) fences: bool,
 }
 
 impl Learned {
@@ -211,7 +212,12 @@ impl Drop for Panics<'_> {
 
 /// What a thread does that helps: what it found, and what it learnt. `origin` is where the search began; a machine that does not look the same there has memory
 /// that is not the model's, so its states can't be compared.
-fn help(shared: &Shared<'_>, covers: Covers, learned: &Learned, origin: Hash128) -> Option<(Found, Learned)> {
+fn help(
+    shared: &Shared<'_>,
+    covers: Covers,
+    learned: &Learned,
+    origin: Hash128,
+) -> Option<(Found, Learned, Vec<Job>)> {
     let ready = Ready::new(shared.options).ok()?;
     with_ptr(ready.world, |w| w.teach(learned));
     if with_ptr(ready.world, World::fingerprint) != origin {
@@ -235,7 +241,8 @@ fn help(shared: &Shared<'_>, covers: Covers, learned: &Learned, origin: Hash128)
     });
     search.count();
     let learned = with_ptr(ready.world, |w| w.learned());
-    Some((search.found, learned))
+    let left = search.left();
+    Some((search.found, learned, left))
 }
 
 /// Searches all states.
@@ -246,13 +253,38 @@ pub(crate) fn search(
     found: &mut Found,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> End {
+    search_from(ready, options, began, found, &mut Way::default(), progress)
+}
+
+/// Where a search goes on, and where it was left.
+#[derive(Default)]
+pub(crate) struct Way {
+    /// What the machine looked like before anything was searched.
+    pub(crate) birth: Hash128,
+    /// Taken by who goes on from there.
+    pub(crate) from: Option<Checkpoint>,
+    /// Should it be said where a search that ends early was left?
+    pub(crate) keeps: bool,
+    pub(crate) left: Option<Checkpoint>,
+}
+
+/// As [`search`], on a way.
+pub(crate) fn search_from(
+    ready: &Ready,
+    options: &Options,
+    began: Instant,
+    found: &mut Found,
+    way: &mut Way,
+    progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
+) -> End {
     let threads = options.cores();
-    if threads > 1
-        && let Some(end) = round(ready, options, threads, began, found, progress)
+    let goes_on = way.from.is_some();
+    if (threads > 1 || goes_on)
+        && let Some(end) = round(ready, options, threads, began, found, way, progress)
     {
         return end;
     }
-    round(ready, options, 1, began, found, progress).unwrap_or(End::Again)
+    round(ready, options, 1, began, found, way, progress).unwrap_or(End::Again)
 }
 
 /// Searches all states once. `None`: something was learnt by several threads, and forgotten again.
@@ -262,8 +294,21 @@ fn round(
     threads: usize,
     began: Instant,
     found: &mut Found,
+    way: &mut Way,
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Option<End> {
+    let from = way.from.take();
+    let (mut options, mut covers) = (options.clone(), Covers::new());
+    if let Some(from) = &from {
+        with_ptr(ready.world, |w| {
+            w.teach(&from.learned);
+            w.steps = from.found.steps;
+        });
+        // A limit is one for this part of the way.
+        options.limits.states += if options.limits.states == 0 { 0 } else { from.found.states };
+        covers = Covers::of_parts(&from.entries, &from.sets);
+    }
+    let options = &options;
     let shared = Shared {
         options,
         table: Table::new(),
@@ -276,11 +321,20 @@ fn round(
         bytes: AtomicU64::new(0),
     };
     let before = std::mem::replace(found, Found::new());
-    let covers = Covers::new();
     let mut main = Search::new(ready, options, &shared.table, covers.another());
     main.found.stable = before.stable;
     let origin = with_ptr(ready.world, World::fingerprint);
-    main.begin();
+    let goes_on = from.is_some();
+    if let Some(from) = from {
+        let mut covers = covers.another();
+        for (state, cover) in from.states {
+            shared.table.visit(state, cover, &mut covers);
+        }
+        main.found = Found { sample: main.found.sample.take(), ..from.found };
+        shared.queue().jobs = from.jobs;
+    } else {
+        main.begin();
+    }
     let mut report = |found: &mut Found, depth: usize| {
         let now = Progress {
             states: found.states + shared.states.load(Relaxed),
@@ -293,8 +347,13 @@ fn round(
         let bytes = found.bytes + shared.bytes.load(Relaxed) + sets as u64;
         limit_at(options, &now, bytes, progress).map(End::Bounded)
     };
-    let came = main.go(|search| threads == 1 || search.found.states < options.spread, &mut report);
+    let came = if goes_on {
+        Came::Far
+    } else {
+        main.go(|search| threads == 1 || search.found.states < options.spread, &mut report)
+    };
     let mut found_by_others = Found::new();
+    let mut left = Vec::new();
     let end = match came {
         Came::To(end) => end,
         Came::Through => End::Exhausted,
@@ -317,12 +376,12 @@ fn round(
             let mine = with_ptr(ready.world, |w| w.learned());
             let others = others.into_inner().unwrap_or_else(PoisonError::into_inner);
             let mut all = mine.clone();
-            for (_, theirs) in &others {
+            for (_, theirs, _) in &others {
                 all.add(theirs);
             }
             let outdated = with_ptr(ready.world, |w| {
                 std::iter::once(&mine)
-                    .chain(others.iter().map(|(_, theirs)| theirs))
+                    .chain(others.iter().map(|(_, theirs, _)| theirs))
                     .any(|one| w.outdated(one, &all))
             });
             if end == End::Exhausted && outdated {
@@ -337,16 +396,35 @@ fn round(
                 return None;
             }
             with_ptr(ready.world, |w| w.teach(&all));
-            for (found, _) in others {
+            for (found, _, jobs) in others {
                 found_by_others.add(found);
+                left.extend(jobs);
             }
             end
         }
     };
     main.count();
     main.found.bytes += (covers.bytes().0 + shared.table.bytes()) as u64;
-    main.found.add(found_by_others);
+    left.extend(main.left());
+    left.append(&mut shared.queue().jobs);
     *found = main.found;
+    found.add(found_by_others);
+    if way.keeps && matches!(end, End::Bounded(by) if by != Bound::Violation) {
+        let mut states = Vec::new();
+        shared.table.each(|state, cover| states.push((state, cover)));
+        let (entries, sets) = covers.to_parts();
+        let learned = with_ptr(ready.world, |w| w.learned());
+        way.left = Some(Checkpoint {
+            birth: way.birth,
+            time_ns: 0,
+            learned,
+            entries,
+            sets,
+            states,
+            jobs: left,
+            found: found.clone(),
+        });
+    }
     if end == End::Exhausted {
         found.expect_an_end();
     }

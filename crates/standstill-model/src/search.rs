@@ -22,6 +22,7 @@ use crate::verdict::{Bound, Coverage, Progress, PropertyResult, Verdict};
 use crate::world::{Fault, with_ptr};
 
 /// What a search has found so far.
+#[derive(Clone)]
 pub(crate) struct Found {
     pub(crate) counts: [u64; 5],
     pub(crate) firsts: [Option<Vec<u32>>; 5],
@@ -207,9 +208,9 @@ pub(crate) enum Came {
 /// A part of the search that somebody else can do: the choices at one state that were not tried yet.
 pub(crate) struct Job {
     /// The choices that lead to the state; waits that were moved left are not among them.
-    way: Vec<u32>,
-    choices: Vec<u32>,
-    new: bool,
+    pub(crate) way: Vec<u32>,
+    pub(crate) choices: Vec<u32>,
+    pub(crate) new: bool,
 }
 
 /// More states than this are between two reports.
@@ -291,6 +292,22 @@ impl<'a> Search<'a> {
         let choices = self.choices[node.next + keeps..node.end].to_vec();
         node.end = node.next + keeps;
         Some(Job { way, choices, new: self.nodes[at].new })
+    }
+
+    /// All that is left to do.
+    pub(crate) fn left(&self) -> Vec<Job> {
+        let mut jobs = Vec::new();
+        let mut way = self.way.clone();
+        for node in &self.nodes {
+            let choices = self.choices[node.next..node.end].to_vec();
+            if !choices.is_empty() {
+                jobs.push(Job { way: way.clone(), choices, new: node.new });
+            }
+            way.extend(
+                node.next.checked_sub(1).filter(|last| *last >= node.first).map(|last| self.choices[last]),
+            );
+        }
+        jobs
     }
 
     /// Searches, as long as `each` says so before each step; `report` is called now and then.

@@ -86,6 +86,18 @@ impl Table {
         if both == before { Visit::Done } else { Visit::More }
     }
 
+    /// Calls `f` with each state and what it was searched with.
+    pub(crate) fn each(&self, mut f: impl FnMut(Hash128, Cover)) {
+        for shard in &self.0 {
+            let shard = shard.lock().unwrap_or_else(PoisonError::into_inner);
+            for (key, cover) in shard.keys.iter().zip(&shard.covers) {
+                if *key != Hash128::ZERO {
+                    f(*key, *cover);
+                }
+            }
+        }
+    }
+
     /// How many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         let places =

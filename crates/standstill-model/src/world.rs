@@ -233,7 +233,7 @@ fn thread_main(thread: usize) {
 impl World {
     pub(crate) fn new(options: Options) -> Box<World> {
         let rules = Values::new(options.protocol);
-        let arena = Arena::new();
+        let arena = Arena::new(options.own.is_some());
         Box::new(World {
             entry: None,
             describe: None,
