@@ -387,6 +387,11 @@ fn round(
             if end == End::Exhausted && outdated {
                 end = End::Again;
             }
+            if end == End::Again && goes_on {
+                // One thread from the beginning could be cut before it has learnt the same, and that each time.
+                with_ptr(ready.world, |w| w.teach(&all));
+                return Some(end);
+            }
             if end == End::Again {
                 with_ptr(ready.world, |w| {
                     w.undo_to(0);
