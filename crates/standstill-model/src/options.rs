@@ -165,7 +165,7 @@ pub struct Options {
     pub own: Option<Scenario>,
     /// How the interleavings are searched.
     pub engine: Engine,
-    /// How many threads search: of the engine `stateful`. 0: as many as there are cores. [`MemoryModel::Ra`] is searched by one.
+    /// How many threads search: of the engine `stateful`. 0: as many as there are cores.
     pub threads: usize,
     /// The other threads begin when the first one has seen so many states: most searches end before.
     pub spread: u64,
@@ -228,8 +228,6 @@ impl Options {
         match self.threads {
             // Which of two runs is the first to come to a state is told by one thread alone.
             _ if self.audit.merges > 0 => 1,
-            // Two machines that came to one state another way may tell it differently there: it would be searched twice.
-            _ if self.memory == MemoryModel::Ra => 1,
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         }
