@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64};
 use standstill::event::{Event, What};
 use standstill::invariants::{Checks, Local, Pair, Tally, Violation};
 use standstill::{CpuId, Protocol};
+use standstill_x86_64::{cpu, irq};
 
 use crate::lock::SpinLock;
 use crate::{console, say};
@@ -119,6 +120,8 @@ pub(crate) fn events() -> u64 {
 
 /// Takes an event, in every context but NMI.
 pub(crate) fn event(event: &Event) {
+    let stays = cpu::preempt_count() > 0 || !irq::are_on();
+    assert!(stays, "an event of {} may be recorded by another CPU: {event:?}", event.cpu);
     // SAFETY: null, or leaked.
     if let Some(hook) = unsafe { HOOK.load(Acquire).as_ref() } {
         hook(event);

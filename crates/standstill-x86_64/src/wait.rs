@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::{Relaxed, SeqCst};
 use core::sync::atomic::{AtomicUsize, fence};
 
 use standstill::event::Event;
-use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
+use standstill::platform::{Deadline, Irq, Wait, WaitContext, WaitFor};
 
 use crate::X86;
 use crate::cpu;
@@ -101,7 +101,10 @@ unsafe impl<K: Kernel> Wait for X86<K> {
     #[inline(always)]
     fn event(&self, event: impl FnOnce() -> Event) {
         if K::LISTENS && K::listens() {
+            self.preempt_disable();
             K::event(&event());
+            // SAFETY: it was disabled above.
+            unsafe { self.preempt_enable() };
         }
     }
 }

@@ -147,7 +147,8 @@ pub(super) fn conclude(
         hangs: *outcome == Outcome::Hangs,
     };
     let (verdict, wrong) = (findings.verdict(), findings.wrong());
-    if !good {
+    // What the kernel said about it has more than fits into a report: the event that broke the rule.
+    if !good || !wrong.is_empty() {
         for line in &heard.said[heard.said.len().saturating_sub(TAIL)..] {
             eprintln!("{line}");
         }

@@ -115,7 +115,9 @@ pub unsafe trait Wait: Memory {
 
     /// Something happened. `event` is only built by a port that listens, so events cost nothing elsewhere.
     ///
-    /// Called from every context, interrupts off and the stopper included.
+    /// Called from every context, interrupts off and the stopper included. `event` asks which CPU this is, and that must still be true
+    /// when the event has been recorded: a port whose threads can be moved at any time disables preemption around both. Otherwise a
+    /// thread adds to the log of a CPU that it has left, which may be dead by then.
     #[inline(always)]
     fn event(&self, event: impl FnOnce() -> Event) {
         let _ = event;
