@@ -207,7 +207,8 @@ impl<P: Memory> Default for Csd<P> {
     }
 }
 
-/// The calls' part of one CPU.
+/// The calls' part of one CPU. In this order what others write when they call it, its slot, and its board lie on cache lines of their own, the board on one.
+#[repr(C)]
 pub(crate) struct CallCpu<P: Memory, const W: usize> {
     /// What others queued for this CPU.
     queue: Queue<P>,
@@ -215,10 +216,10 @@ pub(crate) struct CallCpu<P: Memory, const W: usize> {
     requests: [P::Word; W],
     /// The node that is in `queue` while the request word of the same index is not zero.
     nodes: [Node<P>; W],
-    /// This CPU's board, as a sender.
-    board: Board<P>,
     /// This CPU's slot for `call_single_nowait`.
     slot: Csd<P>,
+    /// This CPU's board, as a sender.
+    board: Board<P>,
     /// The function that runs here now, for reports.
     running: P::Ptr<Func>,
 }
