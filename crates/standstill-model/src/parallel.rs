@@ -112,6 +112,8 @@ struct Shared<'a> {
     states: AtomicU64,
     steps: AtomicU64,
     bytes: AtomicU64,
+    /// Each thread says what it leaves undone.
+    keeps: bool,
 }
 
 /// The jobs that nobody has taken yet.
@@ -241,7 +243,7 @@ fn help(
     });
     search.count();
     let learned = with_ptr(ready.world, |w| w.learned());
-    let left = search.left();
+    let left = if shared.keeps { search.left() } else { Vec::new() };
     Some((search.found, learned, left))
 }
 
@@ -319,6 +321,7 @@ fn round(
         states: AtomicU64::new(0),
         steps: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
+        keeps: way.keeps,
     };
     let before = std::mem::replace(found, Found::new());
     let mut main = Search::new(ready, options, &shared.table, covers.another());
@@ -410,11 +413,14 @@ fn round(
     };
     main.count();
     main.found.bytes += (covers.bytes().0 + shared.table.bytes()) as u64;
-    left.extend(main.left());
-    left.append(&mut shared.queue().jobs);
+    let keeps = way.keeps && matches!(end, End::Bounded(by) if by != Bound::Violation);
+    if keeps {
+        left.extend(main.left());
+        left.append(&mut shared.queue().jobs);
+    }
     *found = main.found;
     found.add(found_by_others);
-    if way.keeps && matches!(end, End::Bounded(by) if by != Bound::Violation) {
+    if keeps {
         let mut states = Vec::new();
         shared.table.each(|state, cover| states.push((state, cover)));
         let (entries, sets) = covers.to_parts();

@@ -294,7 +294,7 @@ impl<'a> Search<'a> {
         Some(Job { way, choices, new: self.nodes[at].new })
     }
 
-    /// All that is left to do.
+    /// All that is left to do. Each job has its way from the beginning: for a search that is at depth `d` that takes `d * d` words, so only who keeps it asks.
     pub(crate) fn left(&self) -> Vec<Job> {
         let mut jobs = Vec::new();
         let mut way = self.way.clone();

@@ -1,21 +1,32 @@
-//! Explorations give back what they took: many of them, one after the other, take no more memory than one.
+//! Explorations give back what they took: many of them, one after the other, take no more memory than one. And one that is cut takes no more for having been deep.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ops::ControlFlow;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicUsize,
+    Ordering::{AcqRel, Relaxed},
+};
 
-use standstill::{Property, Protocol};
-use standstill_model::{Engine, Ipi, Options, check, counterexample, replay, scenarios};
+use standstill::context::Task;
+use standstill::platform::Word;
+use standstill::{CpuId, Property, Protocol};
+use standstill_model::{
+    Engine, Ipi, ModelWord, Options, Scenario, Setup, all_up, branch, check, counterexample, replay,
+    scenarios,
+};
 
 /// Counts the bytes that are in use.
 struct Counting;
 
 static USED: AtomicUsize = AtomicUsize::new(0);
+/// The most that was in use at a time.
+static PEAK: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: all is the system's allocator's; the count touches no memory of its callers.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        USED.fetch_add(layout.size(), Relaxed);
+        let used = USED.fetch_add(layout.size(), Relaxed) + layout.size();
+        PEAK.fetch_max(used, Relaxed);
         // SAFETY: the caller's contract.
         unsafe { System.alloc(layout) }
     }
@@ -46,6 +57,41 @@ fn left_by(mut run: impl FnMut()) -> (usize, usize) {
 
 /// One test: others beside it would be counted, too.
 #[test]
+fn memory_is_given_back_and_bounded() {
+    nothing_is_left_behind();
+    a_deep_search_that_is_cut_takes_little();
+}
+
+/// Two CPUs that count without end: each state is deeper than the one before, and at each of them a choice is left.
+fn a_deep_search_that_is_cut_takes_little() {
+    let scenario = Scenario::new("counts", |s: &mut Setup<'_, 2>| {
+        let (machine, count) = (s.machine(), s.keep(ModelWord::ZERO));
+        let counts = move |task: &mut Task| {
+            loop {
+                // A pinned section is a step of its own.
+                machine.pin(task, |_| count.fetch_add(1, AcqRel));
+            }
+        };
+        s.task(move |task| {
+            all_up(machine, task);
+            branch();
+            counts(task);
+        });
+        s.task_on(CpuId::new(1), counts);
+    });
+    for threads in [1, 2] {
+        let mut options = scenario.options();
+        (options.irqs, options.threads, options.spread) = (0, threads, 64);
+        options.limits.states = 20_000;
+        PEAK.store(USED.load(Relaxed), Relaxed);
+        let before = USED.load(Relaxed);
+        let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+        assert!(verdict.violation.is_none() && verdict.states >= 20_000, "{:?}", verdict.coverage);
+        let took = PEAK.load(Relaxed) - before;
+        assert!(took < 400 << 20, "{took} bytes with {threads} threads");
+    }
+}
+
 fn nothing_is_left_behind() {
     let all = left_by(|| {
         for scenario in scenarios().iter().step_by(4) {
