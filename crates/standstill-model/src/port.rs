@@ -28,6 +28,7 @@ use crate::hash::Hash128;
 use crate::memory::ModelWord;
 use crate::mutate::{Change, skipped};
 use crate::options::MemoryModel;
+use crate::scenario::require;
 use crate::state::{
     Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power,
     SOME_DEADLINE, Watch,
@@ -279,6 +280,12 @@ unsafe impl Irq for Model {
             self.send_ipi(cpu, why);
         }
     }
+}
+
+/// What the library owes the platform: [`Sched`] and [`Cpus`] say where it calls with interrupts off.
+#[track_caller]
+fn owed_irqs_off(what: &str) {
+    require(with(|w| !w.cpu_ref().irqs_on), what);
 }
 
 /// What the scheduler knows is about to change: threads, or who gets interrupts. Always a point, as nobody can say who looks at it.
@@ -629,6 +636,7 @@ unsafe impl Cpus for Model {
     #[track_caller]
     fn die(&self, dead: &ModelWord, value: usize) -> ! {
         let at = Location::caller();
+        owed_irqs_off("a CPU dies with its interrupts off");
         dead.store(value, std::sync::atomic::Ordering::Release);
         with(|w| {
             w.note(|| StepWhat::Die, at);
@@ -725,7 +733,9 @@ unsafe impl Sched for Model {
         })
     }
 
+    #[track_caller]
     fn only_idle_left(&self) -> bool {
+        owed_irqs_off("the last look at who is left is made with interrupts off");
         with(|w| {
             w.touches.add(touch::occupied(w.cpu), How::Reads);
             let answer = w.thread_ref().kind == Kind::Idle && !w.occupied(w.cpu);
@@ -771,7 +781,9 @@ unsafe impl Sched for Model {
         Ok(())
     }
 
+    #[track_caller]
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
+        owed_irqs_off("the last look at the lines is made with interrupts off");
         Ok(())
     }
 
