@@ -100,8 +100,12 @@ const TREES: [&str; 7] = [
     "deadline-frees",
     "stop-from-inactive",
 ];
-/// Without a stop.
-const ALONE: [(&str, usize); 2] = [("payload-offline", 0), ("works-behind-stop", 1)];
+/// Without a stop, and where a CPU that left in one opens its interrupts again and dies in its idle loop.
+const OTHER: [(&str, usize, &str); 3] = [
+    ("payload-offline", 0, "refuse"),
+    ("works-behind-stop", 1, "refuse"),
+    ("payload-offline", 0, "linux-6.12"),
+];
 
 /// Each scenario on as few CPUs as it makes sense for, in both memory models.
 fn cells() -> ExitCode {
@@ -113,8 +117,8 @@ fn cells() -> ExitCode {
         for name in TREES {
             println!("{name}:3:0:{memory}:2:standstill");
         }
-        for (name, irqs) in ALONE {
-            println!("{name}:2:{irqs}:{memory}:8:refuse");
+        for (name, irqs, protocol) in OTHER {
+            println!("{name}:2:{irqs}:{memory}:8:{protocol}");
         }
     }
     ExitCode::SUCCESS

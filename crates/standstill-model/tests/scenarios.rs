@@ -148,6 +148,7 @@ exhausted! {
         reader_vs_writer: "reader-vs-writer",
         two_operations: "two-operations",
         rollback: "rollback",
+        half_way: "half-way",
         payload_offline: "payload-offline",
         payload_lock: "payload-lock",
         stop_pairs: "stop-pairs",

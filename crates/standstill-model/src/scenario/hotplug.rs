@@ -212,6 +212,32 @@ pub(super) fn rollback<const N: usize>(s: &mut Setup<'_, N>) {
     });
 }
 
+/// A failure on the way up takes a CPU back to where it was: also if that is not the very bottom, and if it was online there.
+pub(super) fn half_way<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.task(move |task| {
+        let kinds = [
+            ("early", Callbacks::Prepare { up: Some(&works), dead: Some(&ends) }),
+            ("late", Callbacks::Online { up: Some(&works), down: Some(&works) }),
+        ];
+        let [early, late] = kinds.map(|(name, callbacks)| match machine.add_state(task, name, callbacks) {
+            Ok(state) => state,
+            Err(error) => panic!("the set-up of the scenario: {error}"),
+        });
+        others_up(machine, task);
+        branch();
+        for rest in [early, StateId::AP_ONLINE] {
+            assert_eq!(machine.cpu_up_to(task, last, rest), Ok(()));
+            inject(machine, task, last, late);
+            let up = machine.cpu_up(task, last);
+            assert!(matches!(up, Err(HotplugError::Veto { .. })), "a failure was injected: {up:?}");
+            assert_eq!(machine.state(last), rest, "it does not rest where it did before");
+            assert_eq!(machine.online().contains(last), rest == StateId::AP_ONLINE);
+        }
+        bring_up(machine, task);
+    });
+}
+
 #[expect(clippy::missing_const_for_fn, clippy::unnecessary_wraps, reason = "a callback")]
 fn works(_: &mut Task, _: CpuId) -> Result<(), Reason> {
     Ok(())

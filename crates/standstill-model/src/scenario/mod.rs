@@ -321,6 +321,13 @@ const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(hotplug::rollback),
     ),
     info(
+        "half-way",
+        "the last CPU rests half-way up, and a callback refuses on the way on: it rests there again",
+        2,
+        "when all others are up",
+        for_size!(hotplug::half_way),
+    ),
+    info(
         "halt",
         "two CPUs stop all others at once: one of them wins, and it is told that all others did stop",
         2,

@@ -99,7 +99,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// One turn of the idle loop: a CPU that left the mask with its interrupts open again dies here.
     #[inline]
     pub(crate) fn idle_turn(&self, me: CpuId) {
-        if self.online.contains(me) || self.sync_of(me).step != Sync::Dying {
+        if self.online.has(me) || self.sync_of(me).step != Sync::Dying {
             return;
         }
         self.platform.irq_save();
