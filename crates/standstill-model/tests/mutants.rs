@@ -61,6 +61,7 @@ fn a_write_that_is_dropped_breaks_its_own_rule() {
         ("stop/control.rs", "stop.split.store", "works-behind-stop", "20"),
         ("stop/work.rs", "self.head.swap(open(), Acquire)", "payload-stop-one", "22"),
         ("hotplug/table.rs", "inject.swap(0", "rollback", "40"),
+        ("hotplug/up.rs", "began.store", "half-way", "37"),
         ("hotplug/lock.rs", "gate.fetch_or(CLOSED", "readers-and-writers", "41"),
         ("hotplug/lock.rs", "granted.fetch_add", "readers-and-writers", "41"),
     ] {
@@ -98,11 +99,19 @@ fn orderings_that_stops_need() {
 
 #[test]
 fn sections_that_are_left_open() {
-    // Acknowledged before the interrupts are off.
+    // Acknowledged before the interrupts are off: the CPU that leaves makes its last looks with them on. (S would come after that.)
     let rule = caught(options("offline-vs-device-irq"), Change::KeepIrqsOn, "stop/machine.rs", "irq_save()");
-    assert_eq!(rule, "S");
+    assert_eq!(rule, "require");
     let rule = caught(options("works-behind-stop"), Change::KeepIrqsOff, "stop/machine.rs", "irq_restore");
     assert_eq!(rule, "21");
+    // What the port is asked with interrupts off, and how a CPU dies: in its idle loop, where it opened them again.
+    for (protocol, code) in
+        [(Protocol::REFUSE, "self.irq_off(pinned, |_|"), (Protocol::LINUX_6_12, "irq_save()")]
+    {
+        let mut options = options("payload-offline");
+        (options.protocol, options.irqs) = (protocol, 0);
+        assert_eq!(caught(options, Change::KeepIrqsOn, "hotplug/leave.rs", code), "require", "{protocol}");
+    }
     // The stopper comes between the look at the mask and the push.
     assert_eq!(caught(options("two-senders"), Change::SkipPin, CALLER, ""), "8");
 }
