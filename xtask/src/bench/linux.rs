@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use super::boot::Machine;
 use super::cpio::Archive;
+use super::delay;
 use super::plan::Counts;
 use super::write;
 use crate::run::{Not, command, fail, output, root, skip, succeed, target_dir, works};
@@ -15,15 +16,17 @@ const NAMES: [&str; 2] = ["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd
 pub(crate) const COMPILER: &str = "x86_64-linux-gnu-gcc-12";
 /// What the first program is made of.
 const SHELL: &str = "busybox-static";
-/// No console but the serial one, nothing on it but what is very bad and what the module says, and the CPUs idle in `hlt`: without the last one
-/// Linux would idle in `mwait`, which the emulator takes for a pause, so that it would never have to be woken.
-const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=2 idle=halt panic=-1 oops=panic";
+/// No console but the serial one, nothing on it but what is very bad and what the module says, and the CPUs idle in `hlt`: without that
+/// Linux would idle in `mwait`, which the emulator takes for a pause, so that it would never have to be woken. And the clock is trusted: where the host
+/// runs something else between two looks, Linux would take a slow one for it.
+const COMMAND_LINE: &str = "console=ttyS0 quiet loglevel=2 idle=halt tsc=nowatchdog panic=-1 oops=panic";
 
 /// All that it takes to boot it.
 pub(super) struct Linux {
     pub(super) version: String,
     kernel: PathBuf,
     archive: PathBuf,
+    line: String,
 }
 
 impl Linux {
@@ -32,7 +35,7 @@ impl Linux {
             cpus,
             kernel: self.kernel.clone(),
             archive: Some(self.archive.clone()),
-            line: format!("{COMMAND_LINE}{}", counts.words("smbench")),
+            line: format!("{}{}", self.line, counts.words("smbench")),
         }
     }
 }
@@ -61,7 +64,10 @@ pub(super) fn prepare() -> Result<Linux, Not> {
     let module = build_module(&home.join("module"), &tree, &headers)?;
     let archive = home.join("initramfs.cpio");
     pack(&archive, &tree, &module)?;
-    Ok(Linux { kernel: tree.join("boot").join(format!("vmlinuz-{version}")), version, archive })
+    let boot = |what: &str| tree.join("boot").join(format!("{what}-{version}"));
+    let line = COMMAND_LINE.to_string()
+        + &delay::word(&String::from_utf8_lossy(&read(&boot("config"))?)).unwrap_or_default();
+    Ok(Linux { kernel: boot("vmlinuz"), archive, line, version })
 }
 
 /// The package that the name of the newest kernel stands for.
@@ -125,14 +131,17 @@ fn build_module(copy: &Path, tree: &Path, headers: &str) -> Result<PathBuf, Not>
     Ok(copy.join("smbench.ko"))
 }
 
+fn read(path: &Path) -> Result<Vec<u8>, Not> {
+    fs::read(path).or_else(|error| fail(format!("{}: {error}", path.display())))
+}
+
 fn pack(archive: &Path, tree: &Path, module: &Path) -> Result<(), Not> {
-    let read = |path: PathBuf| fs::read(&path).or_else(|error| fail(format!("{}: {error}", path.display())));
     let mut all = Archive::default();
     for directory in ["bin", "dev", "proc", "sys"] {
         all.directory(directory);
     }
-    all.program("bin/busybox", &read(tree.join("bin/busybox"))?);
-    all.program("init", &read(root().join("bench/linux/init"))?);
-    all.program("smbench.ko", &read(module.into())?);
+    all.program("bin/busybox", &read(&tree.join("bin/busybox"))?);
+    all.program("init", &read(&root().join("bench/linux/init"))?);
+    all.program("smbench.ko", &read(module)?);
     fs::write(archive, all.end()).or_else(|error| fail(format!("{}: {error}", archive.display())))
 }

@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `plan.rs` | which machines, and how often each thing is measured |
-//! | `linux.rs`, `cpio.rs` | Debian's kernel, our module in it, and what it boots |
+//! | `linux.rs`, `cpio.rs`, `delay.rs` | Debian's kernel, our module in it, what it boots, and what it is told |
 //! | `boot.rs` | one machine: booted, heard, and ended whatever happens |
 //! | `results.rs` | what the machines said, medians and ratios, JSON |
 //! | `table.rs`, `page.rs` | the table, and the part of docs/benchmarks.md that is made from the results |
@@ -12,6 +12,7 @@
 mod bars;
 mod boot;
 mod cpio;
+mod delay;
 mod linux;
 mod page;
 mod plan;
@@ -138,7 +139,7 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// All machines, one after the other: of each number of CPUs Linux and Standstill in turn, and at last Standstill with every rule on.
+/// All machines, one after the other.
 fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
     let turns = plan::turns(&args.cpus, args.rounds as usize, linux.is_some());
     let bar = Progress::new(turns.len());
@@ -158,9 +159,11 @@ fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
             let mut heard = Heard::default();
             let limit = end.saturating_duration_since(Instant::now()).min(boot::LIMIT);
             let ended = if limit.is_zero() {
-                Err(format!("the {} minutes are over", args.minutes))
+                Err(format!("it was not started, as the {} minutes were over", args.minutes))
             } else {
-                boot::run(&machine, limit, &STOP, &mut heard, |op| bar.show(&format!("{name}: {op}")))
+                boot::run(&machine, limit, &STOP, &mut heard, |op, seconds| {
+                    bar.show(&format!("{name}: {op}, {seconds} s"));
+                })
             };
             if STOP.load(Relaxed) {
                 return fail("stopped by Ctrl-C: nothing was written");

@@ -82,16 +82,7 @@ fn section(results: &Results) -> String {
         let _ = writeln!(out, "\n### Where the time goes: {title}\n\n![{title}](bench/{file}.svg)\n");
         states(&mut out, results, ours, theirs);
     }
-    for run in results.runs.iter().filter(|run| run.failed.is_some()) {
-        let _ = writeln!(
-            out,
-            "{} with {} CPUs{} did not come to its end in round {}: only what it measured before counts.\n",
-            run.system.name(),
-            run.cpus,
-            if run.rules { " and every rule on" } else { "" },
-            run.round
-        );
-    }
+    missing(&mut out, results);
     out.push_str("### With every rule on\n\n");
     for (cpus, rules) in results.rules() {
         let _ = writeln!(
@@ -112,6 +103,27 @@ fn section(results: &Results) -> String {
     }
     out.push('\n');
     out
+}
+
+/// The machines that did not come to their end, and why.
+fn missing(out: &mut String, results: &Results) {
+    let missing: Vec<_> = results.missing().collect();
+    if missing.is_empty() {
+        return;
+    }
+    out.push_str("### What is missing\n\nOf these machines only what they measured before counts.\n\n");
+    for (run, why) in missing {
+        // Writing to a string can't fail.
+        let _ = writeln!(
+            out,
+            "- {} with {} CPUs{}, round {}: {why}.",
+            run.system.name(),
+            run.cpus,
+            if run.rules { " and every rule on" } else { "" },
+            run.round,
+        );
+    }
+    out.push('\n');
 }
 
 /// The parts of one operation, for the least and the largest number of CPUs.
@@ -160,6 +172,16 @@ mod tests {
         let text = section(&three_rounds());
         assert!(text.contains("--cpus 2 --rounds 3"));
         assert!(text.contains("| cpu_down | 2 | 50 | 200 ns |"));
+    }
+
+    #[test]
+    fn what_is_missing_is_written_with_the_reason() {
+        let mut results = three_rounds();
+        assert!(!section(&results).contains("### What is missing"));
+        results.runs[0].failed = Some("it took longer than 600 s; its last words:\nat /home/x".into());
+        let text = section(&results);
+        assert!(text.contains("- Standstill with 2 CPUs, round 1: it took longer than 600 s.\n"), "{text}");
+        assert!(!text.contains("/home") && text.contains("| cpu_down | 2 |"));
     }
 
     #[test]

@@ -222,10 +222,18 @@ impl Results {
         self.runs.iter().filter_map(|run| Some((run.cpus, run.heard.rules.as_ref()?)))
     }
 
+    /// The machines that did not come to their end, and why: without their last words, which may name what is only on this computer.
+    pub(super) fn missing(&self) -> impl Iterator<Item = (&Run, &str)> {
+        self.runs.iter().filter_map(|run| {
+            let why = run.failed.as_deref()?.lines().next()?;
+            Some((run, why.trim_end_matches("; its last words:")))
+        })
+    }
+
     /// What is wrong with these results, if anything is: a machine that did not come to its end, a rule that was broken.
     pub(super) fn broken(&self) -> Option<String> {
-        if let Some(run) = self.runs.iter().find(|run| run.failed.is_some()) {
-            return Some(format!("{} with {} CPUs did not come to its end", run.system.name(), run.cpus));
+        if let Some((run, why)) = self.missing().next() {
+            return Some(format!("{} with {} CPUs: {why}", run.system.name(), run.cpus));
         }
         let bad = |r: &Rules| r.broken + r.lost + r.late + r.spurious + r.outside > 0 || r.asked == 0;
         let (cpus, rules) = self.rules().find(|(_, rules)| bad(rules))?;
@@ -262,6 +270,14 @@ impl Results {
             .into_iter()
             .flat_map(|cpus| ops.clone().filter_map(move |op| self.ratio(cpus, op)))
             .collect();
+        let missing: Vec<_> = self
+            .missing()
+            .map(|(run, why)| {
+                serde_json::json!({
+                    "cpus": run.cpus, "system": run.system, "round": run.round, "rules": run.rules, "why": why,
+                })
+            })
+            .collect();
         let rounds = self.runs.iter().map(|run| run.round).max();
         let object = serde_json::json!({
             "schema": "standstill.bench/1",
@@ -272,7 +288,7 @@ impl Results {
             "seed": 0, "exit": i32::from(self.broken().is_some()),
             "verdict": if self.broken().is_none() { "pass" } else { "fail" },
             "rounds": rounds, "samples": results.len(),
-            "results": results, "ratios": ratios,
+            "results": results, "ratios": ratios, "missing": missing,
         });
         serde_json::to_string_pretty(&object).or_else(|error| fail(error.to_string()))
     }
