@@ -19,10 +19,6 @@
 //! A device interrupt may also never come. So there is one search for each number of them on each CPU (a **cell**), in which
 //! all of them come; a run that can't take them all is one of another cell.
 //!
-//! Where deadlines may be over, all CPUs are tried everywhere, and sleep sets alone leave something out: a deadline that is over takes from
-//! the others, and the races that are looked for here do not find each run that this makes possible (with three CPUs, 1,628 of the 1,708 traces of
-//! `deadline-frees`; the final states were all there).
-//!
 //! What the rules keep of events is not among the places: rules that compare CPUs which share no place are judged in one order of
 //! each trace. W, L, S, O and F are a CPU's own affair, and are judged in all.
 //!
@@ -226,9 +222,7 @@ impl<'a> Explorer<'a> {
                     found.broken(fault, &choices);
                     return End::Bounded(Bound::Violation);
                 }
-                let tries_all = self.mode != Mode::Source
-                    || self.frames.len() < self.part.depth
-                    || self.expirations_at_start > 0;
+                let tries_all = self.mode != Mode::Source || self.frames.len() < self.part.depth;
                 self.frames.push(Frame {
                     enabled: enabled.clone(),
                     cpus: if tries_all { u32::MAX } else { 1 << cpu_of(choice) },

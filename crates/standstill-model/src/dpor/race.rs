@@ -10,7 +10,7 @@
 
 use crate::dpor::Explorer;
 use crate::dpor::local::{bit_of, is_expiry};
-use crate::dpor::trace::{Barred, Clock};
+use crate::dpor::trace::{Barred, Clock, join};
 use crate::fibre::Command;
 use crate::options::Ipi;
 use crate::sched::{Choice, cpu_of};
@@ -21,19 +21,35 @@ use crate::world::{run, with_ptr};
 impl Explorer<'_> {
     /// Looks for the races of a step that is about to be made, or that is only thought of (`own` is false: then it has no order against
     /// the events of its own CPU). Gives the events that were looked at.
+    ///
+    /// An event without which `f` is still not possible does not hide those before it: a word that had another value
+    /// in between, or the last deadline that may be over. Only one without which it is possible does: in the run in which `f` comes before
+    /// that one, the others are found.
     pub(super) fn races_before(&mut self, f: Barred, own: bool) -> Vec<usize> {
         let cpu = cpu_of(f.choice);
         let needs = with_ptr(self.ready.world, |w| w.needs(f.choice));
-        let (clock, rivals) = self.trace.rivals(cpu, &needs);
-        for e in &rivals {
-            if self.is_feasible(f.choice, *e) {
-                self.reverse(*e, f.choice, &clock);
+        let known = self.trace.known(cpu);
+        let dependent = self.trace.dependent(cpu, &needs);
+        let mut all = known;
+        for e in &dependent {
+            join(&mut all, &self.trace.events[*e].clock);
+        }
+        let mut hidden = known;
+        let mut looked_at = Vec::new();
+        for e in dependent {
+            if self.trace.is_before(e, &hidden) {
+                continue;
+            }
+            looked_at.push(e);
+            if self.is_feasible(f.choice, e) {
+                self.reverse(e, f.choice, &all);
+                join(&mut hidden, &self.trace.events[e].clock);
             }
         }
         if own {
-            self.own_races(f, &clock);
+            self.own_races(f, &all);
         }
-        rivals
+        looked_at
     }
 
     /// The events of the same CPU that `f` could have come before.

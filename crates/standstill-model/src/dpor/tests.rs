@@ -4,11 +4,16 @@ use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use std::sync::atomic::Ordering::Relaxed;
+
+use standstill::platform::{Deadline, Site, Wait, WaitContext, WaitFor, Word};
 use standstill::Protocol;
 
 use crate::dpor::{Explorer, Mode, Part};
+use crate::memory::ModelWord;
 use crate::options::{Ipi, Options};
 use crate::parallel;
+use crate::scenario::{Scenario, Setup, all_up, branch};
 use crate::search::{End, Found};
 use crate::setup::Ready;
 use crate::world::with_ptr;
@@ -135,6 +140,38 @@ fn device_interrupts_may_come_anywhere_and_may_never_come() {
 #[test]
 fn a_deadline_may_be_over_at_any_moment() {
     agree(options("late-cpu", 2, 0, Protocol::STANDSTILL, Ipi::Delayed), false);
+}
+
+/// What is waited for was there before somebody else took it away, and is there again.
+#[test]
+fn a_word_may_have_another_value_in_between() {
+    for values in [[0, 1].as_slice(), &[0, 1, 0, 1]] {
+        let scenario = Scenario::new("in-between", move |s: &mut Setup<'_, 2>| {
+            let (machine, last) = (s.machine(), s.last());
+            let word = s.keep(ModelWord::ZERO);
+            s.task(move |task| {
+                all_up(machine, task);
+                word.store(1, Relaxed);
+                branch();
+                for value in values {
+                    word.store(*value, Relaxed);
+                    machine.platform().notify(word);
+                }
+            });
+            s.task_on(last, move |_| {
+                let site = Site::here("the word to be 1");
+                let context = WaitContext::Task;
+                let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
+                machine.platform().wait_until(word, &wait, || (word.load(Relaxed) == 1).then_some(()));
+            });
+        });
+        let options = Options { keep_going: true, shrink: false, irqs: 0, ..scenario.options() };
+        let bench = Bench::new(options);
+        let (source, ..) = bench.search(Mode::Source, Part::WHOLE, PATIENCE).expect("it is small");
+        let (sleep, ..) = bench.search(Mode::Sleep, Part::WHOLE, PATIENCE).expect("it is small");
+        assert!(sleep.traces.len() > values.len() / 2, "it is seen before each 0, and at the end");
+        assert_eq!(source, sleep, "{values:?}");
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::touch::{How, Touch};
 
 pub(crate) type Clock = [u16; MAX_CPUS];
 
-fn join(to: &mut Clock, from: &Clock) {
+pub(crate) fn join(to: &mut Clock, from: &Clock) {
     for (to, from) in to.iter_mut().zip(from) {
         *to = (*to).max(*from);
     }
@@ -75,10 +75,32 @@ impl Trace {
         event < without || event > without && !self.is_before(without, &self.events[event].clock)
     }
 
+    /// What `cpu` knows of after its last event.
+    pub(crate) fn known(&self, cpu: usize) -> Clock {
+        self.own[cpu].last().map_or([0; MAX_CPUS], |last| self.events[*last].clock)
+    }
+
+    /// The events that a next step of `cpu` with these touches depends on, and that `cpu` does not know of; the last one first.
+    pub(crate) fn dependent(&self, cpu: usize, touches: &[Touch]) -> Vec<usize> {
+        let known = self.known(cpu);
+        let mut all = Vec::new();
+        for touch in touches {
+            let Some(users) = self.places.get(&touch.place) else { continue };
+            for (event, how) in users {
+                if how.conflicts(touch.how) && !self.is_before(*event, &known) {
+                    all.push(*event);
+                }
+            }
+        }
+        all.sort_unstable_by_key(|event| std::cmp::Reverse(*event));
+        all.dedup();
+        all
+    }
+
     /// The events that a next step of `cpu` with these touches depends on without any other between them, the last one first; and
     /// what it knows of before it.
     pub(crate) fn rivals(&self, cpu: usize, touches: &[Touch]) -> (Clock, Vec<usize>) {
-        let mut clock = self.own[cpu].last().map_or([0; MAX_CPUS], |last| self.events[*last].clock);
+        let mut clock = self.known(cpu);
         let mut all = Vec::new();
         for touch in touches {
             let Some(users) = self.places.get(&touch.place) else { continue };
