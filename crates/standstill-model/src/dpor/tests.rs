@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use std::sync::atomic::Ordering::Relaxed;
 
-use standstill::platform::{Deadline, Site, Wait, WaitContext, WaitFor, Word};
 use standstill::Protocol;
+use standstill::platform::{Deadline, Site, Wait, WaitContext, WaitFor, Word};
 
 use crate::dpor::{Explorer, Mode, Part};
 use crate::memory::ModelWord;

@@ -6,7 +6,7 @@ use standstill::hotplug::{Callbacks, Reason, StateId};
 use standstill::platform::Irq;
 use standstill::{CallError, CpuId, CpuMask, HotplugError};
 
-use super::build::{Plain, Setup, branch};
+use super::build::{Setup, branch, expect};
 use super::calls::nothing;
 use super::hotplug::inject;
 use crate::scenario::Machined;
@@ -48,10 +48,6 @@ fn add<const N: usize>(
         Ok(state) => state,
         Err(error) => panic!("the set-up of the scenario: {error}"),
     }
-}
-
-fn expect(cell: &Plain<usize>, value: usize) {
-    assert_eq!(cell.get(), value, "what was written before is not seen");
 }
 
 /// Holds the hotplug lock for reading: free in a callback.

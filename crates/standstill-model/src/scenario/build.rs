@@ -108,7 +108,11 @@ impl<'w, const N: usize> Setup<'w, N> {
 
     /// Plain memory for each CPU, as in [`plain`](Self::plain).
     pub fn plain_each<T: Datum>(&mut self) -> &'static [Plain<T>; N] {
-        self.keep([const { Plain(ModelCell::EMPTY) }; N])
+        self.plains()
+    }
+
+    pub(super) fn plains<T: Datum, const K: usize>(&mut self) -> &'static [Plain<T>; K] {
+        self.keep([const { Plain(ModelCell::EMPTY) }; K])
     }
 
     /// Plain memory that nobody has written yet.
@@ -149,6 +153,13 @@ pub fn require(holds: bool, what: &str) {
         with(|w| w.fail("require", what, format!("{}:{}", at.file(), at.line())));
         crate::port::rest_for_ever();
     }
+}
+
+/// What was written before it happened, and nothing else.
+#[track_caller]
+pub(super) fn expect(cell: &Plain<usize>, value: usize) {
+    let seen = cell.get();
+    require(seen == value, "plain memory shows an old value");
 }
 
 /// The branching begins here: for the first task of a scenario, once the machine is as the scenario wants it.

@@ -8,17 +8,10 @@ use standstill::hotplug::{Callbacks, Reason};
 use standstill::platform::{Irq, Word};
 use standstill::{CpuId, CpuMask, Csd};
 
-use super::build::{Plain, Setup, all_up, branch, require};
+use super::build::{Plain, Setup, all_up, branch, expect, require};
 use super::hotplug::{bring_up, others_up, take_down};
 use crate::memory::ModelWord;
 use crate::port::Model;
-
-/// What was written before it happened, and nothing else.
-#[track_caller]
-pub(super) fn expect(cell: &Plain<usize>, value: usize) {
-    let seen = cell.get();
-    require(seen == value, "plain memory shows an old value");
-}
 
 pub(super) fn call<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
@@ -40,12 +33,18 @@ pub(super) fn call<const N: usize>(s: &mut Setup<'_, N>) {
     });
 }
 
+/// Two functions for calls, each of which reads a cell of its own.
+pub(super) fn reading<const N: usize>(
+    s: &mut Setup<'_, N>,
+) -> (&'static [Plain<usize>; 2], &'static [impl Fn(&IrqOff<'_>) + Sync + use<N>; 2]) {
+    let cells = s.plains();
+    (cells, s.keep(cells.each_ref().map(|cell| move |_: &IrqOff<'_>| expect(cell, 1))))
+}
+
 pub(super) fn call_async<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     let csd = s.keep(Csd::<Model>::new());
-    let cells = [s.plain(), s.plain()];
-    let cells: &'static [&Plain<usize>; 2] = s.keep(cells);
-    let fs = s.keep(cells.map(|cell| move |_: &IrqOff<'_>| expect(cell, 1)));
+    let (cells, fs) = reading(s);
     s.task(move |task| {
         all_up(machine, task);
         for cell in cells {
@@ -62,9 +61,7 @@ pub(super) fn call_async<const N: usize>(s: &mut Setup<'_, N>) {
 
 pub(super) fn many<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
-    let there = s.plain();
-    let back = std::array::from_fn(|_| s.plain());
-    let back: &'static [&Plain<usize>; N] = s.keep(back);
+    let (there, back) = (s.plain(), s.plain_each());
     s.task(move |task| {
         all_up(machine, task);
         there.set(0);

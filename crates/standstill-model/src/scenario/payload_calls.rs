@@ -4,17 +4,15 @@ use standstill::context::IrqOff;
 use standstill::hotplug::Callbacks;
 use standstill::{CpuId, CpuMask, Csd};
 
-use super::build::{Plain, Setup, all_up, branch, require};
+use super::build::{Setup, all_up, branch, expect, require};
 use super::hotplug::{bring_up, others_up};
-use super::payload::expect;
+use super::payload::reading;
 use crate::port::Model;
 
 /// Two calls to many on one board that nobody waits for: nothing but the board itself says that its targets have read it.
 pub(super) fn board<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
-    let cells = [s.plain(), s.plain()];
-    let cells: &'static [&Plain<usize>; 2] = s.keep(cells);
-    let fs = s.keep(cells.map(|cell| move |_: &IrqOff<'_>| expect(cell, 1)));
+    let (cells, fs) = reading(s);
     s.task(move |task| {
         all_up(machine, task);
         for cell in cells {
@@ -33,8 +31,8 @@ pub(super) fn board<const N: usize>(s: &mut Setup<'_, N>) {
 pub(super) fn boards<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     let csd = s.keep(Csd::<Model>::new());
-    let cells: [&'static Plain<usize>; 3] = std::array::from_fn(|_| s.plain());
-    let fs = s.keep(cells.map(|cell| {
+    let cells: &'static [_; 3] = s.plains();
+    let fs = s.keep(cells.each_ref().map(|cell| {
         move |_: &IrqOff<'_>| {
             expect(cell, 1);
             cell.set(2);
@@ -91,7 +89,7 @@ pub(super) fn masks<const N: usize>(s: &mut Setup<'_, N>) {
 /// One CPU stops the others for good, and reads what they wrote.
 pub(super) fn halt<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
-    let cells: [&'static Plain<usize>; N] = std::array::from_fn(|_| s.plain());
+    let cells = s.plain_each();
     s.device(move |_, cpu| {
         if cpu != CpuId::BOOT {
             cells[cpu.index()].set(1);

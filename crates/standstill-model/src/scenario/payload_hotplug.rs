@@ -8,9 +8,8 @@ use standstill::platform::{Cpus, Word};
 use standstill::{CpuId, HotplugError};
 
 use super::Machined;
-use super::build::{Setup, all_up, branch, require};
+use super::build::{Setup, all_up, branch, expect, require};
 use super::hotplug::{await_off, others_up};
-use super::payload::expect;
 use crate::memory::ModelWord;
 
 fn install<const N: usize>(machine: &Machined<N>, task: &mut Task, callbacks: Callbacks) -> StateId {

@@ -6,32 +6,23 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{Pinned, Stopped, Task};
-use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
+use standstill::platform::{Irq, Wait, WaitContext, Word};
 use standstill::stop::{Receipt, StopError, StopWork, WorkState};
 use standstill::{CpuId, CpuMask, Machine};
 
-use super::build::{Plain, Setup, all_up, branch, require};
+use super::build::{Setup, all_up, branch, expect, require};
 use super::hotplug::others_up;
+use super::stops::await_word;
 use crate::memory::ModelWord;
 use crate::port::Model;
-
-/// What was written before it happened, and nothing else.
-#[track_caller]
-fn expect(cell: &Plain<usize>, value: usize) {
-    let seen = cell.get();
-    require(seen == value, "plain memory shows an old value");
-}
 
 /// Each CPU's handlers write a cell of their own; each active CPU's function reads all of them, and what it read may be written again once the
 /// machine goes on.
 pub(super) fn handlers<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
-    let cells: &'static [&Plain<usize>; N] = {
-        let cells = std::array::from_fn(|_| s.plain());
-        s.keep(cells)
-    };
+    let cells = s.plain_each::<usize>();
     s.device(move |_, cpu| {
-        let cell = cells[cpu.index()];
+        let cell = &cells[cpu.index()];
         cell.set(cell.get() + 2);
     });
     s.task(move |task| {
@@ -56,11 +47,7 @@ pub(super) fn handlers<const N: usize>(s: &mut Setup<'_, N>) {
 /// CPU 0 stops the two others, and takes no part.
 pub(super) fn pair<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
-    let there = s.plain();
-    let back: &'static [&Plain<usize>; N] = {
-        let back = std::array::from_fn(|_| s.plain());
-        s.keep(back)
-    };
+    let (there, back) = (s.plain(), s.plain_each());
     s.task(move |task| {
         all_up(machine, task);
         there.set(0);
@@ -82,16 +69,9 @@ pub(super) fn pair<const N: usize>(s: &mut Setup<'_, N>) {
             Err(error) => panic!("a stop of two CPUs: {error}"),
         }
         for cpu in [other, last] {
-            expect(back[cpu.index()], 1);
+            expect(&back[cpu.index()], 1);
         }
     });
-}
-
-/// Waits until `word` is not 0, and learns nothing else.
-fn await_signal(platform: &Model, word: &'static ModelWord, context: WaitContext) {
-    let site = Site::here("a signal of the scenario");
-    let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
-    platform.wait_until(word, &wait, || (word.load(Relaxed) != 0).then_some(()));
 }
 
 /// CPU 0 stops itself and the next one; the last CPU, which has no part in that, stops the same two.
@@ -209,9 +189,8 @@ pub(super) fn end<const N: usize>(s: &mut Setup<'_, N>) {
 pub(super) fn work_again<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     let work = s.keep(StopWork::new());
-    let cells = [s.plain(), s.plain()];
-    let cells: &'static [&Plain<usize>; 2] = s.keep(cells);
-    let fs = s.keep(cells.map(|cell| {
+    let cells: &'static [_; 2] = s.plains();
+    let fs = s.keep(cells.each_ref().map(|cell| {
         move |_: &mut Pinned<'_>| {
             expect(cell, 1);
             cell.set(2);
@@ -232,7 +211,7 @@ pub(super) fn work_again<const N: usize>(s: &mut Setup<'_, N>) {
             }
         }
         if matches!(work.state(), WorkState::Ran(_)) {
-            expect(cells[0], 2);
+            expect(&cells[0], 2);
         }
     });
 }
@@ -270,7 +249,7 @@ fn late<const N: usize>(s: &mut Setup<'_, N>, behind: bool) {
         there.set(0);
         back.set(0);
         branch();
-        await_signal(machine.platform(), inside, WaitContext::Task);
+        await_word(machine.platform(), inside, WaitContext::Task);
         let mut read = machine.cpus_read_lock(task);
         abandoned(machine, read.task(), last);
         there.set(1);
@@ -295,7 +274,7 @@ fn late<const N: usize>(s: &mut Setup<'_, N>, behind: bool) {
         machine.irq_off(task, |_| {
             inside.store(1, Relaxed);
             machine.platform().notify(inside);
-            await_signal(machine.platform(), over, WaitContext::Frozen);
+            await_word(machine.platform(), over, WaitContext::Frozen);
         });
     });
 }
