@@ -205,7 +205,29 @@ fn one_line(error: &clap::Error) -> String {
         }
         ErrorKind::UnknownArgument => {
             let what = context(ContextKind::InvalidArg).unwrap_or_default();
-            format!("standstill: there is no option '{what}'; `standstill torture --help` lists the options")
+            let kind = if what.starts_with('-') { "option" } else { "argument" };
+            // "Usage: standstill check [OPTIONS]": what is not an option or a value is the command.
+            let usage = context(ContextKind::Usage).unwrap_or_default();
+            let words = usage.split_whitespace().skip(2);
+            let command: String = words
+                .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
+                .map(|word| format!("{word} "))
+                .collect();
+            format!("standstill: there is no {kind} '{what}'; `standstill {command}--help` lists what there is")
+        }
+        ErrorKind::MissingRequiredArgument => {
+            let what = context(ContextKind::InvalidArg).unwrap_or_default();
+            format!("standstill: what is missing: {what}")
+        }
+        ErrorKind::InvalidValue if error.get(ContextKind::ValidValue).is_some() => {
+            let [what, option, allowed] =
+                [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::ValidValue]
+                    .map(|kind| context(kind).unwrap_or_default());
+            if what.is_empty() {
+                format!("standstill: '{option}' wants a value: {allowed}")
+            } else {
+                format!("standstill: invalid value '{what}' for '{option}': there are: {allowed}")
+            }
         }
         _ => {
             let text = error.to_string();
@@ -270,7 +292,7 @@ mod tests {
 
     #[test]
     fn bad_input_gets_one_line_that_says_what_is_allowed() {
-        let cases: [(&[&str], &str); 16] = [
+        let cases: [(&[&str], &str); 25] = [
             (&["torture", "--cpus", "0"], "1 to 1024"),
             (&["torture", "--cpus", "1025"], "1 to 1024"),
             (&["torture", "--cpus", "-4"], "1 to 1024"),
@@ -284,7 +306,18 @@ mod tests {
             (&["torture", "--on", "moon"], "hosted"),
             (&["torture", "--seed", "-1"], "0 to 2^64"),
             (&["torture", "--frobnicate"], "no option '--frobnicate'"),
-            (&["torture", "extra"], "extra"),
+            (&["torture", "--frobnicate"], "`standstill torture --help`"),
+            (&["check", "--frobnicate"], "`standstill check --help`"),
+            (&["check", "merge", "--frobnicate"], "`standstill check merge --help`"),
+            (&["torture", "extra"], "no argument 'extra'"),
+            (&["replay", "one", "two"], "no argument 'two'; `standstill replay --help`"),
+            (&["replay"], "<FILE>"),
+            (
+                &["check", "--engine", "steam"],
+                "'--engine <ENGINE>': there are: stateful, dpor, random, pct, bounded",
+            ),
+            (&["check", "--engine"], "wants a value: stateful, dpor"),
+            (&["check", "merge"], "<FILE>"),
             (&["dance"], "torture, console, check, replay, scenarios, presets"),
             (&[], "torture, console, check, replay, scenarios, presets"),
         ];

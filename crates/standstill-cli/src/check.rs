@@ -385,10 +385,16 @@ fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
             let told = Failure::told(violation, run.steps.clone());
             Some(Failure { pair: pair(&violation.rule), ..told })
         }
+        // What the file says; if that is not so, what counts for every protocol.
         (None, rule) => Property::ALL
             .into_iter()
-            .find(|property| property.letter().to_string() == rule && run.properties[*property as usize] > 0)
-            .and_then(|property| Failure::at(options, property, &recorded.choices, pair(rule))),
+            .filter(|property| property.letter().to_string() == rule)
+            .chain([Property::Late, Property::Lost])
+            .find(|property| run.properties[*property as usize] > 0)
+            .and_then(|property| {
+                let pair = pair(&property.letter().to_string());
+                Failure::at(options, property, &recorded.choices, pair)
+            }),
     };
     let picture = failure.as_ref().map_or_else(
         || Trace { sentence: "nothing is broken".into(), ..trace(options, &run.steps, None) },

@@ -170,6 +170,10 @@ impl CheckArgs {
         if let Some((name, _)) = lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
             return Err(format!("{name} takes a list only with --matrix"));
         }
+        let fewest = self.fewest_cpus();
+        if self.matrix && self.cpus.iter().any(|cpus| *cpus < fewest) {
+            return Err(format!("`{}` runs on {fewest} CPUs or more", self.scenario));
+        }
         if self.checkpoint.is_some() && self.engine != "stateful" {
             return Err(format!(
                 "--checkpoint keeps a search of the engine stateful, and --engine {} has none to go on with",
@@ -183,6 +187,12 @@ impl CheckArgs {
             ));
         }
         Ok(())
+    }
+
+    /// How many CPUs the scenario needs.
+    pub(crate) fn fewest_cpus(&self) -> usize {
+        let mut all = scenarios().iter().chain(litmus());
+        all.find(|scenario| scenario.name == self.scenario).map_or(2, |scenario| scenario.min_cpus)
     }
 
     /// What the command line says of a matrix, and not of what is to be done with it, in one order.

@@ -154,7 +154,9 @@ pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant) -> u8 {
 
 /// What is to be searched, in the order of the table.
 pub(crate) fn jobs(args: &CheckArgs) -> Vec<Options> {
+    let fewest = args.fewest_cpus();
     let mut sizes = if args.cpus.is_empty() { SIZES.to_vec() } else { args.cpus.clone() };
+    sizes.retain(|cpus| *cpus >= fewest);
     sizes.sort_unstable();
     sizes.dedup();
     let mut jobs = Vec::new();
@@ -162,7 +164,8 @@ pub(crate) fn jobs(args: &CheckArgs) -> Vec<Options> {
         for protocol in &STORY {
             let wanted = args.protocol.is_empty() || args.protocol.contains(protocol);
             // Whoever asks for a size gets it.
-            let too_large = args.cpus.is_empty() && protocol.stages() == Stages::None && *cpus > SMALL;
+            let small = SMALL.max(fewest);
+            let too_large = args.cpus.is_empty() && protocol.stages() == Stages::None && *cpus > small;
             if !wanted || too_large {
                 continue;
             }
@@ -430,5 +433,9 @@ mod tests {
         let largest = |preset: Protocol| all.iter().filter(|o| o.protocol == preset).map(|o| o.cpus).max();
         assert_eq!((largest(Protocol::STANDSTILL), largest(Protocol::NO_STOP)), (Some(4), Some(SMALL)));
         assert_eq!(jobs(&["--cpus", "3", "--protocol", "no-stop,refuse"]).len(), 4);
+        // A scenario that needs three CPUs is not asked of two.
+        let three = jobs(&["--scenario", "stop-pairs"]);
+        assert_eq!(three.len(), 2 * (5 * 2 + 2));
+        assert!(three.iter().all(|options| options.cpus >= 3));
     }
 }

@@ -220,14 +220,18 @@ pub(crate) fn replayed(
     style: text::Style,
 ) -> String {
     let mut out = format!("{}\n", title(options));
+    let broken = failure.map(|failure| failure.rule.as_str());
+    let was = if rule.is_empty() || broken == Some(rule) {
+        String::new()
+    } else {
+        format!("; the file says that it broke {rule}")
+    };
     match failure {
         Some(failure) => {
-            out.push_str("the run is the one in the file, step by step\n\n");
+            out.push_str(&format!("the run is the one in the file, step by step{was}\n\n"));
             out.push_str(&picture(trace, &failure.facts(), style));
         }
         None => {
-            let was =
-                if rule.is_empty() { String::new() } else { format!("; the file says that it broke {rule}") };
             out.push_str(&format!(
                 "nothing is broken{was}\n\n{}\n{}\n",
                 text::render(trace, style),

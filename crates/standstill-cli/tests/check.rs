@@ -109,6 +109,16 @@ fn files_are_written_and_replayed() {
     );
     assert_eq!(read("w.svg"), read("again.svg"), "the same run has the same picture");
 
+    // A call that comes too late counts, whatever the file says that the run breaks.
+    for rule in ["L", "S-0"] {
+        let other = read("w.replay").replace("\nrule W\n", &format!("\nrule {rule}\n"));
+        std::fs::write(dir.join("other.replay"), other).expect("writable");
+        let (exit, stdout, stderr) = text(&standstill(&["replay", &path("other.replay")]));
+        assert_eq!(exit, 1, "{stdout}{stderr}");
+        let said = format!("the file says that it broke {rule}\n");
+        assert!(stdout.contains("broken: W (late)") && stdout.contains(&said), "{stdout}");
+    }
+
     std::fs::write(dir.join("cut.replay"), &read("w.replay")[..900]).expect("writable");
     let (exit, stdout, stderr) = text(&standstill(&["replay", &path("cut.replay")]));
     assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
@@ -217,7 +227,8 @@ fn the_matrix_of_two_cpus_is_the_design_s_and_answers_the_mail() {
 
 #[test]
 fn bad_input_gets_one_line_and_exit_code_2() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 9] = [
+        (&["check", "--matrix", "--cpus", "1,2"], "`offline-vs-device-irq` runs on 2 CPUs or more"),
         (&["check", "--cpus", "0"], "the checker has 1 to"),
         (&["check", "--cpus", "99"], "the checker has 1 to"),
         (&["check", "--irqs", "many"], "0 to 8 device interrupts"),

@@ -225,6 +225,21 @@ fn three_cpus_of_which_two_come_up_together_exhausted() {
     }
 }
 
+/// A handler on a third CPU may have taken its work a moment before it is told that the last CPU is gone: that work is not left behind.
+#[test]
+fn a_third_cpu_may_be_about_to_be_refused() {
+    for protocol in [Protocol::STANDSTILL, Protocol::REFUSE] {
+        let mut options = options("works-behind-stop");
+        (options.cpus, options.protocol) = (3, protocol);
+        // Without a stop there are too many states.
+        if protocol == Protocol::REFUSE {
+            options.engine = Engine::Random { runs: 5000, seed: 1 };
+        }
+        let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+        assert!(verdict.passed(), "{protocol}: {:?}", verdict.violation.map(|v| v.text));
+    }
+}
+
 #[test]
 fn without_a_stop_the_refusing_variant_keeps_every_promise() {
     let mut options = options("waiting-sender");
