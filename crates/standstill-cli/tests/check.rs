@@ -75,6 +75,40 @@ fn the_race_is_found_and_drawn_with_the_cure_beside_it() {
     assert!(longest <= Some(110), "{stdout}");
 }
 
+/// A drawing without the numbers of lines and of steps: what anybody changes in the library moves them.
+fn unnumbered(svg: &str) -> String {
+    let mut out = String::new();
+    let mut rest = svg;
+    while let Some(at) = [".rs:", "data-from=\"", "data-steps=\""]
+        .iter()
+        .filter_map(|mark| Some(rest.find(mark)? + mark.len()))
+        .min()
+    {
+        out.push_str(&rest[..at]);
+        rest = rest[at..].trim_start_matches(|c: char| c.is_ascii_digit() || c == ' ');
+    }
+    out + rest
+}
+
+/// The first picture of `docs/checker.md`, by the command that stands beside it.
+#[test]
+fn the_picture_in_the_docs_is_what_the_command_draws() {
+    let dir = dir("picture");
+    let path = dir.join("race.svg").to_string_lossy().into_owned();
+    let args = ["check", "--protocol", "linux-3.14", "--ipi", "instant", "--svg", &path];
+    let (exit, stdout, stderr) = text(&standstill(&args));
+    assert_eq!(exit, 1, "{stdout}{stderr}");
+    let docs = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/");
+    let page = std::fs::read_to_string(format!("{docs}checker.md")).expect("the page");
+    let command = "standstill check --protocol linux-3.14 --ipi instant --svg race.svg";
+    assert!(page.contains(command), "the page has another command now");
+    let [drawn, kept] = [path, format!("{docs}race.svg")]
+        .map(|path| unnumbered(&std::fs::read_to_string(path).expect("a drawing")));
+    assert!(drawn.contains(".rs:") && !drawn.contains(".rs:1"));
+    assert!(drawn == kept, "docs/race.svg is out of date: `{command}`");
+    std::fs::remove_dir_all(&dir).expect("it is ours");
+}
+
 #[test]
 fn files_are_written_and_replayed() {
     let dir = dir("files");
