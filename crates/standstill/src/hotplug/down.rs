@@ -229,7 +229,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.await_handshake(who, "cpu_down: the CPU to leave", from, Deadline::NEVER, dead);
     }
 
-    /// A live CPU sees that `who` is dead; then what is left in its queue can be looked at.
+    /// Waits until `who` is dead; then what is left in its queue can be looked at.
     fn await_dead(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
         let dead = || self.sync_of(who).step == Sync::Dead;
         let seen = self.await_handshake(who, "cpu_down: the CPU to be dead", from, self.patience(), dead);
@@ -237,8 +237,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !seen {
             return Err(HotplugError::NotDead(who));
         }
+        self.see_dead(who);
+        Ok(())
+    }
+
+    /// This CPU has seen that `who` is dead.
+    pub(super) fn see_dead(&self, who: CpuId) {
         self.emit(|| What::DeadSeen { who });
         self.audit_dead_queue(who);
-        Ok(())
     }
 }

@@ -36,13 +36,13 @@ pub enum HotplugError {
         /// The callback's own words.
         reason: Reason,
     },
-    /// A callback refused, and so did the one that was to undo another: the CPU rests where that happened.
+    /// A callback refused, and so did the one that was to undo another, or the CPU could not leave again: it rests where that happened.
     RollbackFailed {
         /// The CPU.
         cpu: CpuId,
-        /// The state whose callback refused to be undone.
+        /// The state whose callback refused to be undone, or in which the CPU rests.
         state: StateId,
-        /// Its name.
+        /// The callback's name.
         name: &'static str,
         /// Its words.
         reason: Reason,
@@ -73,9 +73,9 @@ pub enum HotplugError {
     /// The started CPU did not answer in time. If it does so later, it dies.
     NoAnswer(CpuId),
     /// The CPU answered and then did not come online in time: it may be anywhere in its bring-up, so it is left alone. It can't be
-    /// started again.
+    /// started again. As long as it runs callbacks, operations on other CPUs end with this, too.
     Stuck(CpuId),
-    /// The CPU left the online mask, and was not seen dead in time. It can't be started again.
+    /// The CPU left the online mask, and was not seen dead in time. It can't be started before it is.
     NotDead(CpuId),
     /// Nothing can fail in this state.
     CannotFail(StateId),
@@ -98,6 +98,7 @@ impl HotplugError {
                 | HotplugError::Lines { .. }
                 | HotplugError::Start { .. }
                 | HotplugError::NoAnswer(_)
+                | HotplugError::NotDead(_)
                 | HotplugError::Full(_)
         )
     }
@@ -111,14 +112,14 @@ impl HotplugError {
                 Reason { code: -16, text: "a CPU that was given up is on its way still" }
             }
             HotplugError::NoAnswer(_) => Reason { code: -110, text: "the CPU does not answer" },
+            HotplugError::NotDead(_) => Reason { code: -110, text: "the CPU was not seen dead in time" },
             _ => Reason { code: -16, text: "the CPU can't do as asked" },
         })
     }
 
-    /// This happened while something else was to be undone.
-    pub(super) fn after(self, first: Reason, cpu: CpuId) -> HotplugError {
-        let reason = self.why();
-        HotplugError::RollbackFailed { cpu, state: StateId::AP_ONLINE, name: "leaving again", reason, first }
+    /// This happened when `cpu` was to leave again, and it rests in `state`.
+    pub(super) fn after(self, first: Reason, cpu: CpuId, state: StateId) -> HotplugError {
+        HotplugError::RollbackFailed { cpu, state, name: "leaving again", reason: self.why(), first }
     }
 
     /// The port's or the callback's own reason, if it was one of those.
@@ -167,7 +168,7 @@ impl fmt::Display for HotplugError {
                 write!(f, "{cpu} answered and did not come online in time: it can't be started again")
             }
             Self::NotDead(cpu) => {
-                write!(f, "{cpu} left and was not seen dead in time: it can't be started again")
+                write!(f, "{cpu} left and was not seen dead in time: it can't be started before it is")
             }
             Self::CannotFail(state) => write!(f, "nothing can fail in state {state}: no failure to inject"),
             Self::Full(section) => {

@@ -80,13 +80,17 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// Context: thread. May be nested, and used inside hotplug callbacks, where it is free.
     #[doc(alias = "get_online_cpus")]
+    #[doc(alias = "cpu_hotplug_lock")]
     #[track_caller]
     pub fn cpus_read_lock<'a>(&'a self, task: &'a mut Task) -> HotplugRead<'a, P, N, W> {
         let locked = self.read_lock(task, Location::caller());
         HotplugRead { machine: self, task, locked }
     }
 
-    /// As [`cpus_read_lock`](Self::cpus_read_lock), if it can be had without waiting.
+    /// As [`cpus_read_lock`](Self::cpus_read_lock), if it can be had without waiting; `None` while a hotplug operation runs or waits for
+    /// readers.
+    ///
+    /// Context: thread.
     pub fn cpus_read_trylock<'a>(&'a self, task: &'a mut Task) -> Option<HotplugRead<'a, P, N, W>> {
         task.deals_with(self.address());
         if task.writer {
@@ -206,6 +210,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn poke_writer(&self) {
+        // Release: a port that sleeps reads it (acquire) before it looks at the counts: who finds it changed finds them changed.
         self.hotplug.lock.poke.fetch_add(1, Release);
         self.platform.notify(&raw const self.hotplug.lock.poke);
     }

@@ -225,6 +225,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Hotplug operations fail with [`HotplugError::Disabled`] until [`hotplug_enable`](Self::hotplug_enable) was called as often. One that
     /// runs ends first.
     ///
+    /// Context: thread, and not inside a hotplug callback.
+    ///
     /// # Errors
     /// [`HotplugError::HeldByCaller`].
     #[doc(alias = "cpu_hotplug_disable")]
@@ -238,6 +240,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Undoes one [`hotplug_disable`](Self::hotplug_disable).
     ///
+    /// Context: as there.
+    ///
     /// # Errors
     /// [`HotplugError::HeldByCaller`].
     ///
@@ -246,15 +250,19 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "cpu_hotplug_enable")]
     #[track_caller]
     pub fn hotplug_enable(&self, task: &mut Task) -> Result<(), HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        let was = self.with_write_lock(task, Location::caller(), |machine, _| {
             let was = machine.hotplug.disabled.load(Relaxed);
-            assert!(was > 0, "hotplug_enable without hotplug_disable");
-            machine.hotplug.disabled.store(was - 1, Relaxed);
-            Ok(())
-        })
+            machine.hotplug.disabled.store(was.saturating_sub(1), Relaxed);
+            Ok(was)
+        })?;
+        // Without the lock: a panic does not give it back.
+        assert!(was > 0, "hotplug_enable without hotplug_disable");
+        Ok(())
     }
 
     /// A CPU was plugged in, or is about to be taken out.
+    ///
+    /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
     /// [`NoSuchCpu`](HotplugError::NoSuchCpu): it is not possible. [`StillUp`](HotplugError::StillUp): it is not offline.
@@ -322,19 +330,23 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.hotplug.loose.load(Acquire) == 0 {
             return Ok(());
         }
-        let stuck = (0..N).map(CpuId::new).find(|cpu| self.state(*cpu) == StateId::BRINGUP);
+        // One that is not dead yet rests in BRINGUP, too.
+        let given_up =
+            |cpu: &CpuId| self.state(*cpu) == StateId::BRINGUP && self.sync_of(*cpu).step == Sync::GivenUp;
+        let stuck = (0..N).map(CpuId::new).find(given_up);
         Err(HotplugError::Stuck(stuck.unwrap_or(CpuId::BOOT)))
     }
 
-    /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other.
+    /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other: it rests where its
+    /// PREPARE callbacks left it. Its death is noted once, and a start that fails after this finds it below BRINGUP again.
     fn resolve(&self, who: CpuId) -> Result<(), HotplugError> {
         if self.state(who) != StateId::BRINGUP {
             return Ok(());
         }
         match self.sync_of(who).step {
             Sync::Dead => {
-                self.emit(|| What::DeadSeen { who });
-                self.audit_dead_queue(who);
+                self.see_dead(who);
+                self.set_state(who, StateId::BRINGUP.prev());
                 Ok(())
             }
             Sync::Online | Sync::Dying => Err(HotplugError::NotDead(who)),

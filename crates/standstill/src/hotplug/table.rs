@@ -68,8 +68,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// A STARTING callback for a CPU that is online already runs on that CPU's hotplug thread with interrupts off.
     ///
+    /// Context: thread, and not inside a hotplug callback.
+    ///
     /// # Errors
-    /// [`Full`](HotplugError::Full), [`Veto`](HotplugError::Veto), [`HeldByCaller`](HotplugError::HeldByCaller).
+    /// [`Full`](HotplugError::Full), [`Veto`](HotplugError::Veto), [`HeldByCaller`](HotplugError::HeldByCaller);
+    /// [`Stuck`](HotplugError::Stuck): a CPU that was given up runs callbacks still, so they may not change.
     #[doc(alias = "cpuhp_setup_state")]
     #[track_caller]
     pub fn add_state(
@@ -99,7 +102,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// As [`add_state`](Self::add_state), without a call for the CPUs that are past that state.
     ///
     /// # Errors
-    /// [`Full`](HotplugError::Full), [`HeldByCaller`](HotplugError::HeldByCaller).
+    /// [`Full`](HotplugError::Full), [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_setup_state_nocalls")]
     #[track_caller]
     pub fn add_state_nocalls(
@@ -115,7 +118,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`NotInstalled`](HotplugError::NotInstalled); [`Veto`](HotplugError::Veto): a teardown refused, those that succeeded were
-    /// undone, and the callbacks stay. [`HeldByCaller`](HotplugError::HeldByCaller).
+    /// undone, and the callbacks stay. [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_remove_state")]
     #[track_caller]
     pub fn remove_state(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
@@ -143,7 +146,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// As [`remove_state`](Self::remove_state), without any call.
     ///
     /// # Errors
-    /// [`NotInstalled`](HotplugError::NotInstalled), [`HeldByCaller`](HotplugError::HeldByCaller).
+    /// [`NotInstalled`](HotplugError::NotInstalled), [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_remove_state_nocalls")]
     #[track_caller]
     pub fn remove_state_nocalls(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
@@ -159,6 +162,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// The next walk of `cpu` that comes through `state` fails there once, with code -11 (try again): its callback is not called.
     /// Rollbacks do not count.
+    ///
+    /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
     /// [`CannotFail`](HotplugError::CannotFail), [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
@@ -180,6 +185,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// The name of what is installed in `state`.
+    ///
+    /// Context: thread; inside a hotplug callback, too.
     #[track_caller]
     pub fn state_name(&self, task: &mut Task, state: StateId) -> Option<&'static str> {
         let locked = self.read_lock(task, Location::caller());

@@ -308,7 +308,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ) -> Result<(), HotplugError> {
         // Nobody was ever put on it, so it can go at once; unless another CPU of this operation was given up in its callbacks.
         let gone = self.nothing_is_loose().and_then(|()| self.take_down(who, from));
-        gone.map_err(|error| error.after(veto.reason, who))?;
+        gone.map_err(|error| error.after(veto.reason, who, self.state(who)))?;
         Ok(self.walk_back(task, who, StateId::BRINGUP, began, veto.reason)?)
     }
 }

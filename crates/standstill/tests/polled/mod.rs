@@ -43,6 +43,8 @@ pub(crate) struct Board {
     pub(crate) timeout_ms: AtomicUsize,
     /// The CPUs that wait before they answer when they are started: a bit for each.
     pub(crate) hold_start: AtomicUsize,
+    /// Those that wait before they are dead when they die.
+    pub(crate) hold_death: AtomicUsize,
     /// Those that can't be started at all.
     pub(crate) refuse_start: AtomicUsize,
     /// What the port answers when asked whether lines are left.
@@ -205,6 +207,7 @@ impl Polled {
                 Ok(()) => {}
                 Err(Ok(end)) => {
                     if let End::Died { dead, value } = *end {
+                        self.await_release(&self.0.hold_death, at);
                         self.0.cpus[at].dying.store(false, SeqCst);
                         // SAFETY: the word is part of a machine that is leaked, and so lives for ever.
                         let dead = unsafe { &*std::ptr::with_exposed_provenance::<AtomicUsize>(dead) };
@@ -229,6 +232,17 @@ impl Polled {
             unsafe { self.entry().serve_hotplug(&mut task) };
             self.0.cpus[cpu].hotplug_parked.store(true, SeqCst);
         });
+    }
+
+    /// Waits until CPU `at` is not in `held` any more; false if the machine ends first.
+    fn await_release(self, held: &AtomicUsize, at: usize) -> bool {
+        while held.load(SeqCst) & 1 << at != 0 {
+            if self.0.shutdown.load(SeqCst) {
+                return false;
+            }
+            thread::yield_now();
+        }
+        true
     }
 
     fn idle_loop(self) {
@@ -276,6 +290,7 @@ pub(crate) fn run<R: Send + 'static>(
         shutdown: AtomicBool::new(false),
         timeout_ms: AtomicUsize::new(if cfg!(miri) { 600_000 } else { 60_000 }),
         hold_start: AtomicUsize::new(0),
+        hold_death: AtomicUsize::new(0),
         refuse_start: AtomicUsize::new(0),
         lines_stuck: AtomicBool::new(false),
         log: Mutex::default(),
@@ -431,11 +446,8 @@ unsafe impl Cpus for Polled {
         let block = &self.0.cpus[at];
         block.pending.store(0, SeqCst);
         self.spawn(at, Role::Idle, move || {
-            while port.0.hold_start.load(SeqCst) & 1 << at != 0 {
-                if port.0.shutdown.load(SeqCst) {
-                    return;
-                }
-                thread::yield_now();
+            if !port.await_release(&port.0.hold_start, at) {
+                return;
             }
             block.irqs_off.store(true, SeqCst);
             block.preempt.store(0, SeqCst);
