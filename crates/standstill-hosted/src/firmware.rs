@@ -95,9 +95,10 @@ fn life(cpu: &'static Cpu, way_out: &Yielder<(), Leave>, boot: Option<Boot>) -> 
                 boot();
                 Ok(())
             }
-            // SAFETY: the incarnation is the one that the start signal brought, the context is fresh, interrupts are off and
+            // Acquire: pairs with the release of the start that stored it, which may be later than the one that this CPU was woken by.
+            // SAFETY: the incarnation is one that a start signal brought, the context is fresh, interrupts are off and
             // the preempt count is 1 since `reset`, and nothing of the library ran on it before.
-            None => unsafe { cpu.board.entry().start_cpu(cpu.incarnation.load(Relaxed)) },
+            None => unsafe { cpu.board.entry().start_cpu(cpu.incarnation.load(Acquire)) },
         };
         if up.is_err() {
             break 'life Leave::TooLate;
@@ -189,9 +190,19 @@ impl Board {
     /// Sends the start signal.
     pub(crate) fn start_cpu(&self, cpu: CpuId, incarnation: usize) {
         let cpu = self.cpu(cpu);
-        cpu.incarnation.store(incarnation, Relaxed);
-        if cpu.start.compare_exchange(0, STARTED, Release, Relaxed).is_ok() {
-            os::futex_wake(cpu.start.as_ptr(), i32::MAX);
+        // Release: pairs with the acquire in `life`. A CPU that is late for an earlier start may find this incarnation there.
+        cpu.incarnation.store(incarnation, Release);
+        let mut seen = cpu.start.load(Relaxed);
+        // Also if an earlier signal has not been taken: who takes it has to find this incarnation. Release: pairs with the acquire of the
+        // exchange in `wait_for_start`.
+        while seen != POWER_OFF {
+            match cpu.start.compare_exchange(seen, STARTED, Release, Relaxed) {
+                Ok(_) => {
+                    os::futex_wake(cpu.start.as_ptr(), i32::MAX);
+                    break;
+                }
+                Err(now) => seen = now,
+            }
         }
     }
 
@@ -208,8 +219,8 @@ impl Board {
 
 // SAFETY: 1. `life` calls `start_cpu` first, after `reset`. 2. `die` switches to the firmware's stack, which drops the
 // context and makes the store; after it the firmware touches the port's own memory only. 3. A halted CPU sits in its
-// firmware with all signals blocked. 4. The start word is set with release, and taken with acquire. 5. The
-// configuration of a board does not change.
+// firmware with all signals blocked. 4. The incarnation is stored with release, and read with acquire. 5. The configuration
+// of a board does not change.
 unsafe impl Cpus for Hosted {
     fn fan_in(&self) -> usize {
         self.board.config.fan_in
