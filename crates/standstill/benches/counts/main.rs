@@ -9,6 +9,12 @@
     reason = "a bench is no part of the library: it may have atomics of its own"
 )]
 
+#[macro_use]
+#[path = "../../tests/plain/memory.rs"]
+mod plain_memory;
+#[macro_use]
+#[path = "../../tests/plain/sched.rs"]
+mod plain_sched;
 mod port;
 
 use std::hint::black_box;

@@ -1,14 +1,11 @@
 //! A port for counting instructions: two CPUs on one thread. CPU 1 runs only where the bench goes to it; what CPU 0 waits for has happened by then.
 
-use core::sync::atomic::Ordering::{Relaxed, SeqCst};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, fence};
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicBool, AtomicUsize};
 use std::sync::OnceLock;
 
 use standstill::CpuId;
-use standstill::hotplug::Reason;
-use standstill::platform::{
-    Cpus, Datum, Deadline, Entry, Ipi, Irq, Memory, PlainCell, Runs, Sched, StartError, Vacate, Wait, WaitFor,
-};
+use standstill::platform::{Cpus, Deadline, Entry, Ipi, Irq, StartError, Wait, WaitFor};
 
 pub(crate) struct One;
 
@@ -66,15 +63,8 @@ fn take() {
     }
 }
 
-// SAFETY: the types of real machines.
-unsafe impl Memory for One {
-    type Word = AtomicUsize;
-    type Ptr<T: 'static> = AtomicPtr<T>;
-    type Cell<T: Datum> = PlainCell<T>;
-    fn fence(&self) {
-        fence(SeqCst);
-    }
-}
+plain_memory!(One);
+nobody_leaves!(One);
 
 // SAFETY: one thread runs everything, and takes what is pending in `take` only, which looks at the mask and at the preempt count.
 unsafe impl Irq for One {
@@ -159,31 +149,4 @@ unsafe impl Cpus for One {
         std::process::abort()
     }
     fn halt_hard(&self, _: CpuId) {}
-}
-
-// SAFETY: no CPU leaves.
-unsafe impl Sched for One {
-    fn evict(&self, _: CpuId) {}
-    fn readmit(&self, _: CpuId) {}
-    fn vacate(&self, _: CpuId) -> Result<(), Vacate> {
-        Err(Vacate::Nowhere)
-    }
-    fn occupied(&self, _: CpuId) -> Option<&'static str> {
-        None
-    }
-    fn only_idle_left(&self) -> bool {
-        false
-    }
-    fn park_threads(&self, _: CpuId) {}
-    fn unpark_threads(&self, _: CpuId) {}
-    fn aim_lines_away(&self, _: CpuId) -> Result<(), Reason> {
-        Ok(())
-    }
-    fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
-        Ok(())
-    }
-    fn lines_back(&self, _: CpuId) {}
-    fn runs(&self, _: CpuId) -> Runs {
-        Runs { what: "the bench", irqs_off_at: None }
-    }
 }

@@ -4,9 +4,13 @@
 //! runs, and passes it on where it waits. Interrupts and the stopper run on the thread that has the baton, at the next point where
 //! they are allowed. A CPU dies by unwinding its idle thread to the root; the store that says so is made there.
 
+#[macro_use]
+#[path = "../plain/memory.rs"]
+mod plain_memory;
+
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, Location};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering, Ordering::SeqCst, fence};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::SeqCst};
 use std::sync::{Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -16,8 +20,7 @@ use standstill::event::Event;
 use standstill::hotplug::Reason;
 use standstill::invariants::Monitor;
 use standstill::platform::{
-    Cpus, Datum, Deadline, Entry, Ipi, Irq, Memory, PlainCell, Runs, Sched, StartError, Vacate, Wait,
-    WaitContext, WaitFor,
+    Cpus, Deadline, Entry, Ipi, Irq, Runs, Sched, StartError, Vacate, Wait, WaitContext, WaitFor,
 };
 use standstill::{CpuId, CpuMask, Machine, Protocol};
 
@@ -339,15 +342,7 @@ fn check(log: &[Event], protocol: Protocol) {
     }
 }
 
-// SAFETY: the types of real machines.
-unsafe impl Memory for Polled {
-    type Word = AtomicUsize;
-    type Ptr<T: 'static> = AtomicPtr<T>;
-    type Cell<T: Datum> = PlainCell<T>;
-    fn fence(&self) {
-        fence(SeqCst);
-    }
-}
+plain_memory!(Polled);
 
 // SAFETY: interrupts and the stopper run in `poll` only, which looks at the flags kept here; a thread moves only in `pass_baton`.
 unsafe impl Irq for Polled {

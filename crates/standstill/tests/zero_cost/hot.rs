@@ -2,14 +2,18 @@
 //! `zero_cost.rs` compiles it without link-time optimization and reads the assembly.
 #![no_std]
 
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
+#[macro_use]
+#[path = "../plain/memory.rs"]
+mod plain_memory;
+#[macro_use]
+#[path = "../plain/sched.rs"]
+mod plain_sched;
+
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use standstill::context::{IrqOff, Task};
 use standstill::event::Event;
-use standstill::hotplug::Reason;
-use standstill::platform::{
-    Cpus, Datum, Deadline, Entry, Ipi, Irq, Memory, PlainCell, Runs, Sched, StartError, Vacate, Wait, WaitFor,
-};
+use standstill::platform::{Cpus, Deadline, Entry, Ipi, Irq, StartError, Wait, WaitFor};
 use standstill::{CallError, CpuId, Csd, Machine, Protocol};
 
 unsafe extern "C" {
@@ -20,15 +24,8 @@ unsafe extern "C" {
 
 pub struct Port;
 
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl Memory for Port {
-    type Word = AtomicUsize;
-    type Ptr<T: 'static> = AtomicPtr<T>;
-    type Cell<T: Datum> = PlainCell<T>;
-    fn fence(&self) {
-        fence(Ordering::SeqCst)
-    }
-}
+plain_memory!(Port);
+nobody_leaves!(Port);
 
 static PREEMPT: AtomicUsize = AtomicUsize::new(0);
 static CPU: AtomicUsize = AtomicUsize::new(0);
@@ -101,33 +98,6 @@ unsafe impl Cpus for Port {
         unsafe { hardware_rest() }
     }
     fn halt_hard(&self, _: CpuId) {}
-}
-
-// SAFETY: as a port would prove it; this file is compiled and never run.
-unsafe impl Sched for Port {
-    fn evict(&self, _: CpuId) {}
-    fn readmit(&self, _: CpuId) {}
-    fn vacate(&self, _: CpuId) -> Result<(), Vacate> {
-        Ok(())
-    }
-    fn occupied(&self, _: CpuId) -> Option<&'static str> {
-        None
-    }
-    fn only_idle_left(&self) -> bool {
-        true
-    }
-    fn park_threads(&self, _: CpuId) {}
-    fn unpark_threads(&self, _: CpuId) {}
-    fn aim_lines_away(&self, _: CpuId) -> Result<(), Reason> {
-        Ok(())
-    }
-    fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
-        Ok(())
-    }
-    fn lines_back(&self, _: CpuId) {}
-    fn runs(&self, _: CpuId) -> Runs {
-        Runs { what: "", irqs_off_at: None }
-    }
 }
 
 static MACHINE: Machine<Port, 8> = Machine::new(Port, Protocol::STANDSTILL);
