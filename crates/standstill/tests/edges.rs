@@ -57,7 +57,7 @@ fn a_stuck_cpu_is_left_alone_and_nothing_changes_under_it() {
         let slow = machine.add_state_nocalls(task, "slow", slow).unwrap();
         machine.cpu_up(task, cpu(2)).unwrap();
 
-        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 100 }, SeqCst);
+        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 1_000 }, SeqCst);
         let stuck = Err(HotplugError::Stuck(cpu(1)));
         assert_eq!(machine.cpu_up(task, cpu(1)), stuck);
         board.timeout_ms.store(patience, SeqCst);

@@ -362,7 +362,7 @@ fn to_enable_what_is_not_disabled_is_a_bug_of_the_caller_and_locks_nobody_out() 
 }
 
 /// How long control waits in tests in which it waits in vain.
-const IMPATIENT_MS: usize = if cfg!(miri) { 20_000 } else { 100 };
+const IMPATIENT_MS: usize = if cfg!(miri) { 20_000 } else { 1_000 };
 
 #[test]
 fn a_cpu_that_was_not_seen_dead_is_as_good_as_any_other_once_it_is() {

@@ -109,7 +109,7 @@ fn each_failure_is_told_and_touches_nobody_else() {
         let workers = machine.add_state_nocalls(task, "workers", online).unwrap();
 
         // One does not answer, one can't be started, one comes.
-        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 100 }, SeqCst);
+        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 1_000 }, SeqCst);
         board.hold_start.store(1 << 1, SeqCst);
         board.refuse_start.store(1 << 2, SeqCst);
         let start = HotplugError::Start { cpu: cpu(2), error: StartError("it has no power") };
@@ -164,7 +164,7 @@ fn a_cpu_does_not_leave_again_while_another_one_may_run_callbacks() {
         let online = Callbacks::Online { up: Some(refuses), down: None };
         machine.add_state_nocalls(task, "workers", online).unwrap();
 
-        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 100 }, SeqCst);
+        let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 1_000 }, SeqCst);
         let (there, failed) = up(machine, task);
         board.timeout_ms.store(patience, SeqCst);
         assert_eq!(there, cpus(&[3]));
