@@ -211,8 +211,11 @@ pub(crate) fn told(ready: &Ready, mut found: Found, steps: Vec<Step>, cost: Cost
 pub(crate) fn assumptions(options: &Options) -> Vec<String> {
     let mut all = vec![
         format!(
-            "scenario {}: {} CPUs, at most {} device interrupts for each",
-            options.scenario, options.cpus, options.irqs
+            "scenario {}: {} CPUs, at most {} device interrupt{} for each",
+            options.scenario,
+            options.cpus,
+            options.irqs,
+            if options.irqs == 1 { "" } else { "s" }
         ),
         match options.ipi {
             Ipi::Instant => "an IPI is taken at the next instruction boundary with interrupts on".to_string(),

@@ -165,7 +165,7 @@ exhausted! {
 
 /// What is too long for every day: `cargo test --release -p standstill-model --test scenarios -- --ignored`.
 #[test]
-#[ignore = "takes minutes"]
+#[ignore = "seven seconds in release"]
 fn every_scenario_with_device_interrupts_and_sleepers() {
     for scenario in scenarios() {
         for sleepers in [false, true] {
@@ -174,6 +174,34 @@ fn every_scenario_with_device_interrupts_and_sleepers() {
             let verdict = exhaust(&options);
             println!("proof: {} states, {} on {} CPUs", verdict.states, scenario.name, options.cpus);
         }
+    }
+}
+
+/// With more CPUs than a scenario needs, as far as so many states go: nothing is broken, and most are seen to the end.
+/// `cargo test --release -p standstill-model --test scenarios -- --ignored more_cpus --nocapture`.
+#[test]
+#[ignore = "a minute and a half in release"]
+fn every_scenario_with_more_cpus() {
+    for (cpus, irqs, most, least) in [(3, 0, 400_000, 62), (3, 1, 100_000, 51), (4, 0, 100_000, 48)] {
+        let mut seen = 0;
+        for scenario in scenarios() {
+            let mut options = options(scenario.name);
+            (options.cpus, options.irqs, options.limits.states) = (cpus, irqs, most);
+            let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+            assert_eq!(verdict.error, None, "{}", scenario.name);
+            if let Some(violation) = &verdict.violation {
+                panic!("{} on {cpus} CPUs: {}: {}", scenario.name, violation.rule, violation.text);
+            }
+            if matches!(verdict.coverage, Coverage::Exhausted { .. }) {
+                seen += 1;
+                println!(
+                    "proof: {} states, {} on {cpus} CPUs with {irqs} device interrupts each",
+                    verdict.states, scenario.name
+                );
+            }
+        }
+        println!("{cpus} CPUs, {irqs} device interrupts: {seen} of {} to the end", scenarios().len());
+        assert!(seen >= least, "{seen} of {}", scenarios().len());
     }
 }
 
@@ -213,14 +241,14 @@ fn three_cpus_of_which_two_come_up_together() {
 
 /// `cargo test --release -p standstill-model --test scenarios -- --ignored together --nocapture`.
 #[test]
-#[ignore = "half a minute in release"]
+#[ignore = "twenty seconds in release"]
 fn three_cpus_of_which_two_come_up_together_exhausted() {
     for name in ["bring-up-many", "bring-up-one-fails", "bring-up-late", "bring-up-stops"] {
         for sleepers in [false, true] {
             let mut options = options(name);
             (options.cpus, options.irqs, options.sleepers) = (3, 0, sleepers);
             let verdict = exhaust(&options);
-            println!("{name} on 3 CPUs: {} states", verdict.states);
+            println!("proof: {} states, {name} on 3 CPUs", verdict.states);
         }
     }
 }

@@ -126,6 +126,28 @@ mod tests {
     }
 
     #[test]
+    fn a_handler_that_comes_first_was_taken_with_interrupts_open() {
+        let mut trace = race();
+        trace.steps.drain(..7);
+        trace.broken_at = None;
+        let text = render(&trace, Style::default());
+        let xml = roxmltree::Document::parse(&text).unwrap();
+        let at = |class: &str, of: fn(&str) -> Option<i64>, name: &str| {
+            xml.descendants()
+                .find(|node| node.attribute("class") == Some(class))
+                .and_then(|n| of(n.attribute(name)?))
+        };
+        let number = |text: &str| text.parse::<i64>().ok();
+        let (top, shut) = (at("box", number, "y"), at("shut", number, "y"));
+        assert!(
+            top.is_some() && shut >= top,
+            "closed interrupts are drawn above the first box: {shut:?}, {top:?}"
+        );
+        let ends = at("open", |d| d.rsplit('V').next()?.parse().ok(), "d");
+        assert_eq!(ends, top, "open until it was taken");
+    }
+
+    #[test]
     fn eight_lanes_and_no_steps_can_be_drawn() {
         let lanes = (0..8).map(|n| Lane { name: format!("CPU {n}"), role: String::new() }).collect();
         let trace = Trace { lanes, ..Trace::default() };

@@ -18,6 +18,8 @@ const TEXT: i64 = 36;
 const GAP: i64 = 20;
 /// Above the heading of a box.
 const HEAD: i64 = 5;
+/// Above a box.
+const BOX: i64 = 2;
 /// How far a box is inside the one around it.
 const NEST: i64 = 8;
 /// Ten characters are about this wide.
@@ -220,9 +222,17 @@ impl<'a> Drawing<'a> {
                 while at < self.rows.len() && Look::of(self.rows[at].spines[lane]) == look {
                     at += 1;
                 }
-                let top = self.tops[from] - if from == 0 { 6 } else { 0 };
+                let mut top = self.tops[from] - if from == 0 { 6 } else { 0 };
                 let end = self.tops[at];
                 let id = self.id;
+                let begins = |cell: &Cell| cell.lane == lane && cell.frame == Frame::Begins;
+                if from == 0 && self.rows[0].cells.iter().any(begins) {
+                    // What is above the box of a handler that comes first: it was taken, so interrupts were open.
+                    let above = top;
+                    top = self.tops[0] + BOX;
+                    let class = if spine.online { "open" } else { "offline" };
+                    put(&mut self.out, format_args!("<path class=\"{class}\" d=\"M{x} {above}V{top}\"/>\n"));
+                }
                 match look {
                     Look::Gone => {}
                     Look::Open => {
@@ -272,7 +282,7 @@ impl<'a> Drawing<'a> {
         boxes.sort_by_key(|(lane, (at, depth, _), _)| (*lane, *depth, *at));
         for (lane, (at, depth, ipi), end) in boxes {
             let inset = NEST * depth.saturating_sub(1) as i64;
-            let (x, y) = (self.left(lane) + 4 + inset, self.tops[at] + 2);
+            let (x, y) = (self.left(lane) + 4 + inset, self.tops[at] + BOX);
             let (width, height) = (self.lane - 12 - 2 * inset, end - y);
             let ipi = if ipi { " ipi" } else { "" };
             let cell = self.rows[at].cells.iter().find(|cell| cell.lane == lane);
