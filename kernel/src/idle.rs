@@ -1,11 +1,14 @@
 //! What an idle CPU does: it polls for a moment, if it has learned that this pays, then halts. That is what Linux's `haltpoll` does, and hypervisors do for
-//! their guests.
+//! their guests. While it polls, others ask it by memory: see [`polls`].
 
 use core::sync::atomic::AtomicU64;
 use core::sync::atomic::Ordering::Relaxed;
 
 use standstill_x86_64::irq;
 use standstill_x86_64::learned::Learned;
+use standstill_x86_64::polls::{self, Asked};
+
+use crate::Kern;
 
 /// The rests of a CPU. Used by that CPU only.
 pub(crate) struct Idle {
@@ -37,11 +40,19 @@ impl Idle {
         let others = self.others.load(Relaxed);
         irq::open_if(true);
         let waiting = loop {
-            match self.learned.poll(|| (self.interrupts.load(Relaxed) != seen).then_some(())) {
+            polls::begin();
+            match self
+                .learned
+                .poll(|| (polls::is_asked() || self.interrupts.load(Relaxed) != seen).then_some(()))
+            {
                 Ok(()) => {
                     // First this: a call that comes after the looks below ends the next poll.
                     seen = self.interrupts.load(Relaxed);
-                    if self.others.load(Relaxed) != others || is_needed() {
+                    irq::close();
+                    let asked = polls::end();
+                    do_asked(asked);
+                    irq::open_if(true);
+                    if asked.stops() || self.others.load(Relaxed) != others || is_needed() {
                         return;
                     }
                 }
@@ -49,12 +60,25 @@ impl Idle {
             }
         };
         irq::close();
-        if self.interrupts.load(Relaxed) == seen {
+        let asked = polls::end();
+        if asked.is_nothing() && self.interrupts.load(Relaxed) == seen {
             // An interrupt from here on ends the `hlt`: the flag takes effect after the instruction that follows it.
             x86_64::instructions::interrupts::enable_and_hlt();
         } else {
+            do_asked(asked);
             irq::open_if(true);
         }
         self.learned.over(waiting);
+    }
+}
+
+/// In the idle context, interrupts off.
+fn do_asked(asked: Asked) {
+    if !asked.is_nothing() {
+        // SAFETY: this is the idle context, with preempt count 0, and interrupts were on until they were closed for this.
+        unsafe {
+            irq::handle_asked::<Kern>(asked);
+            irq::interrupt_exit::<Kern>();
+        }
     }
 }

@@ -2,7 +2,7 @@
 
 use standstill::CpuId;
 use standstill_x86_64::apic::{self, SPURIOUS};
-use standstill_x86_64::{cpu, irq, lines};
+use standstill_x86_64::{cpu, irq, lines, polls};
 
 use crate::Kern;
 use crate::devices;
@@ -26,11 +26,15 @@ pub(crate) extern "C" fn interrupt(frame: &mut Frame) {
     if vector < FIRST {
         fault(frame);
     }
-    sched::here().idle.interrupted(vector == irq::vector::CALL);
+    // First, as nobody may wait for a poll that is over.
+    let asked = polls::end();
+    sched::here().idle.interrupted(vector == irq::vector::CALL && !asked.stops());
     // SAFETY: this is the handler of `vector`, interrupts off.
     if !unsafe { irq::handle::<Kern>(vector) } {
         other(vector);
     }
+    // SAFETY: as above.
+    unsafe { irq::handle_asked::<Kern>(asked) };
     // SAFETY: interrupts are off; they were on in what this interrupted, or it would not have been.
     unsafe { irq::interrupt_exit::<Kern>() };
     sched::interrupt_exit();

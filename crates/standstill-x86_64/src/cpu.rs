@@ -14,6 +14,7 @@ use standstill::CpuId;
 
 use crate::apic;
 use crate::learned::Learned;
+use crate::polls;
 
 /// How many CPUs the port has room for.
 pub const MAX_CPUS: usize = 256;
@@ -68,6 +69,8 @@ pub struct Cpu {
     /// Does it pay to poll in a wait that can't sleep before it dozes? And in one that can?
     pub(crate) spins: Learned,
     pub(crate) sleeps: Learned,
+    /// Does it poll in its idle context, and what was it asked for?
+    pub(crate) polls: polls::Word,
 }
 
 /// An APIC id that no CPU has.
@@ -112,6 +115,7 @@ impl Cpu {
             dies_by: AtomicUsize::new(0),
             spins: Learned::new(),
             sleeps: Learned::new(),
+            polls: polls::Word::new(),
         }
     }
 
@@ -185,6 +189,7 @@ pub unsafe fn enter(cpu: CpuId) {
     block.in_nmi.store(false, Relaxed);
     block.off_at.store(ptr::null_mut(), Relaxed);
     block.dozes_on.store(0, Relaxed);
+    block.polls.reset();
     block.sent_to.store(NO_APIC, Relaxed);
     block.is_boot.store(apic::is_boot_cpu(), Relaxed);
     block.now_doing(Doing::StartUp);

@@ -18,9 +18,10 @@ use standstill::{CpuId, CpuMask};
 
 use crate::X86;
 use crate::apic::{self, Message};
-use crate::cpu::{self, Doing};
+use crate::cpu::{self, Cpu, Doing};
 use crate::doze;
 use crate::kernel::Kernel;
+use crate::polls::{self, Asked};
 use crate::power;
 
 /// The vectors of the interrupts that CPUs send each other.
@@ -80,10 +81,8 @@ pub unsafe fn handle<K: Kernel>(vector: u8) -> bool {
     }
     match vector {
         vector::CALL => {
-            let was = cpu::here().now_doing(Doing::Handler);
             // SAFETY: this CPU got the IPI, and is in interrupt context with interrupts off.
-            unsafe { K::entry().on_call_ipi() };
-            cpu::here().doing.store(was, Relaxed);
+            unsafe { run_calls::<K>() };
             // Last, as nobody who waits for the calls has to wait for it. An IPI that came meanwhile is latched, and is taken after this.
             apic::end_of_interrupt();
         }
@@ -99,6 +98,31 @@ pub unsafe fn handle<K: Kernel>(vector: u8) -> bool {
         _ => return false,
     }
     true
+}
+
+/// The call queue is not empty.
+///
+/// # Safety
+/// This CPU got the IPI or was asked by memory; interrupts are off.
+unsafe fn run_calls<K: Kernel>() {
+    let was = cpu::here().now_doing(Doing::Handler);
+    // SAFETY: the contract of this function.
+    unsafe { K::entry().on_call_ipi() };
+    cpu::here().doing.store(was, Relaxed);
+}
+
+/// Does what the handlers of those interrupts do that were spared this CPU. What has to come next is [`interrupt_exit`].
+///
+/// # Safety
+/// With interrupts off, in an interrupt handler or in the idle context.
+pub unsafe fn handle_asked<K: Kernel>(asked: Asked) {
+    if asked.calls() {
+        // SAFETY: it was asked to; interrupts are off.
+        unsafe { run_calls::<K>() };
+    }
+    if asked.stops() {
+        cpu::here().need_stopper.store(true, Relaxed);
+    }
 }
 
 /// The handler of NMIs. `rip` is where it goes on after the NMI, and may be changed. The CPU halts for good if it was asked to. If it is parked
@@ -143,7 +167,7 @@ pub(crate) fn discard_latched() {
 /// that leaves the machine does not come back from here.
 ///
 /// # Safety
-/// In an interrupt handler, interrupts off; they were on in the interrupted context.
+/// In an interrupt handler, interrupts off; they were on in the interrupted context. Or in the idle context with interrupts closed, after [`handle_asked`].
 pub unsafe fn interrupt_exit<K: Kernel>() {
     stopper_if_preemptible::<K>();
 }
@@ -178,7 +202,8 @@ fn deferred_stopper<K: Kernel>() {
 }
 
 // SAFETY: 1., 2. the flag of the CPU closes the hardware, which latches. 3. The scheduler switches only with the count at 0, and the
-// stopper looks at it. 4. The APIC's write is ordered after the sender's stores: uncached, or behind a fence. 5. See the module.
+// stopper looks at it. 4. The APIC's write is ordered after the sender's stores: uncached, or behind a
+// fence; for one that polls see polls.rs. 5. See the module.
 unsafe impl<K: Kernel> Irq for X86<K> {
     type Flags = Flags;
 
@@ -237,7 +262,10 @@ unsafe impl<K: Kernel> Irq for X86<K> {
             cpu::here().need_stopper.store(true, Relaxed);
             return;
         }
-        apic::send(cpu::block(to).apic_id(), message(why));
+        let to = cpu::block(to);
+        if !polls::ask(to, why) {
+            apic::send(to.apic_id(), message(why));
+        }
     }
 
     fn send_ipi_mask<const W: usize>(&self, to: &CpuMask<W>, why: Ipi) {
@@ -245,8 +273,9 @@ unsafe impl<K: Kernel> Irq for X86<K> {
         if to.contains(me) {
             self.send_ipi(me, why);
         }
-        let others = to.iter().filter(|cpu| *cpu != me);
-        apic::send_each(others.map(|cpu| cpu::block(cpu).apic_id()), message(why));
+        let others = to.iter().filter(|cpu| *cpu != me).map(cpu::block);
+        let asleep = others.filter(|cpu| !polls::ask(cpu, why));
+        apic::send_each(asleep.map(Cpu::apic_id), message(why));
     }
 }
 

@@ -7,6 +7,7 @@
 //! | [`cpu`] | the block of one CPU, found through the GS base |
 //! | [`irq`] | masks, preemption, and the stopper at the end of an interrupt |
 //! | `doze` | waits of contexts that can't sleep, on machines with more CPUs than cores |
+//! | [`polls`] | how a CPU that polls before it halts is asked without an interrupt |
 //! | [`power`] | INIT-SIPI-SIPI, and how a CPU parks |
 //! | [`trampoline`] | the first code of a started CPU, below 1 MiB |
 //! | [`lines`] | device interrupts, and how they leave a CPU |
@@ -16,7 +17,8 @@
 //! 1. Maps the first 4 GiB where they are, at least the trampoline's page, the APICs and itself.
 //! 2. [`apic::find`], [`cpu::install`] for each CPU that may ever exist, [`cpu::enter`] on the boot CPU, [`time::calibrate`],
 //!    [`trampoline::install`].
-//! 3. Sends the vectors of [`irq::vector`] to [`irq::handle`], and calls [`irq::interrupt_exit`] at the end of every interrupt.
+//! 3. Sends the vectors of [`irq::vector`] to [`irq::handle`], and calls [`irq::interrupt_exit`] at the end of every interrupt. If its idle CPUs
+//!    poll before they halt, [`polls`] spares them the interrupts; then every interrupt begins with [`polls::end`].
 //! 4. Implements [`Kernel`], builds a `Machine<X86<Self>, N, W>` and boots it.
 //!
 //! What the port promises, its bounds, and what was never run is in `docs/bare-metal.md`.
@@ -35,6 +37,7 @@ pub mod learned;
 pub mod lines;
 pub mod madt;
 mod memory;
+pub mod polls;
 pub mod power;
 pub mod present;
 mod sched;
