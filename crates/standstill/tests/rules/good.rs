@@ -122,6 +122,15 @@ pub(crate) fn failed_up() -> Log {
     log
 }
 
+/// The last callback that comes up fails, and the CPU can't leave again: it stays online, and what came up before is undone.
+pub(crate) fn stays() -> Log {
+    let mut log = three();
+    log.up_begin(3).callback(0, 3, prepare(), Walk::Up).arrive(3);
+    log.callback(3, 3, online(1), Walk::Up).callback(3, 3, online(2), Walk::Up).ends(Outcome::Failed);
+    log.callback(3, 3, online(1), Walk::RollbackDown).up_end(3, false);
+    log
+}
+
 /// CPUs 1, 2 and 3 come up together. CPU 1 stops the machine before it is online, control looks too late whether it has answered, and CPU 3 is
 /// given up before it has.
 pub(crate) fn together() -> Log {
@@ -206,6 +215,7 @@ pub(crate) fn all() -> Vec<(&'static str, Log)> {
         ("cycle", cycle()),
         ("cycle, one disable stage", cycle_with(Protocol::SINGLE_DEAF)),
         ("failed up", failed_up()),
+        ("stays", stays()),
         ("together", together()),
         ("failed down", failed_down()),
         ("refused down", refused_down()),

@@ -1,12 +1,12 @@
 //! Broken logs of masks, locks, callbacks and walks.
 
 use standstill::Protocol;
-use standstill::event::{Event, Outcome, Walk, What};
+use standstill::event::{Event, Outcome, Sync, Walk, What};
 use standstill::hotplug::StateId;
 use standstill::stop::Stage;
 
 use crate::broken::{Broken, by, is, of};
-use crate::good::{boot_with, failed_down, failed_up, leave, refused_down, three, together};
+use crate::good::{boot_with, failed_down, failed_up, leave, refused_down, stays, three, together};
 use crate::log::{Log, cpu, online, prepare, starting};
 
 fn enters(who: usize, state: StateId) -> impl Fn(&Event) -> bool {
@@ -38,6 +38,21 @@ fn masks_and_locks() -> Vec<Broken> {
         of(31, "a CPU leaves and nobody holds the lock", leave(), |log| {
             log.without(is(What::WriteLocked));
             log.without(is(What::WriteUnlocked));
+        }),
+        of(31, "a CPU comes online and its operation has ended", three(), |log| {
+            let moves = |from, to| What::SyncMoved { who, from, to };
+            log.up_begin(3).callback(0, 3, prepare(), Walk::Up);
+            log.on(0, moves(Sync::Dead, Sync::Kicked)).on(3, What::CpuStarted { incarnation: 1 });
+            log.on(3, moves(Sync::Kicked, Sync::Alive)).on(0, moves(Sync::Alive, Sync::GivenUp));
+            log.up_end(3, false).on(3, What::StopperOpened).on(3, What::OnlineSet { who });
+        }),
+        of(31, "a CPU leaves and its operation has ended", boot_with(Protocol::REFUSE), |log| {
+            let (who, down) = (cpu(1), Walk::Down);
+            log.up(1).down_begin(1).callback(1, 1, online(2), down);
+            log.callback(1, 1, online(1), down).ends(Outcome::Failed);
+            log.callback(1, 1, online(2), Walk::RollbackUp).ends(Outcome::Failed);
+            log.on(0, What::ThreadsParked { who }).down_end(1, false);
+            log.on(1, What::AcceptingCleared { who }).on(1, What::OnlineCleared { who });
         }),
         of(32, "a CPU is active before it is online", three(), |log| {
             log.up(3).moved(is(What::ActiveSet { who }), is(What::OnlineSet { who }));
@@ -173,6 +188,10 @@ fn walks() -> Vec<Broken> {
         of(37, "a rollback that leaves something out", failed_up(), |log| {
             log.without(enters(3, prepare()));
             log.without(leaves(3, prepare()));
+        }),
+        of(37, "a CPU that can't leave again keeps what succeeded", stays(), |log| {
+            log.without(enters(3, online(1)));
+            log.without(leaves(3, online(1)));
         }),
         of(37, "a CPU that refused to leave takes no calls any more", refused_down(), |log| {
             log.without(is(What::AcceptingSet { who: cpu(1) }));

@@ -66,6 +66,7 @@ impl<const N: usize> Global<N> {
         let checks = &mut self.checks;
         match e.what {
             What::OnlineSet { who } => {
+                let boots = !self.online.contains(&true);
                 let joined = self.stops.joined_by_one_outside(&self.online);
                 set(&mut self.online, who, true);
                 checks.ask(
@@ -74,12 +75,30 @@ impl<const N: usize> Global<N> {
                     e,
                     "a CPU comes online in the middle of the stop by another one that comes up",
                 )?;
+                checks.ask(
+                    31,
+                    self.writer || boots,
+                    e,
+                    "a CPU comes online and nobody holds the hotplug lock for writing",
+                )?;
             }
             What::AcceptingSet { who } => set(&mut self.accepting, who, true),
             What::AcceptingCleared { who } => set(&mut self.accepting, who, false),
             What::OnlineCleared { who } => {
                 set(&mut self.online, who, false);
                 checks.ask(42, self.online.contains(&true), e, "the last CPU leaves the online mask")?;
+                checks.ask(
+                    31,
+                    self.writer,
+                    e,
+                    "a CPU leaves the online mask and nobody holds the hotplug lock for writing",
+                )?;
+                checks.ask(
+                    33,
+                    !self.starting.contains(&true),
+                    e,
+                    "a CPU leaves the online mask while another one runs its STARTING callbacks",
+                )?;
                 if self.protocol.stages() != Stages::None {
                     let frozen = self.stops.frozen_for(who, &self.online);
                     checks.ask(
@@ -154,20 +173,6 @@ impl<const N: usize> Global<N> {
                 set(&mut self.moving, who, false);
                 self.downwards &= self.moving.contains(&true);
                 checks.ask(33, moved, e, "a CPU is done that was not in transition")
-            }
-            What::StopBegin { leaving: Some(_), .. } => {
-                checks.ask(
-                    31,
-                    self.writer,
-                    e,
-                    "a CPU is to leave and nobody holds the hotplug lock for writing",
-                )?;
-                checks.ask(
-                    33,
-                    !self.starting.contains(&true),
-                    e,
-                    "a CPU is to leave while another one runs its STARTING callbacks",
-                )
             }
             What::StateEnter { who, state, .. } if state.section() == Some(Section::Starting) => {
                 // Of a CPU that is online they are called when they are added or removed.

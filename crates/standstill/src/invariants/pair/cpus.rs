@@ -146,12 +146,21 @@ impl Cpu {
         }
     }
 
-    /// A failed operation leaves the CPU as it was, if it is online as it was, and if the way back did not fail.
+    /// A failed operation leaves the CPU as it was, unless it may not be dead, or the way back failed.
     fn is_as_before(&self, operation: &Operation, e: &Event, checks: &mut Checks) -> Verdict {
         let before = operation.began;
         // A CPU that may not be dead can't be taken further down.
-        if self.online != before.online || operation.stuck || self.leaves {
+        if operation.stuck || self.leaves {
             return Ok(());
+        }
+        if self.online && !before.online {
+            // Why it could not leave again, no event says.
+            return checks.ask(
+                37,
+                operation.undone_down_to(StateId::AP_ONLINE),
+                e,
+                "a CPU did not leave again, and not all of its ONLINE callbacks were undone",
+            );
         }
         checks.ask(
             37,
@@ -173,7 +182,7 @@ impl Cpu {
         )?;
         checks.ask(
             37,
-            operation.undone(),
+            operation.undone_down_to(StateId::OFFLINE),
             e,
             "an operation failed, and not all that had succeeded was undone",
         )

@@ -134,8 +134,9 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
 }
 
 impl Operation {
-    pub(super) fn undone(&self) -> bool {
-        self.done == States::EMPTY
+    /// Is nothing left of what succeeded, above `state`?
+    pub(super) fn undone_down_to(&self, state: StateId) -> bool {
+        self.done.highest().is_none_or(|left| left <= state)
     }
 
     /// Is this a step of the way back? A CPU that comes up and has to leave again goes down the states of its own as in any other
