@@ -30,8 +30,6 @@ pub(crate) struct Plan<const W: usize> {
     pub(crate) pass: bool,
     /// When to abandon it.
     pub(crate) deadline: Deadline,
-    /// A member whose stopper is closed ends the stop.
-    pub(crate) all_or_nothing: bool,
     /// This CPU takes part in person and not by its stopper: it is coming up.
     pub(crate) inline: Option<CpuId>,
 }
@@ -47,7 +45,6 @@ impl<const W: usize> Plan<W> {
             split,
             pass: false,
             deadline: Deadline::NEVER,
-            all_or_nothing: false,
             inline: None,
         }
     }
@@ -80,16 +77,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Relaxed: a CPU that is late for an abandoned stop goes its way when it sees this, and has nothing to read for that.
         self.stop.at.store(At::new(epoch, Stage::None).pack(), Relaxed);
         self.fill_in(plan, body, from);
-        let turned_away = self.queue_works(plan, epoch);
-        let result = match turned_away {
-            Some(cpu) if plan.all_or_nothing => Err(StopError::Offline(cpu)),
-            _ => {
-                if let Some(me) = plan.inline {
-                    self.run_stop(me, plan.part_of(me, epoch, self.shape().meet(&plan.members)));
-                }
-                self.await_end(plan, epoch, context, from)
+        let result = self.queue_works(plan, epoch).and_then(|()| {
+            if let Some(me) = plan.inline {
+                self.run_stop(me, plan.part_of(me, epoch, self.shape().meet(&plan.members)));
             }
-        };
+            self.await_end(plan, epoch, context, from)
+        });
         self.emit(|| What::StopEnd { epoch });
         result
     }
@@ -112,51 +105,39 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Queues a work on each member and publishes the first stage, all in one section that this CPU's stopper can't interrupt:
-    /// else it would wait in the loop for works that nobody queues. Returns a member that was turned away.
-    fn queue_works(&self, plan: &Plan<W>, epoch: usize) -> Option<CpuId> {
+    /// else it would wait in the loop for works that nobody queues. A member that is turned away ends the stop: nobody runs anything. That is
+    /// for pairs, which do not ask who is online; who does, and keeps CPUs from going, finds every stopper open.
+    fn queue_works(&self, plan: &Plan<W>, epoch: usize) -> Result<(), StopError<W>> {
         let pin = self.pinned();
-        let mut accepted = plan.members;
         let top = self.shape().meet(&plan.members);
-        let mut turned_away = None;
         for cpu in &plan.members {
             if plan.inline == Some(cpu) {
                 continue;
             }
             let multi = &self.cpu[cpu.index()].stop.multi;
             self.emit(|| What::WorkQueued(WorkKey { work: ptr::from_ref(multi).addr(), to: cpu }));
-            let queued = if multi.arm(plan.part_of(cpu, epoch, top)) {
+            // If it need not be pushed, it is in the list still, and its IPI is on the way.
+            if multi.arm(plan.part_of(cpu, epoch, top))
                 // SAFETY: 1. one that was idle is in no list, and it is part of the machine. 2. `fill_in`.
-                unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
-            } else {
-                // It is in the list still, and its IPI is on the way.
-                true
-            };
-            if !queued {
+                && !unsafe { self.push_work(&pin, cpu, ptr::from_ref(multi).cast()) }
+            {
                 multi.disarm();
-                accepted.remove(cpu);
-                turned_away = Some(cpu);
+                // Also in this section: this CPU's own stopper may be among those that were queued.
+                self.abandon(At::new(epoch, Stage::None));
+                self.claim_back(plan, epoch);
+                return Err(StopError::Offline(cpu));
             }
         }
-        if turned_away.is_some() && plan.all_or_nothing {
-            // Also in this section: this CPU's own stopper may be among those that were queued.
-            self.abandon(At::new(epoch, Stage::None));
-            self.claim_back(plan, epoch);
-        } else {
-            if turned_away.is_some() {
-                // As many as accepted, never as many as were asked: else the stop would wait for ever.
-                self.stop.members.assign(&accepted);
-                self.expect(&accepted, top);
-            }
-            let expected = accepted.len();
-            self.emit(|| What::StopPublished { epoch, expected });
-            self.publish(plan, epoch, expected);
-        }
-        turned_away
+        let expected = plan.members.len();
+        self.emit(|| What::StopPublished { epoch, expected });
+        self.publish(plan, epoch, expected);
+        Ok(())
     }
 
     fn publish(&self, plan: &Plan<W>, epoch: usize, expected: usize) {
         if expected == 0 {
-            self.stop.done.store(At::new(epoch, Stage::Exit).pack(), Release);
+            // Before the boot nobody is online. Relaxed: only this CPU waits for it.
+            self.stop.done.store(At::new(epoch, Stage::Exit).pack(), Relaxed);
             return;
         }
         let first = At::new(epoch, if plan.pass { Stage::Exit } else { Stage::Prepare });

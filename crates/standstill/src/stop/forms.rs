@@ -26,7 +26,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`NoneOnline`](StopError::NoneOnline): nothing ran.
-    #[doc(alias = "stop_machine_cpuslocked")]
     #[track_caller]
     pub fn stop_machine<'a, F>(
         &'a self,
@@ -42,6 +41,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` is over before every CPU has closed its interrupts. That
     /// includes the time that it waits for a hotplug operation or another stop to end.
+    ///
+    /// Context: as there.
     ///
     /// # Errors
     /// [`Deadline`](StopError::Deadline) names the CPUs that did not answer; nothing ran anywhere, and every CPU goes on as before.
@@ -61,6 +62,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// As [`stop_machine`](Self::stop_machine), by a caller that holds the hotplug lock for reading and keeps it.
+    ///
+    /// Context: thread.
     ///
     /// # Errors
     /// As there.
@@ -98,7 +101,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
         }
         let pair: CpuMask<W> = [a, b].into_iter().collect();
-        let plan = Plan { all_or_nothing: true, ..Plan::new(pair, pair, false) };
+        let plan = Plan::new(pair, pair, false);
         self.stop.turn.lock(self, WaitContext::Task, "stop_two_cpus: its turn", from);
         let receipts = Receipts { machine: self, task, locked: false };
         // SAFETY: `f` is `Sync` and alive until this returns.
@@ -176,14 +179,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Stops all online CPUs, by a CPU that is coming up and not online yet: it takes part in person. Runs `f` on those of `active` that
-    /// are online or this one (none given: on this one).
+    /// are online or this one (none given: on this one). Returns the first value of `f` that is not 0, or 0.
     ///
     /// Context: a STARTING callback; interrupts are off and stay off.
     ///
     /// # Errors
     /// [`NotComingUp`](StopError::NotComingUp): called anywhere else. With interrupts off, a CPU that others may call would block them,
-    /// and one that leaves is inside a stop already.
-    /// Otherwise as [`stop_machine`](Self::stop_machine), or the first value of `f` that is not 0 in `Ok`.
+    /// and one that leaves is inside a stop already. [`NoneOnline`](StopError::NoneOnline), as [`stop_machine`](Self::stop_machine).
     #[track_caller]
     pub fn stop_machine_from_inactive_cpu<F>(
         &self,
@@ -220,6 +222,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// One turn of every online CPU's stopper: whatever a pinned section or an interrupts-off section did before this call is done
     /// when it returns. Nobody is frozen.
+    ///
+    /// Context: thread; inside a hotplug callback, too.
     #[doc(alias = "synchronize_rcu")]
     #[track_caller]
     pub fn quiesce(&self, task: &mut Task) {
@@ -237,9 +241,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn pass(&self, from: &'static Location<'static>) {
         // Relaxed: the caller holds the hotplug lock.
         let plan = Plan { pass: true, ..Plan::new(self.online.now(), CpuMask::EMPTY, false) };
-        // SAFETY: nobody is active, so nobody runs the function. The stop has no deadline, and a closed stopper is left out, so it
-        // can't fail.
-        let _ = unsafe { self.carry_out(&plan, Body::of(&|_: &Stopped<'_>| 0), WaitContext::Task, from) };
+        // SAFETY: nobody is active, so nobody runs the function.
+        let passed =
+            unsafe { self.carry_out(&plan, Body::of(&|_: &Stopped<'_>| 0), WaitContext::Task, from) };
+        debug_assert!(
+            passed.is_ok(),
+            "no deadline, and every CPU that is online has its stopper open: {passed:?}"
+        );
     }
 
     /// Two disable stages? They matter for the stop that takes a CPU out; all stops of a machine use the same.
