@@ -168,11 +168,6 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         self.core.hold(held);
     }
 
-    /// The first failure, if somebody else finds it: a rule on events.
-    pub fn note_failure(&self, rule: &'static str, cpu: CpuId) {
-        self.core.rules.note_first(self.core.failure(rule, cpu));
-    }
-
     /// A few counts, while it runs.
     #[must_use]
     pub fn progress(&self) -> Progress {

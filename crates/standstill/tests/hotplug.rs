@@ -604,3 +604,37 @@ fn readers_keep_writers_out_and_neither_starves() {
         assert!(operations > 0);
     });
 }
+
+#[test]
+fn who_only_tries_the_lock_is_refused_beside_a_writer_and_leaves_nothing_behind() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        machine.cpu_up(task, cpu(1)).unwrap();
+        let [asks, tried, got]: [&'static AtomicBool; 3] = [(); 3].map(|()| leak(AtomicBool::new(false)));
+        let up = leak(move |task: &mut Task, _| {
+            assert!(machine.cpus_read_trylock(task).is_some(), "the writer itself needs nothing");
+            asks.store(true, SeqCst);
+            while !tried.load(SeqCst) {
+                machine.platform().breathe();
+            }
+            Ok(())
+        });
+        let prepare = Callbacks::Prepare { up: Some(up), dead: None };
+        machine.add_state_nocalls(task, "memory", prepare).unwrap();
+        machine.platform().task(1, move |task| {
+            while !asks.load(SeqCst) {
+                machine.platform().breathe();
+            }
+            assert!(machine.cpus_read_trylock(task).is_none(), "a CPU comes up");
+            tried.store(true, SeqCst);
+            while machine.cpus_read_trylock(task).is_none() {
+                machine.platform().breathe();
+            }
+            got.store(true, SeqCst);
+        });
+        machine.cpu_up(task, cpu(2)).unwrap();
+        while !got.load(SeqCst) {
+            machine.platform().breathe();
+        }
+        machine.cpu_down(task, cpu(2)).unwrap();
+    });
+}
