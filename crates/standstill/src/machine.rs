@@ -68,9 +68,7 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
             stop: StopCpu::new(),
         }
     }
-}
 
-impl<P: Memory, const W: usize> PerCpu<P, W> {
     pub(crate) fn places(&self, finder: &mut Finder) {
         finder.see("acknowledgements of the group", &self.acks);
         finder.see("stop word of the group", &self.copied);
@@ -167,6 +165,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// The CPUs that run.
     #[doc(alias = "cpu_online_mask")]
+    #[doc(alias = "cpu_online")]
     pub const fn online(&self) -> &AtomicCpuMask<P, W> {
         &self.online
     }

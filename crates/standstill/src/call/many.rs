@@ -74,6 +74,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// As [`call_many`](Self::call_many), on all other online CPUs.
     ///
+    /// Context: as there.
+    ///
     /// # Errors
     /// As there.
     #[doc(alias = "smp_call_function")]
@@ -89,6 +91,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Runs `f` on every online CPU, the caller's own included, and waits. Returns the CPUs that ran it.
     ///
+    /// Context: thread or pinned, interrupts on.
+    ///
     /// # Errors
     /// As [`call_many`](Self::call_many).
     #[track_caller]
@@ -102,6 +106,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Runs `f` on every online CPU of `mask`, the caller's own too if it is in it, and waits. Returns the CPUs that ran it.
+    ///
+    /// Context: thread or pinned, interrupts on.
     ///
     /// # Errors
     /// As [`call_many`](Self::call_many).
@@ -121,6 +127,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Asks `cond` once for each online CPU of `mask`, here and in ascending order, then runs `f` on those for which it was
     /// true, and waits. Returns the CPUs that ran it. `cond` must not wait: the caller can't be moved meanwhile.
+    ///
+    /// Context: thread or pinned, interrupts on.
     ///
     /// # Errors
     /// As [`call_many`](Self::call_many).
@@ -147,6 +155,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # Errors
     /// [`Busy`](CallError::Busy): the last call from this CPU to many has not been read by all its targets yet; nothing was
     /// queued.
+    #[doc(alias = "smp_call_function_many")]
     #[track_caller]
     pub fn call_many_async<F>(
         &self,
@@ -162,8 +171,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// As [`call_many_async`](Self::call_many_async), on all other online CPUs.
     ///
+    /// Context: any.
+    ///
     /// # Errors
     /// As there.
+    #[doc(alias = "smp_call_function")]
     #[track_caller]
     pub fn call_all_async<F>(&self, _ctx: &impl Context, f: &'static F) -> Result<CpuMask<W>, CallError>
     where

@@ -81,6 +81,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// As there; [`Busy`](CallError::Busy) while this CPU's last call of this form is still queued.
+    #[doc(alias = "smp_call_function_single")]
     #[track_caller]
     pub fn call_single_nowait<F>(
         &self,

@@ -1,10 +1,9 @@
 //! The way up, on the CPU that comes.
 
 use core::panic::Location;
-
-use super::SyncWord;
 use core::sync::atomic::Ordering::Release;
 
+use super::SyncWord;
 use super::walk::Dir;
 use crate::context::IrqOff;
 use crate::cpu::CpuId;

@@ -22,17 +22,20 @@ const LOOK_AGAIN_NS: u64 = 100_000;
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Takes `cpu` offline. Nothing to do if it is already.
     ///
-    /// Context: thread; it is moved off `cpu` if it is there.
+    /// Context: thread, and not inside a hotplug callback; it is moved off `cpu` if it is there.
     ///
     /// # Errors
     /// See [`HotplugError`]; unless it says otherwise, the CPU is as it was before.
     #[doc(alias = "remove_cpu")]
+    #[doc(alias = "cpu_device_down")]
     #[track_caller]
     pub fn cpu_down(&self, task: &mut Task, cpu: CpuId) -> Result<(), HotplugError> {
         self.cpu_down_to(task, cpu, StateId::OFFLINE)
     }
 
     /// Takes `cpu` down to `target` and leaves it there. Nothing to do if it is there, or below.
+    ///
+    /// Context: as [`cpu_down`](Self::cpu_down).
     ///
     /// # Errors
     /// As [`cpu_down`](Self::cpu_down); [`NotARestState`](HotplugError::NotARestState).

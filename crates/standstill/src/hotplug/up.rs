@@ -34,17 +34,20 @@ use crate::platform::{DataCell, Deadline, Platform, Site, StartError, WaitContex
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
     ///
-    /// Context: thread.
+    /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
     /// See [`HotplugError`]; unless it says otherwise, the CPU is as it was before.
     #[doc(alias = "add_cpu")]
+    #[doc(alias = "cpu_device_up")]
     #[track_caller]
     pub fn cpu_up(&self, task: &mut Task, cpu: CpuId) -> Result<(), HotplugError> {
         self.cpu_up_to(task, cpu, StateId::ACTIVE)
     }
 
     /// Brings `cpu` up to `target` and leaves it there. Nothing to do if it is there, or above.
+    ///
+    /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
     /// As [`cpu_up`](Self::cpu_up); [`NotARestState`](HotplugError::NotARestState).
@@ -67,7 +70,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// on all of them at once. PREPARE callbacks, and the way back of CPUs that fail, come one CPU after the other. CPUs that do not answer are
     /// waited for together.
     ///
-    /// Context: thread. `failed` is called with the hotplug lock held.
+    /// Context: thread, and not inside a hotplug callback. `failed` is called with the hotplug lock held.
     ///
     /// # Errors
     /// Nothing was tried: [`Disabled`](HotplugError::Disabled), [`HeldByCaller`](HotplugError::HeldByCaller), or
