@@ -25,7 +25,6 @@
 //! | `counter.rs` | what the engines are measured by |
 //! | `shrink.rs` | the cheapest run to a goal |
 //! | `mutate.rs` | the library with one thing left out |
-//! | `matrix.rs` | which property each preset breaks |
 //! | `file.rs` | schedules as text |
 //! | `follow.rs` | a schedule under other options |
 //! | `audit.rs` | what was merged, continued from both sides |
@@ -49,7 +48,6 @@ mod follow;
 mod hash;
 #[cfg(test)]
 mod litmus;
-mod matrix;
 mod memory;
 mod movers;
 mod mutate;
@@ -81,7 +79,6 @@ pub use audit::Audited;
 pub use check::{check, replay};
 pub use file::{FileError, Saved, load, save};
 pub use follow::follow;
-pub use matrix::{Cell, CellResult, expected, matrix};
 pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};

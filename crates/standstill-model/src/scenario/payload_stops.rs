@@ -23,7 +23,9 @@ pub(super) fn handlers<const N: usize>(s: &mut Setup<'_, N>) {
     let cells = s.plain_each::<usize>();
     s.device(move |_, cpu| {
         let cell = &cells[cpu.index()];
-        cell.set(cell.get() + 2);
+        let seen = cell.get();
+        cell.set(seen + 1);
+        cell.set(seen + 2);
     });
     s.task(move |task| {
         all_up(machine, task);
