@@ -99,6 +99,7 @@ fn larger_ones_agree_too() {
     ] {
         let mut options = options(scenario, cpus, memory);
         options.spread = Options::default().spread;
-        compare(&options, 2);
+        let verdict = compare(&options, 2);
+        println!("proof: {} states, {scenario} on {cpus} CPUs, {}", verdict.states, memory.name());
     }
 }
