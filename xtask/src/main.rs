@@ -5,6 +5,7 @@
 //! | `checkers.rs` | the model checker beside others |
 //! | `mutants.rs` | what the checker's rules catch |
 //! | `proofs.rs` | the checker's long proofs |
+//! | `progress.rs` | how far a command is |
 //! | `run.rs` | commands, and steps with their outcome |
 //! | `image.rs`, `kernel.rs`, `rollback.rs`, `hotadd.rs` | the reference kernel's image, and what is tested on it in QEMU |
 //! | `bench/` | Linux and the reference kernel, side by side |
@@ -17,6 +18,7 @@ mod hotadd;
 mod image;
 mod kernel;
 mod mutants;
+mod progress;
 mod proofs;
 mod rollback;
 mod run;

@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use comfy_table::{Table, presets};
-use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
+use crate::progress::Progress;
 use crate::run::{Not, cargo, root, succeed, target_dir};
 
 const EXPLAINED: &str = "crates/standstill-model/mutants.txt";
@@ -112,6 +112,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 
 fn all(args: &Args) -> Result<Report, Not> {
     let began = Instant::now();
+    eprintln!("building");
     succeed(&mut cargo(&["build", "--release", "-p", "standstill-model", "--example", "mutants"]))?;
     let worker = target_dir().join("release/examples/mutants");
     let explanations = explanations()?;
@@ -119,7 +120,7 @@ fn all(args: &Args) -> Result<Report, Not> {
         .into_iter()
         .flat_map(|cell| WAITS.map(|waits| format!("{cell}:{waits}")))
         .collect();
-    let bar = progress(cells.len(), "places");
+    let bar = Progress::new("places", cells.len());
     let found = in_parallel(&cells, &bar, |cell| {
         lines(&worker, &["sites", &format!("{cell}:{PATIENCE}")]).map(|lines| (cell.clone(), lines))
     });
@@ -151,7 +152,7 @@ fn all(args: &Args) -> Result<Report, Not> {
             (mutant, cells.into_iter().map(patient).collect())
         })
         .collect();
-    let bar = progress(mutants.len(), "mutants");
+    let bar = Progress::new("mutants", mutants.len());
     let fates = in_parallel(&mutants, &bar, |(mutant, cells)| fate(&worker, mutant, cells, args.quick));
     let mut used = vec![false; explanations.len()];
     for fate in fates {
@@ -251,7 +252,7 @@ fn lines(worker: &PathBuf, args: &[&str]) -> Result<Vec<String>, Not> {
 }
 
 /// Calls `f` with each job on all cores; the results in the order of the jobs.
-fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &ProgressBar, f: impl Fn(&J) -> R + Sync) -> Vec<R> {
+fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &Progress, f: impl Fn(&J) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let results: Mutex<HashMap<usize, R>> = Mutex::new(HashMap::new());
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
@@ -263,7 +264,7 @@ fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &ProgressBar, f: impl Fn(&J) -
                     jobs.get(index).map(|job| (index, job))
                 } {
                     let result = f(job);
-                    bar.inc(1);
+                    bar.step();
                     if let Ok(mut results) = results.lock() {
                         results.insert(index, result);
                     }
@@ -271,17 +272,9 @@ fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &ProgressBar, f: impl Fn(&J) -
             });
         }
     });
-    bar.finish_and_clear();
+    bar.clear();
     let mut results = results.into_inner().unwrap_or_default();
     (0..jobs.len()).filter_map(|index| results.remove(&index)).collect()
-}
-
-fn progress(len: usize, what: &'static str) -> ProgressBar {
-    let bar = ProgressBar::new(len as u64).with_message(what);
-    if let Ok(style) = ProgressStyle::with_template("{msg} {pos}/{len} {elapsed}") {
-        bar.set_style(style);
-    }
-    bar
 }
 
 /// One line of the list of explanations.

@@ -21,16 +21,14 @@ mod results;
 mod table;
 
 use std::fs;
-use std::io::{IsTerminal, stderr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-
 use crate::image::{self, Presets};
+use crate::progress::Progress;
 use crate::run::{Not, Outcome, fail, skip, works};
 use crate::tools::QEMU;
 use boot::System;
@@ -142,7 +140,7 @@ fn cores() -> usize {
 /// All machines, one after the other.
 fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
     let turns = plan::turns(&args.cpus, args.rounds as usize, linux.is_some());
-    let bar = Progress::new(turns.len());
+    let bar = Progress::new("machines", turns.len());
     let end = Instant::now() + Duration::from_secs(60 * args.minutes);
     let mut runs = Vec::new();
     for Turn { cpus, round, rules, system } in turns {
@@ -159,7 +157,7 @@ fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
             let mut heard = Heard::default();
             let limit = end.saturating_duration_since(Instant::now()).min(boot::LIMIT);
             let ended = if limit.is_zero() {
-                Err(format!("it was not started, as the {} minutes were over", args.minutes))
+                Err("it was not started".to_string())
             } else {
                 boot::run(&machine, limit, &STOP, &mut heard, |op, seconds| {
                     bar.show(&format!("{name}: {op}, {seconds} s"));
@@ -176,6 +174,10 @@ fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
                 _ => break (heard, ended),
             }
         };
+        let ended = ended.map_err(|why| match Instant::now() < end {
+            true => why,
+            false => format!("the {} minutes were over: {why}", args.minutes),
+        });
         if let Err(why) = &ended {
             // What it measured counts all the same, and the others go on.
             bar.say(&format!("{name}: {why}"));
@@ -193,47 +195,4 @@ fn measure(args: &Args, linux: Option<&linux::Linux>) -> Result<Vec<Run>, Not> {
 
 pub(crate) fn write(file: &std::path::Path, text: &str) -> Result<(), Not> {
     fs::write(file, text).or_else(|error| fail(format!("{}: {error}", file.display())))
-}
-
-/// The bar, or plain lines where there is no terminal.
-struct Progress(Option<ProgressBar>);
-
-impl Progress {
-    fn new(turns: usize) -> Self {
-        if !stderr().is_terminal() {
-            return Progress(None);
-        }
-        let bar = ProgressBar::with_draw_target(Some(turns as u64), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {pos}/{len} {elapsed} {msg}") {
-            bar.set_style(style);
-        }
-        Progress(Some(bar))
-    }
-
-    fn show(&self, what: &str) {
-        match &self.0 {
-            Some(bar) => bar.set_message(what.to_string()),
-            None => eprintln!("{what}"),
-        }
-    }
-
-    /// Something that stays.
-    fn say(&self, text: &str) {
-        match &self.0 {
-            Some(bar) => bar.println(text),
-            None => eprintln!("{text}"),
-        }
-    }
-
-    fn step(&self) {
-        if let Some(bar) = &self.0 {
-            bar.inc(1);
-        }
-    }
-
-    fn clear(&self) {
-        if let Some(bar) = &self.0 {
-            bar.finish_and_clear();
-        }
-    }
 }
