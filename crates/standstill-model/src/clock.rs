@@ -133,6 +133,11 @@ const fn has(set: &Set, mark: usize) -> bool {
     set[mark / 64] & 1 << (mark % 64) != 0
 }
 
+/// Does `more` say anything that `known` does not?
+fn adds(known: &Set, more: &Set) -> bool {
+    known.iter().zip(more).fold(0, |new, (known, more)| new | more & !known) != 0
+}
+
 /// The name of the mark of a cell: none as long as one CPU alone uses it.
 fn name(place: usize, role: usize, users: u8) -> Hash128 {
     let mut name = Hash128::ZERO;
@@ -221,12 +226,10 @@ impl Clocks {
 
     /// `to` learns what `from` knows.
     pub(crate) fn join(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
-        let (old, more) = (self.clocks[to], &self.clocks[from]);
-        let mut new = old;
-        for (known, more) in new.iter_mut().zip(more) {
-            *known |= more;
-        }
-        if new != old {
+        let (old, more) = (self.clocks[to], self.clocks[from]);
+        // Few joins tell anything new.
+        if adds(&old, &more) {
+            let new = std::array::from_fn(|lane| old[lane] | more[lane]);
             self.set(undo, to, new);
             if to < MAX_CPUS {
                 for (lane, old) in old.into_iter().enumerate() {
@@ -244,8 +247,8 @@ impl Clocks {
 
     /// `to` knows what `from` knows, and nothing else.
     pub(crate) fn assign(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
-        let new = self.clocks[from];
-        if new != self.clocks[to] {
+        let (old, new) = (self.clocks[to], self.clocks[from]);
+        if adds(&old, &new) || adds(&new, &old) {
             self.set(undo, to, new);
         }
         let words = self.places.len();
@@ -256,7 +259,7 @@ impl Clocks {
 
     /// `to` knows nothing.
     pub(crate) fn clear(&mut self, undo: &mut Undo, to: Knower) {
-        if self.clocks[to] != NOTHING {
+        if adds(&NOTHING, &self.clocks[to]) {
             self.set(undo, to, NOTHING);
         }
         let words = self.places.len();

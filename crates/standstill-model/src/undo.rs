@@ -1,17 +1,21 @@
 //! The way back: what each step changed, so that it can be undone.
 
+use std::mem::MaybeUninit;
+
 use crate::fibre::Slot;
 use crate::hash::Hash128;
 use crate::movers::Entry;
 use crate::state::{Cpu, MAX_CPUS, Thread};
 use crate::world::World;
 
-/// What was at a place of memory.
-struct Old {
-    place: usize,
-    len: u32,
-    bytes: usize,
+/// What was at a place of memory. Most of what changes is a word: that is kept here.
+enum Old {
+    Word { place: *mut Word, was: Word },
+    Bytes { place: *mut u8, len: usize, from: usize },
 }
+
+/// Not a number: it may be a pointer, and parts of it may never have been written.
+type Word = MaybeUninit<usize>;
 
 /// Where a step began.
 struct Mark {
@@ -70,7 +74,14 @@ impl Undo {
         if self.marks.is_empty() {
             return;
         }
-        self.olds.push(Old { place, len: len as u32, bytes: self.bytes.len() });
+        if len == size_of::<Word>() {
+            let place = place as *mut Word;
+            // SAFETY: the contract of this function; any bytes are a `MaybeUninit`.
+            let was = unsafe { place.read_unaligned() };
+            self.olds.push(Old::Word { place, was });
+            return;
+        }
+        self.olds.push(Old::Bytes { place: place as *mut u8, len, from: self.bytes.len() });
         // SAFETY: the contract of this function; what is copied may be uninitialised, and is only copied back.
         self.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(place as *const u8, len) });
     }
@@ -114,10 +125,15 @@ impl World {
     pub(crate) fn undo(&mut self) {
         let Some(mark) = self.undo.marks.pop() else { return };
         while self.undo.olds.len() > mark.olds {
-            if let Some(old) = self.undo.olds.pop() {
-                let from = self.undo.bytes[old.bytes..].as_ptr();
+            match self.undo.olds.pop() {
                 // SAFETY: the place was memory of the machine or of a stack when it was saved, and is mapped until the world ends.
-                unsafe { std::ptr::copy_nonoverlapping(from, old.place as *mut u8, old.len as usize) };
+                Some(Old::Word { place, was }) => unsafe { place.write_unaligned(was) },
+                Some(Old::Bytes { place, len, from }) => {
+                    let was = self.undo.bytes[from..from + len].as_ptr();
+                    // SAFETY: as above.
+                    unsafe { std::ptr::copy_nonoverlapping(was, place, len) };
+                }
+                None => {}
             }
         }
         while self.undo.threads.len() > mark.threads {
@@ -135,7 +151,8 @@ impl World {
         self.undo.bytes.truncate(mark.bytes);
         self.cpus = mark.cpus;
         self.movers.entries.clear();
-        self.movers.entries.extend(self.undo.moved.drain(mark.moved..));
+        self.movers.entries.extend_from_slice(&self.undo.moved[mark.moved..]);
+        self.undo.moved.truncate(mark.moved);
         self.memory = mark.memory;
         self.expirations = mark.expirations;
         self.choices.pop();

@@ -570,9 +570,15 @@ impl World {
         for cpu in &self.cpus[..self.options.cpus] {
             hash.mix(cpu.word());
         }
-        for thread in self.threads.iter().flatten() {
-            thread.hash_into(&mut hash);
+        let mut threads = Hash128::ZERO;
+        for (slot, thread) in self.threads.iter().enumerate() {
+            let Some(thread) = thread else { continue };
+            // A chain for each: the processor works on several at once.
+            let mut own = Hash128(1 + slot as u64, 1 + slot as u64);
+            thread.hash_into(&mut own);
+            threads.add(own);
         }
+        hash.mix_hash(threads);
         hash.mix(u64::from(self.expirations));
         if self.is_tso() {
             self.buffers.hash_into(&mut hash);
