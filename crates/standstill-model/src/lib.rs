@@ -8,12 +8,12 @@
 //!
 //! | file | what |
 //! |---|---|
-//! | `port.rs`, `memory.rs` | the platform |
-//! | `arena.rs`, `fibre.rs`, `state.rs`, `world.rs`, `undo.rs` | the simulated machine, and the way back |
+//! | `port.rs`, `port/`, `memory.rs`, `memory/` | the platform |
+//! | `arena.rs`, `fibre.rs`, `state.rs`, `world.rs`, `world/`, `undo.rs` | the simulated machine, and the way back |
 //! | `class.rs`, `movers.rs`, `places.rs`, `covers.rs` | which accesses are scheduling points |
 //! | `tso.rs` | store buffers |
 //! | `ra.rs` | release/acquire views |
-//! | `clock.rs` | what happened before what, and data races |
+//! | `clock.rs`, `clock/` | what happened before what, and data races |
 //! | `rules.rs` | the state of the library's rules |
 //! | `sched.rs` | what can happen next |
 //! | `search.rs`, `table.rs`, `parallel.rs` | every state once, by all cores |

@@ -4,12 +4,10 @@
 //! run of an exploration.
 
 use std::cell::UnsafeCell;
-use std::mem::MaybeUninit;
 use std::panic::Location;
-use std::ptr;
 use std::sync::atomic::Ordering;
 
-use standstill::platform::{DataCell, Datum, Memory, Pointer, Word};
+use standstill::platform::{Datum, Memory};
 
 use crate::arena::steady;
 use crate::clock;
@@ -18,9 +16,13 @@ use crate::movers::Use;
 use crate::mutate::Change;
 use crate::port::Model;
 use crate::state::{Op, OpKind, Wants};
-use crate::touch::How;
 use crate::verdict::{Access, StepWhat};
-use crate::world::{Fault, World, point, with};
+use crate::world::{World, point, with};
+
+mod cells;
+mod words;
+
+pub use cells::ModelCell;
 
 /// A word of the model's memory.
 pub struct ModelWord(UnsafeCell<usize>);
@@ -35,12 +37,6 @@ impl ModelWord {
 /// A pointer of the model's memory.
 pub struct ModelPtr<T>(UnsafeCell<*mut T>);
 
-/// Plain memory, with the hash of what it holds.
-pub struct ModelCell<T> {
-    value: UnsafeCell<MaybeUninit<T>>,
-    hash: UnsafeCell<u64>,
-}
-
 // SAFETY: an exploration and all that it simulates run on one OS thread.
 unsafe impl Send for ModelWord {}
 // SAFETY: as above.
@@ -49,10 +45,6 @@ unsafe impl Sync for ModelWord {}
 unsafe impl<T> Send for ModelPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for ModelPtr<T> {}
-// SAFETY: as above.
-unsafe impl<T> Send for ModelCell<T> {}
-// SAFETY: as above.
-unsafe impl<T> Sync for ModelCell<T> {}
 
 /// A guess was read for a compare-and-swap that is tried until it succeeds. A try that fails leaves no trace, so the reading
 /// is one step with the swap that follows from it.
@@ -208,35 +200,6 @@ impl World {
         self.clocks.assign(&mut self.undo, clock::fenced(on), clock::cpu(on));
     }
 
-    /// A plain cell is used: is that a data race?
-    fn use_cell(&mut self, place: usize, fresh: bool, writes: bool, at: &'static Location<'static>) {
-        if !(self.options.races && self.inside && self.branching && self.peeking.is_none()) {
-            return;
-        }
-        let on = self.cpu;
-        let (race, late) = self.clocks.plain(&mut self.undo, (place, fresh), on, writes, at);
-        self.classes.changed |= late;
-        if let Some(race) = race {
-            let who = race
-                .reader
-                .map_or_else(|| "the last write".to_string(), |reader| format!("a read by CPU {reader}"));
-            let (does, other) = (if writes { "writes" } else { "reads" }, race.other);
-            let text = format!(
-                "CPU {on} {does} a plain cell at {}:{}, and {who} at {}:{} did not happen before",
-                at.file(),
-                at.line(),
-                other.file(),
-                other.line()
-            );
-            let location = format!("{}:{}", at.file(), at.line());
-            if self.options.keep_going {
-                self.race.get_or_insert(Fault { rule: "race".to_string(), cpu: on, text, location });
-            } else {
-                self.fail("race", text, location);
-            }
-        }
-    }
-
     /// A condition read `value`: what it waits for can change with it.
     pub(crate) fn watch(&mut self, place: usize, value: usize) -> bool {
         let context = self.context();
@@ -342,241 +305,6 @@ fn access(
         }
         old
     })
-}
-
-// SAFETY: each method is one access in one order that all fibres agree on, which is as strong as any ordering asks for; the weaker
-// models give only values that the ordering allows.
-unsafe impl Word for ModelWord {
-    const ZERO: Self = ModelWord(UnsafeCell::new(0));
-
-    #[track_caller]
-    fn load(&self, order: Ordering) -> usize {
-        access(self.0.get(), Access::Load, Wants::Load, (order, order), Location::caller(), |_| None)
-    }
-
-    #[track_caller]
-    fn guess(&self) -> usize {
-        let value = access(self.0.get(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
-        guessed(self.0.get().addr());
-        value
-    }
-
-    #[track_caller]
-    fn store(&self, value: usize, order: Ordering) {
-        access(self.0.get(), Access::Store, Wants::Store, (order, order), Location::caller(), |_| {
-            Some(value)
-        });
-    }
-
-    #[track_caller]
-    fn swap(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::Swap, Wants::Modify, (order, order), Location::caller(), |_| Some(value))
-    }
-
-    #[track_caller]
-    fn compare_exchange(&self, old: usize, new: usize, ok: Ordering, no: Ordering) -> Result<usize, usize> {
-        let was = access(
-            self.0.get(),
-            Access::CompareExchange,
-            Wants::Swap(old),
-            (ok, no),
-            Location::caller(),
-            |now| (now == old).then_some(new),
-        );
-        if was == old { Ok(was) } else { Err(was) }
-    }
-
-    #[track_caller]
-    fn fetch_add(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchAdd, Wants::Modify, (order, order), Location::caller(), |now| {
-            Some(now.wrapping_add(value))
-        })
-    }
-
-    #[track_caller]
-    fn fetch_sub(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchSub, Wants::Modify, (order, order), Location::caller(), |now| {
-            Some(now.wrapping_sub(value))
-        })
-    }
-
-    #[track_caller]
-    fn fetch_or(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchOr, Wants::Modify, (order, order), Location::caller(), |now| {
-            Some(now | value)
-        })
-    }
-
-    #[track_caller]
-    fn fetch_and(&self, value: usize, order: Ordering) -> usize {
-        access(self.0.get(), Access::FetchAnd, Wants::Modify, (order, order), Location::caller(), |now| {
-            Some(now & value)
-        })
-    }
-}
-
-impl<T> ModelPtr<T> {
-    /// Pointers are words here: simulated code and scheduler share one address space, so provenance is exposed and taken back.
-    fn word(&self) -> *mut usize {
-        self.0.get().cast()
-    }
-}
-
-fn expose<T>(pointer: *mut T) -> usize {
-    pointer.expose_provenance()
-}
-
-// SAFETY: as for `Word`.
-unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
-    const NULL: Self = ModelPtr(UnsafeCell::new(ptr::null_mut()));
-
-    #[track_caller]
-    fn load(&self, order: Ordering) -> *mut T {
-        ptr::with_exposed_provenance_mut(access(
-            self.word(),
-            Access::Load,
-            Wants::Load,
-            (order, order),
-            Location::caller(),
-            |_| None,
-        ))
-    }
-
-    #[track_caller]
-    fn guess(&self) -> *mut T {
-        let value = access(self.word(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
-        guessed(self.word().addr());
-        ptr::with_exposed_provenance_mut(value)
-    }
-
-    #[track_caller]
-    fn store(&self, value: *mut T, order: Ordering) {
-        let value = expose(value);
-        access(self.word(), Access::Store, Wants::Store, (order, order), Location::caller(), |_| Some(value));
-    }
-
-    #[track_caller]
-    fn swap(&self, value: *mut T, order: Ordering) -> *mut T {
-        let value = expose(value);
-        ptr::with_exposed_provenance_mut(access(
-            self.word(),
-            Access::Swap,
-            Wants::Modify,
-            (order, order),
-            Location::caller(),
-            |_| Some(value),
-        ))
-    }
-
-    #[track_caller]
-    fn compare_exchange(
-        &self,
-        old: *mut T,
-        new: *mut T,
-        ok: Ordering,
-        no: Ordering,
-    ) -> Result<*mut T, *mut T> {
-        let (from, to) = (expose(old), expose(new));
-        let was = access(
-            self.word(),
-            Access::CompareExchange,
-            Wants::Swap(from),
-            (ok, no),
-            Location::caller(),
-            |now| (now == from).then_some(to),
-        );
-        let pointer = ptr::with_exposed_provenance_mut(was);
-        if was == from { Ok(pointer) } else { Err(pointer) }
-    }
-}
-
-impl<T> ModelCell<T> {
-    /// Nobody else can notice the access, or it is a data race.
-    fn plain(&self, writes: bool, at: &'static Location<'static>) {
-        if std::thread::panicking() {
-            return;
-        }
-        let place = self.hash.get().addr();
-        // SAFETY: the cell is alive.
-        let fresh = unsafe { *self.hash.get() } == 0;
-        let access = if writes { Access::CellWrite } else { Access::CellRead };
-        if with(|w| w.peeking.is_none()) {
-            let noticed = with(|w| !w.branching);
-            point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
-        }
-        with(|w| w.use_cell(place, fresh, writes, at));
-    }
-}
-
-// SAFETY: plain memory; one OS thread runs all.
-unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
-    const EMPTY: Self = ModelCell { value: UnsafeCell::new(MaybeUninit::uninit()), hash: UnsafeCell::new(0) };
-
-    #[track_caller]
-    unsafe fn read(&self) -> T {
-        let place = self.hash.get().addr();
-        let at = Location::caller();
-        self.plain(false, at);
-        // SAFETY: as for words.
-        let hash = unsafe { *self.hash.get() };
-        assert!(hash != 0 || std::thread::panicking(), "a plain cell is read that nobody has written");
-        if !std::thread::panicking() {
-            with(|w| {
-                if w.inside && w.peeking.is_none() {
-                    w.touches.add(place, How::Reads);
-                    w.learn(hash);
-                    w.note(
-                        || StepWhat::Access {
-                            op: Access::CellRead,
-                            cell: crate::names::noted(place),
-                            value: hash,
-                            written: None,
-                            order: "plain",
-                        },
-                        at,
-                    );
-                }
-            });
-        }
-        // SAFETY: written, as the hash shows.
-        unsafe { (*self.value.get()).assume_init() }
-    }
-
-    #[track_caller]
-    unsafe fn write(&self, value: T) {
-        let place = self.hash.get().addr();
-        let at = Location::caller();
-        self.plain(true, at);
-        let hash = Hash128::of(&value).0 | 1;
-        if !std::thread::panicking() {
-            with(|w| {
-                // SAFETY: the cell is alive.
-                unsafe { w.undo.memory(self.value.get().addr(), size_of::<T>()) };
-                // SAFETY: as above.
-                unsafe { w.undo.memory(place, size_of::<u64>()) };
-                // SAFETY: as for words.
-                let old = unsafe { *self.hash.get() };
-                w.wrote(place, old, hash);
-                if w.inside {
-                    w.touches.add(place, How::Writes);
-                    w.note(
-                        || StepWhat::Access {
-                            op: Access::CellWrite,
-                            cell: crate::names::noted(place),
-                            value: hash,
-                            written: None,
-                            order: "plain",
-                        },
-                        at,
-                    );
-                }
-            });
-        }
-        // SAFETY: as for words.
-        unsafe { *self.hash.get() = hash };
-        // SAFETY: as for words.
-        unsafe { *self.value.get() = MaybeUninit::new(value) };
-    }
 }
 
 // SAFETY: the types above keep the promises of `Memory`: a fence is an access of its own.

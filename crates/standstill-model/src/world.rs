@@ -5,30 +5,30 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::ptr;
 
-use standstill::event::{Event, What};
-use standstill::invariants::Tally;
+use standstill::Place;
 use standstill::platform::Entry;
-use standstill::{CpuId, Place, Property};
 
 use crate::arena::{self, Arena};
 use crate::class::{Classes, Who};
-use crate::clock::{self, Clocks};
-use crate::covers::{Cover, Covers};
+use crate::clock::Clocks;
 use crate::fibre::{Command, Slot};
 use crate::hash::{BuildHashed, Hash128};
 use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::names::Kept;
 use crate::options::{Engine, MemoryModel, Options};
-use crate::rules::{Values, steadied};
-use crate::state::{Cpu, Kind, LevelKind, Life, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
-use crate::touch::{self, How, Touches};
+use crate::rules::Values;
+use crate::state::{Cpu, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
+use crate::touch::Touches;
 use crate::tso::Buffers;
 use crate::undo::Undo;
-use crate::verdict::{Context, Interrupt, Step, StepWhat};
+use crate::verdict::{Interrupt, Step};
+
+mod events;
+mod fingerprint;
+mod threads;
 
 /// What went wrong in a step.
 #[derive(Clone, Debug)]
@@ -203,33 +203,6 @@ pub(crate) fn announce(op: Op) -> Command {
     unsafe { Slot::suspend(slot) }
 }
 
-fn thread_main(thread: usize) {
-    let end = catch_unwind(AssertUnwindSafe(|| crate::port::run_thread(thread)));
-    let failed = end.err().map(|panic| {
-        let text = panic
-            .downcast_ref::<String>()
-            .cloned()
-            .or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_string()))
-            .unwrap_or_else(|| "a panic without a message".to_string());
-        // The payload is the one thing of a run that owns memory.
-        drop(panic);
-        text
-    });
-    with(|w| {
-        if let Some(text) = failed {
-            let at = w.thread_ref().op.at;
-            w.fail("panic", text, format!("{}:{}", at.file(), at.line()));
-        }
-        let (cpu, kind) = (w.cpu, w.thread_ref().kind);
-        match kind {
-            Kind::Task => w.touches.add(touch::occupied(cpu), How::Writes),
-            Kind::Hotplug => w.touches.add(touch::parked(cpu), How::Writes),
-            Kind::Idle => {}
-        }
-        w.thread_mut().life = Life::Done;
-    });
-}
-
 impl World {
     pub(crate) fn new(options: Options) -> Box<World> {
         let rules = Values::new(options.protocol);
@@ -310,55 +283,6 @@ impl World {
         &mut self.cpus[self.cpu]
     }
 
-    /// Puts a thread in its slot. Its old life there is over.
-    pub(crate) fn spawn(&mut self, slot: usize, kind: Kind, cpu: usize, name: &'static str) {
-        self.undo.touch(slot, &self.threads[slot]);
-        self.threads[slot] = Some(Thread::new(kind, cpu, name));
-        self.slots[slot].start(thread_main, slot);
-    }
-
-    /// Moves a task to a CPU that takes tasks; false if there is none.
-    pub(crate) fn move_thread(&mut self, thread: usize) -> bool {
-        for cpu in 0..self.options.cpus {
-            self.touches.add(touch::scheduling(cpu), How::Reads);
-        }
-        let Some(to) = self.cpus.iter().position(|cpu| cpu.power == Power::On && !cpu.evicted) else {
-            return false;
-        };
-        let from = self.threads[thread].as_ref().map_or(to, |t| usize::from(t.cpu));
-        for cpu in [from, to] {
-            self.touches.add(touch::scheduling(cpu), How::Writes);
-            self.touches.add(touch::occupied(cpu), How::Writes);
-        }
-        self.touches.add(touch::thread(thread), How::Writes);
-        self.undo.touch(thread, &self.threads[thread]);
-        if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
-            self.drain(from);
-            self.clocks.join(&mut self.undo, clock::cpu(to), clock::cpu(from));
-        }
-        if let Some(thread) = &mut self.threads[thread] {
-            thread.cpu = to as u8;
-        }
-        true
-    }
-
-    /// If the current thread waits as threads may, its CPU goes idle, and the thread leaves a CPU that takes no tasks any more.
-    pub(crate) fn yield_cpu(&mut self) {
-        let thread = self.thread;
-        let t = self.thread_ref();
-        if !t.blocked || !t.yields || t.kind == Kind::Idle {
-            return;
-        }
-        let (kind, cpu) = (t.kind, usize::from(t.cpu));
-        if usize::from(self.cpus[cpu].current) == thread {
-            self.touches.add(touch::scheduling(cpu), How::Writes);
-            self.cpus[cpu].current = cpu as u8;
-        }
-        if kind == Kind::Task && self.cpus[cpu].evicted {
-            self.move_thread(thread);
-        }
-    }
-
     /// The context of the code that runs.
     pub(crate) fn context(&self) -> Who {
         Who::new(self.cpu, self.thread_ref().level().kind.context(), self.cpu_ref().irqs_on)
@@ -408,94 +332,6 @@ impl World {
         self.begins = true;
     }
 
-    /// Notes what went wrong; the first fault of a step counts.
-    pub(crate) fn fail(&mut self, rule: impl Into<String>, text: impl Into<String>, location: String) {
-        let cpu = self.cpu;
-        self.fault.get_or_insert(Fault { rule: rule.into(), cpu, text: text.into(), location });
-    }
-
-    pub(crate) fn note(&mut self, what: impl FnOnce() -> StepWhat, at: &std::panic::Location<'_>) {
-        if self.record.is_none() {
-            return;
-        }
-        let context = self.context_name();
-        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.choices.len().saturating_sub(1));
-        let location = format!("{}:{}", at.file(), at.line());
-        let what = self.named(what());
-        if let Some(steps) = &mut self.record {
-            steps.push(Step { cpu, context, what, location, irqs_on, choice });
-        }
-    }
-
-    fn context_name(&self) -> Context {
-        let thread = self.thread_ref();
-        match thread.level().kind {
-            LevelKind::Thread => Context::Thread { name: thread.name },
-            LevelKind::Stopper => Context::Stopper,
-            LevelKind::Handler(kind) => Context::Handler { depth: thread.depth, kind },
-        }
-    }
-
-    /// An event of the library: the rules see it.
-    pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
-        self.note(|| StepWhat::Event(event.what), at);
-        let event = &steadied(*event);
-        self.judge(event);
-        self.meet_event(event);
-        let verdict =
-            if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
-        if let Err(violation) = verdict {
-            let location = violation.call().map_or_else(
-                || format!("{}:{}", at.file(), at.line()),
-                |call| format!("{}:{}", call.from.file(), call.from.line()),
-            );
-            self.fail(violation.rule.to_string(), violation.to_string(), location);
-        }
-        match event.what {
-            What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
-            What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
-            What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
-            What::StopPublished { .. } if self.armed && self.leaving && !self.branching => self.branch(),
-            _ => {}
-        }
-    }
-
-    /// Which of W, L, S, O, F does the event show? The library's own tally says so.
-    fn judge(&mut self, event: &Event) {
-        if !matches!(
-            event.what,
-            What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..)
-        ) {
-            return;
-        }
-        let mut tally = Tally::new();
-        if !self.cpu_ref().left {
-            tally.feed(&Event { cpu: event.cpu, what: What::OnlineSet { who: event.cpu } });
-        }
-        tally.feed(event);
-        for property in Property::ALL {
-            if tally.count(property) > 0 {
-                self.broken |= 1 << property as u8;
-            }
-        }
-        let protocol = self.options.protocol;
-        for property in tally.broken(&protocol) {
-            let cpu = CpuId::new(self.cpu);
-            let location = tally.first(property).and_then(|first| first.call).map_or_else(
-                || "crates/standstill/src/call/flush.rs".to_string(),
-                |call| format!("{}:{}", call.from.file(), call.from.line()),
-            );
-            let what = match property {
-                Property::Late => "a handler finds a queued call while its CPU is offline",
-                Property::Lost => "a queued call never runs: its CPU died with it",
-                Property::Spurious => "an IPI is taken on an offline CPU",
-                Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
-                Property::Frozen => "a call from another CPU runs while the machine is frozen",
-            };
-            self.fail(property.letter().to_string(), format!("{cpu}: {what}"), location);
-        }
-    }
-
     /// What `place` holds, also if it is no memory.
     pub(crate) fn value_of(&self, place: usize) -> usize {
         match place {
@@ -506,109 +342,6 @@ impl World {
             // SAFETY: a word of a machine, or of the stack of a thread that waits on it.
             _ => unsafe { *(place as *const usize) },
         }
-    }
-
-    pub(crate) fn occupied(&self, cpu: usize) -> bool {
-        self.threads
-            .iter()
-            .flatten()
-            .any(|t| t.kind == Kind::Task && t.life == Life::Live && usize::from(t.cpu) == cpu)
-    }
-
-    pub(crate) fn parked(&self, cpu: usize) -> bool {
-        self.threads[MAX_CPUS + cpu].as_ref().is_none_or(|t| t.life != Life::Live)
-    }
-
-    /// Nothing has to happen any more: is everybody done, and do the rules agree?
-    pub(crate) fn finish(&mut self) {
-        let waits: Vec<_> = self
-            .threads
-            .iter()
-            .flatten()
-            .filter(|t| t.life == Life::Live && (t.kind == Kind::Task || t.depth > 0))
-            .filter(|t| self.cpus[usize::from(t.cpu)].power != Power::Halted)
-            .map(|t| {
-                let level = match t.level().kind {
-                    LevelKind::Thread => t.name.to_string(),
-                    LevelKind::Stopper => "the stopper".to_string(),
-                    LevelKind::Handler(kind) => format!("the handler of {kind:?}"),
-                };
-                format!("{level} on CPU {} at {}:{}", t.cpu, t.op.at.file(), t.op.at.line())
-            })
-            .collect();
-        if !waits.is_empty() {
-            self.fail("deadlock", format!("nobody can go on: {}", waits.join("; ")), String::new());
-            return;
-        }
-        // What was under way on a CPU that was halted for good is never over.
-        if self.cpus.iter().any(|cpu| cpu.power == Power::Halted) {
-            return;
-        }
-        if let Err(violation) = self.rules.get().clone().finish() {
-            self.cpu = violation.cpu.index();
-            self.fail(violation.rule.to_string(), violation.to_string(), String::new());
-        }
-    }
-
-    /// The fingerprint of this state, with who knows of what.
-    pub(crate) fn full_fingerprint(&mut self) -> Hash128 {
-        let mut hash = self.fingerprint();
-        if self.tracks {
-            hash.mix_hash(self.clocks.items().0);
-        }
-        hash
-    }
-
-    /// The fingerprint of this state: without what it is searched with.
-    pub(crate) fn fingerprint(&mut self) -> Hash128 {
-        #[cfg(test)]
-        if let Some(hash) = self.blind_fingerprint() {
-            return hash;
-        }
-        let mut hash = self.memory;
-        hash.mix_hash(self.rules.hash());
-        for cpu in &self.cpus[..self.options.cpus] {
-            hash.mix(cpu.word());
-        }
-        let mut threads = Hash128::ZERO;
-        for (slot, thread) in self.threads.iter().enumerate() {
-            let Some(thread) = thread else { continue };
-            // A chain for each: the processor works on several at once.
-            let mut own = Hash128(1 + slot as u64, 1 + slot as u64);
-            thread.hash_into(&mut own);
-            threads.add(own);
-        }
-        hash.mix_hash(threads);
-        hash.mix(u64::from(self.expirations));
-        if self.is_tso() {
-            self.buffers.hash_into(&mut hash);
-        }
-        if let Some(messages) = &self.clocks.messages {
-            messages.hash_into(&self.clocks, &mut hash);
-        }
-        hash
-    }
-
-    /// What this state is searched with: what was moved, and who knows of what.
-    pub(crate) fn cover(&mut self, covers: &mut Covers) -> Cover {
-        let (mut all, moved) = self.movers.moved();
-        let items = if self.tracks {
-            let (sum, items) = self.clocks.items();
-            all.add(sum);
-            items
-        } else {
-            &[]
-        };
-        covers.of(all, moved.chain(items.iter().copied()))
-    }
-
-    /// What is left at the end of a run, without what the contexts remember.
-    pub(crate) fn end_hash(&mut self) -> Hash128 {
-        let mut hash = self.memory;
-        for cpu in &self.cpus[..self.options.cpus] {
-            hash.mix(cpu.word());
-        }
-        hash
     }
 }
 

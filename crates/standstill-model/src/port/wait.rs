@@ -1,0 +1,312 @@
+//! Waiting, loops with cuts, and what the library announces.
+
+use std::panic::Location;
+
+use standstill::event::{Event, What};
+use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
+
+use super::{Model, rest_for_ever, take_interrupt, take_stopper};
+use crate::arena::steady;
+use crate::fibre::Command;
+use crate::hash::Hash128;
+use crate::memory::ModelWord;
+use crate::mutate::{Change, skipped};
+use crate::state::{Op, OpKind, SOME_DEADLINE, Watch};
+use crate::verdict::StepWhat;
+use crate::world::{World, announce, point, with};
+
+/// The number of an announcement, for the place in the code that makes it: all come through one line.
+fn event_code(what: &What) -> u64 {
+    let stage = match what {
+        What::StageEntered { stage, .. } | What::StageAck { stage, .. } => *stage as u64 + 1,
+        _ => 0,
+    };
+    Hash128::of(&(std::mem::discriminant(what), stage)).0
+}
+
+/// Is it an event that stands before the access that it announces? Then the two are one step; see the events' own words.
+fn announces(what: &What) -> bool {
+    matches!(
+        what,
+        What::CallQueued(_)
+            | What::CallReleased(_)
+            | What::IpiSent { .. }
+            | What::OnlineSet { .. }
+            | What::OnlineCleared { .. }
+            | What::AcceptingSet { .. }
+            | What::AcceptingCleared { .. }
+            | What::ActiveSet { .. }
+            | What::ActiveCleared { .. }
+            | What::StageEntered { .. }
+            | What::StageAck { .. }
+            | What::SyncMoved { .. }
+            | What::WorkQueued(_)
+            | What::StopperOpened
+            | What::ReadUnlocked
+            | What::WriteUnlocked
+    )
+}
+
+// SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
+unsafe impl Wait for Model {
+    fn deadline_in(&self, _: u64) -> Deadline {
+        SOME_DEADLINE
+    }
+
+    fn expired(&self, _: Deadline) -> bool {
+        false
+    }
+
+    #[track_caller]
+    fn wait_until<R>(
+        &self,
+        on: &ModelWord,
+        wait: &WaitFor<'_>,
+        mut poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        if std::thread::panicking() || with(|w| !w.inside) {
+            return poll();
+        }
+        let at = Location::caller();
+        if with(|w| w.mutates(Change::SkipWait, at)) {
+            return poll().or_else(skipped);
+        }
+        let before = with(|w| w.thread_ref().level().history);
+        let mut failed: Option<Option<usize>> = None;
+        // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
+        let mut only_looks = false;
+        loop {
+            let holds = peek(&mut poll);
+            if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
+                only_looks = false;
+                match announce(Op {
+                    kind: OpKind::Wait,
+                    place: wait.site.what.as_ptr().addr(),
+                    at: wait.site.at,
+                }) {
+                    // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
+                    Command::Interrupt(kind) => {
+                        take_interrupt(kind);
+                        failed = None;
+                        continue;
+                    }
+                    Command::Stopper => {
+                        take_stopper();
+                        failed = None;
+                        continue;
+                    }
+                    Command::Peek => {
+                        only_looks = true;
+                        continue;
+                    }
+                    Command::Go => with(|w| {
+                        w.fused = true;
+                        w.begin_going();
+                        w.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
+                    }),
+                    Command::Expire => {
+                        with(|w| {
+                            w.learn(0x0e59);
+                            w.note(|| StepWhat::Expire, wait.site.at);
+                        });
+                        return poll();
+                    }
+                }
+            }
+            let slept_on = with(|w| w.looks(on.place()));
+            let result = poll();
+            let sleeps = slept_on.is_some();
+            with(|w| {
+                (w.fused, w.polling, w.aged) = (false, false, None);
+                w.movers.going = false;
+            });
+            if result.is_some() {
+                with(|w| w.end_wait());
+                return result;
+            }
+            if sleeps {
+                let noticed = with(|w| w.is_told(on.place(), false));
+                point(Op { kind: OpKind::Sleep, place: on.place(), at }, noticed);
+            }
+            // A look that found nothing leaves no trace.
+            with(|w| w.thread_mut().level_mut().history = before);
+            failed = Some(slept_on);
+        }
+    }
+
+    #[track_caller]
+    fn notify(&self, on: *const ModelWord) {
+        if std::thread::panicking() {
+            return;
+        }
+        let at = Location::caller();
+        with(|w| {
+            if !w.mutates(Change::DropNotify, at) {
+                // A port whose waiters sleep makes the change visible before it looks for them.
+                if w.options.sleepers {
+                    w.drain(w.cpu);
+                    w.is_told(on.addr(), true);
+                }
+                w.notified.push(on.addr());
+            }
+        });
+    }
+
+    fn loop_begins(&self) {
+        with(|w| w.thread_mut().level_mut().loop_begins());
+    }
+
+    fn loop_ends(&self) {
+        with(|w| w.thread_mut().level_mut().loop_ends());
+    }
+
+    fn cut<S: std::hash::Hash>(&self, state: &S) {
+        let state = Hash128::of(state);
+        with(|w| {
+            let same = w.thread_mut().level_mut().cut(state);
+            w.movers.turn(same);
+            // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
+            w.reload = std::mem::take(&mut w.waited);
+            w.until = 0;
+        });
+    }
+
+    #[track_caller]
+    fn event(&self, event: impl FnOnce() -> Event) {
+        if std::thread::panicking() {
+            return;
+        }
+        let event = event();
+        let at = Location::caller();
+        let first = announces(&event.what) && with(|w| w.inside);
+        if first {
+            let noticed = with(|w| match event.what {
+                _ if w.fused => true,
+                What::IpiSent { .. } => w.is_point_to_send(at),
+                what => w.is_point(event_code(&what), 0, at),
+            });
+            point(Op { kind: OpKind::Announce, place: 0, at }, noticed);
+        }
+        let broken = with(|w| {
+            w.until = 0;
+            w.event(&event, at);
+            w.fused |= first;
+            w.fault.is_some() && w.inside
+        });
+        if broken {
+            // What comes after may rely on what was just broken.
+            rest_for_ever();
+        }
+    }
+}
+
+impl World {
+    /// A condition is about to be looked at: what does the word hold that it sleeps on? None: it does not sleep, or its look is one step with
+    /// what follows.
+    fn looks(&mut self, on: usize) -> Option<usize> {
+        if !self.options.sleepers || !self.thread_ref().several(true) {
+            return None;
+        }
+        let value = self.value_seen(self.cpu, on);
+        self.learn(steady(value) as u64);
+        // The port's load acquires: whoever changed the word has shown what it did before.
+        self.acquire_newest(on);
+        Some(value)
+    }
+
+    /// A context is about to sleep on the word at `on`, or (`tells`) wakes those that do: has this an order that somebody can notice?
+    fn is_told(&mut self, on: usize, tells: bool) -> bool {
+        let who = self.context();
+        self.inside && self.branching && self.classes.note(on, who, tells)
+    }
+
+    /// A wait ends: which one place did it depend on?
+    fn end_wait(&mut self) {
+        self.learn(OpKind::Wait.code());
+        let watch = self.thread_ref().watch;
+        let mut places = watch.iter();
+        self.waited = match (places.next(), places.next()) {
+            (Some((place, _)), None) => place,
+            _ => 0,
+        };
+    }
+
+    /// Fills in the flags of a wait that is about to be announced; false if there is nothing to announce.
+    fn begin_wait(
+        &mut self,
+        on: usize,
+        wait: &WaitFor<'_>,
+        holds: bool,
+        failed: Option<Option<usize>>,
+        only_looks: bool,
+    ) -> bool {
+        let thread = self.thread;
+        self.undo.touch(thread, &self.threads[thread]);
+        let time = wait.deadline != Deadline::NEVER;
+        let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
+        let blocks = self.budget.and(self.blocks);
+        let sleepers = self.options.sleepers;
+        // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
+        let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
+        let still = failed.is_some_and(|seen| !sleepers || same(seen));
+        let t = self.thread_mut();
+        t.on = on;
+        let several = t.several(sleepers);
+        // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
+        // it failed: a reading that is half old and half new may hold where none at one instant does.
+        t.blocked = if several { still && (sleepers || !holds) } else { !holds };
+        if let (Some(blocks), false) = (blocks, only_looks) {
+            t.blocked = blocks;
+        }
+        t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
+        t.may_expire = time && branching;
+        let looks_at_memory = t.yields || several;
+        if looks_at_memory {
+            // Who leaves the CPU to others, or tries again, does so for what it saw here.
+            self.touch_watch(thread);
+        }
+        let t = self.thread_mut();
+        // Nobody else can change what it depends on.
+        let quiet = holds && t.watch.open == 0 && branching;
+        if !only_looks && (quiet || self.budget.is_some()) && self.passes(false) {
+            return false;
+        }
+        let t = self.thread_ref();
+        if t.blocked && !only_looks && t.watch.is_one() {
+            let (cpu, depth, place) = (self.cpu, t.depth, t.watch.first());
+            self.movers.blocks(place, cpu, thread, depth);
+        }
+        self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);
+        self.yield_cpu();
+        true
+    }
+}
+
+/// Looks whether a condition holds, and notes what it depends on. Nothing else happens.
+fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
+    let (holds, watch) = look(poll, 0);
+    let mut ages = u16::from(holds);
+    // Old messages, of the one place that has them.
+    let possible = with(|w| if watch.open > 1 { 1 } else { w.ages_of(w.cpu, &watch) });
+    for age in (1..u16::BITS).filter(|age| possible & 1 << age != 0) {
+        ages |= u16::from(look(poll, age).0) << age;
+    }
+    with(|w| {
+        let t = w.thread_mut();
+        (t.watch, t.ages) = (watch, ages);
+    });
+    ages != 0
+}
+
+/// Looks at the messages that are `age` older than the newest.
+fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
+    with(|w| {
+        w.peeking = Some(Watch::NONE);
+        (w.age, w.vain) = (age, false);
+    });
+    let holds = poll().is_some();
+    with(|w| {
+        w.age = 0;
+        (holds && !w.vain, w.peeking.take().unwrap_or(Watch::NONE))
+    })
+}

@@ -1,0 +1,131 @@
+//! What a step shows: the story, the events for the rules, and what is broken.
+
+use standstill::event::{Event, What};
+use standstill::invariants::Tally;
+use standstill::{CpuId, Property};
+
+use super::{Fault, World};
+use crate::rules::steadied;
+use crate::state::{Kind, LevelKind, Life, Power};
+use crate::verdict::{Context, Step, StepWhat};
+
+impl World {
+    /// Notes what went wrong; the first fault of a step counts.
+    pub(crate) fn fail(&mut self, rule: impl Into<String>, text: impl Into<String>, location: String) {
+        let cpu = self.cpu;
+        self.fault.get_or_insert(Fault { rule: rule.into(), cpu, text: text.into(), location });
+    }
+
+    pub(crate) fn note(&mut self, what: impl FnOnce() -> StepWhat, at: &std::panic::Location<'_>) {
+        if self.record.is_none() {
+            return;
+        }
+        let context = self.context_name();
+        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.choices.len().saturating_sub(1));
+        let location = format!("{}:{}", at.file(), at.line());
+        let what = self.named(what());
+        if let Some(steps) = &mut self.record {
+            steps.push(Step { cpu, context, what, location, irqs_on, choice });
+        }
+    }
+
+    fn context_name(&self) -> Context {
+        let thread = self.thread_ref();
+        match thread.level().kind {
+            LevelKind::Thread => Context::Thread { name: thread.name },
+            LevelKind::Stopper => Context::Stopper,
+            LevelKind::Handler(kind) => Context::Handler { depth: thread.depth, kind },
+        }
+    }
+
+    /// An event of the library: the rules see it.
+    pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
+        self.note(|| StepWhat::Event(event.what), at);
+        let event = &steadied(*event);
+        self.judge(event);
+        self.meet_event(event);
+        let verdict =
+            if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
+        if let Err(violation) = verdict {
+            let location = violation.call().map_or_else(
+                || format!("{}:{}", at.file(), at.line()),
+                |call| format!("{}:{}", call.from.file(), call.from.line()),
+            );
+            self.fail(violation.rule.to_string(), violation.to_string(), location);
+        }
+        match event.what {
+            What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
+            What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
+            What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
+            What::StopPublished { .. } if self.armed && self.leaving && !self.branching => self.branch(),
+            _ => {}
+        }
+    }
+
+    /// Which of W, L, S, O, F does the event show? The library's own tally says so.
+    fn judge(&mut self, event: &Event) {
+        if !matches!(
+            event.what,
+            What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..)
+        ) {
+            return;
+        }
+        let mut tally = Tally::new();
+        if !self.cpu_ref().left {
+            tally.feed(&Event { cpu: event.cpu, what: What::OnlineSet { who: event.cpu } });
+        }
+        tally.feed(event);
+        for property in Property::ALL {
+            if tally.count(property) > 0 {
+                self.broken |= 1 << property as u8;
+            }
+        }
+        let protocol = self.options.protocol;
+        for property in tally.broken(&protocol) {
+            let cpu = CpuId::new(self.cpu);
+            let location = tally.first(property).and_then(|first| first.call).map_or_else(
+                || "crates/standstill/src/call/flush.rs".to_string(),
+                |call| format!("{}:{}", call.from.file(), call.from.line()),
+            );
+            let what = match property {
+                Property::Late => "a handler finds a queued call while its CPU is offline",
+                Property::Lost => "a queued call never runs: its CPU died with it",
+                Property::Spurious => "an IPI is taken on an offline CPU",
+                Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
+                Property::Frozen => "a call from another CPU runs while the machine is frozen",
+            };
+            self.fail(property.letter().to_string(), format!("{cpu}: {what}"), location);
+        }
+    }
+
+    /// Nothing has to happen any more: is everybody done, and do the rules agree?
+    pub(crate) fn finish(&mut self) {
+        let waits: Vec<_> = self
+            .threads
+            .iter()
+            .flatten()
+            .filter(|t| t.life == Life::Live && (t.kind == Kind::Task || t.depth > 0))
+            .filter(|t| self.cpus[usize::from(t.cpu)].power != Power::Halted)
+            .map(|t| {
+                let level = match t.level().kind {
+                    LevelKind::Thread => t.name.to_string(),
+                    LevelKind::Stopper => "the stopper".to_string(),
+                    LevelKind::Handler(kind) => format!("the handler of {kind:?}"),
+                };
+                format!("{level} on CPU {} at {}:{}", t.cpu, t.op.at.file(), t.op.at.line())
+            })
+            .collect();
+        if !waits.is_empty() {
+            self.fail("deadlock", format!("nobody can go on: {}", waits.join("; ")), String::new());
+            return;
+        }
+        // What was under way on a CPU that was halted for good is never over.
+        if self.cpus.iter().any(|cpu| cpu.power == Power::Halted) {
+            return;
+        }
+        if let Err(violation) = self.rules.get().clone().finish() {
+            self.cpu = violation.cpu.index();
+            self.fail(violation.rule.to_string(), violation.to_string(), String::new());
+        }
+    }
+}
