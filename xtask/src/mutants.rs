@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -21,6 +21,8 @@ use crate::run::{Not, cargo, root, succeed, target_dir};
 const EXPLAINED: &str = "crates/standstill-model/mutants.txt";
 /// Seconds for one cell of the library itself.
 const PATIENCE: u64 = 60;
+/// And in one that survivors get.
+const MORE_PATIENCE: u64 = 20;
 /// How a wait goes on: who sleeps may miss a wake-up, who polls may see more.
 const WAITS: [&str; 2] = ["polls", "sleeps"];
 /// What survives with two CPUs is tried with three; where one search would take too long, as far as it gets.
@@ -116,31 +118,26 @@ fn all(args: &Args) -> Result<Report, Not> {
     succeed(&mut cargo(&["build", "--release", "-p", "standstill-model", "--example", "mutants"]))?;
     let worker = target_dir().join("release/examples/mutants");
     let explanations = explanations()?;
-    let cells: Vec<String> = lines(&worker, &["cells"])?
-        .into_iter()
-        .flat_map(|cell| WAITS.map(|waits| format!("{cell}:{waits}")))
-        .collect();
-    let bar = Progress::new("places", cells.len());
-    let found = in_parallel(&cells, &bar, |cell| {
-        lines(&worker, &["sites", &format!("{cell}:{PATIENCE}")]).map(|lines| (cell.clone(), lines))
-    });
+    let cells: Vec<String> = in_both_ways(&lines(&worker, &["cells"])?).collect();
+    // Those for survivors have to pass without a mutant, too, or they would catch whatever comes to them.
+    let more: Vec<String> = if args.quick { Vec::new() } else { in_both_ways(&MORE).collect() };
+    let bar = Progress::new("places", cells.len() + more.len());
+    let more_pass = in_parallel(&more, &bar, |cell| sites(&worker, cell, MORE_PATIENCE));
+    more_pass.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let found =
+        in_parallel(&cells, &bar, |cell| sites(&worker, cell, PATIENCE).map(|sites| (cell.clone(), sites)));
     let mut report = Report::new();
     // Which cells come to a mutant, the quickest first.
     let mut touched: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
     for result in found {
-        let (cell, lines) = result?;
-        let head: Vec<&str> = lines.first().map(|line| line.split('\t').collect()).unwrap_or_default();
-        let time = match head[..] {
-            ["cell", "true", _, time] => time.parse().unwrap_or(0),
-            // What can't be exhausted in time says nothing about a mutant either.
-            ["cell", "false", ..] => {
-                report.left_out.push(cell);
-                continue;
-            }
-            _ => return crate::run::fail(format!("the library itself does not pass in {cell}: {head:?}")),
-        };
-        for mutant in lines[1..].iter().filter(|line| belongs(line, &cell)) {
-            touched.entry(mutant.clone()).or_default().push((time, cell.clone()));
+        let (cell, sites) = result?;
+        if !sites.exhausted {
+            // It says nothing about a mutant either.
+            report.left_out.push(cell);
+            continue;
+        }
+        for mutant in sites.mutants.iter().filter(|mutant| belongs(mutant, &cell)) {
+            touched.entry(mutant.clone()).or_default().push((sites.ms, cell.clone()));
         }
     }
     let mutants: Vec<(String, Vec<String>)> = touched
@@ -168,6 +165,30 @@ fn all(args: &Args) -> Result<Report, Not> {
     }
     report.seconds = began.elapsed().as_secs();
     Ok(report)
+}
+
+/// Each cell with waits that poll and with waits that sleep.
+fn in_both_ways(cells: &[impl AsRef<str>]) -> impl Iterator<Item = String> {
+    cells.iter().flat_map(|cell| WAITS.map(|waits| format!("{}:{waits}", cell.as_ref())))
+}
+
+/// What a search of the library as it is comes to.
+struct Sites {
+    exhausted: bool,
+    ms: u64,
+    mutants: Vec<String>,
+}
+
+/// Searches a cell without a mutant, for so many seconds.
+fn sites(worker: &Path, cell: &str, seconds: u64) -> Result<Sites, Not> {
+    let mut lines = lines(worker, &["sites", &format!("{cell}:{seconds}")])?;
+    let head = if lines.is_empty() { String::new() } else { lines.remove(0) };
+    match head.split('\t').collect::<Vec<_>>()[..] {
+        ["cell", exhausted @ ("true" | "false"), _, ms] => {
+            Ok(Sites { exhausted: exhausted == "true", ms: ms.parse().unwrap_or(0), mutants: lines })
+        }
+        _ => crate::run::fail(format!("the library itself does not pass in {cell}: {head}")),
+    }
 }
 
 fn judge(mut fate: Fate, explanations: &[Explanation], used: &mut [bool], report: &mut Report) {
@@ -212,8 +233,8 @@ fn fate(worker: &Path, mutant: &str, cells: &[String], quick: bool) -> Result<Fa
     let (change, place) = mutant.split_once(' ').unwrap_or((mutant, ""));
     let mut all = cells.to_vec();
     if !quick {
-        let more = MORE.iter().flat_map(|cell| WAITS.map(|waits| format!("{cell}:{waits}")));
-        all.extend(more.filter(|cell| belongs(mutant, cell)).map(|cell| format!("{cell}:20")));
+        let more = in_both_ways(&MORE).filter(|cell| belongs(mutant, cell));
+        all.extend(more.map(|cell| format!("{cell}:{MORE_PATIENCE}")));
     }
     let began = Instant::now();
     let out = Command::new(worker).arg("run").arg(mutant).args(&all).stdin(Stdio::null()).output();
@@ -246,7 +267,7 @@ fn code_at(place: &str) -> Option<String> {
     Some(text.lines().nth(line.parse::<usize>().ok()?.checked_sub(1)?)?.trim().to_string())
 }
 
-fn lines(worker: &PathBuf, args: &[&str]) -> Result<Vec<String>, Not> {
+fn lines(worker: &Path, args: &[&str]) -> Result<Vec<String>, Not> {
     let out = succeed(Command::new(worker).args(args).stdin(Stdio::null()))?;
     Ok(out.stdout.lines().map(str::to_string).collect())
 }
