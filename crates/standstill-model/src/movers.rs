@@ -109,7 +109,7 @@ const MOST: usize = 128;
 /// What was moved, and what can't be.
 #[derive(Default)]
 pub(crate) struct Movers {
-    on: bool,
+    pub(crate) on: bool,
     points: HashSet<Key, BuildHashed>,
     pub(crate) entries: Vec<Entry>,
     /// Where the access belongs that is carried out now.

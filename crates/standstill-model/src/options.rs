@@ -207,7 +207,7 @@ impl Default for Options {
             own: None,
             engine: Engine::Stateful,
             threads: 1,
-            spread: 1 << 14,
+            spread: 1 << 11,
             limits: Limits::default(),
             checkpoint: None,
             races: true,

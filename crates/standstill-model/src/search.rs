@@ -385,6 +385,11 @@ impl<'a> Search<'a> {
         if !self.enabled.is_empty() {
             let first = self.choices.len();
             self.choices.extend_from_slice(&self.enabled);
+            if with_ptr(self.ready.world, |w| w.movers.on) {
+                // The last CPU first, and a CPU goes on before it is interrupted. Any order is as sound, but steps that are merged are learnt about
+                // on the way, and this order learns of fewer points: as measured, 35,097 states with four CPUs, 50,896 the other way round.
+                self.choices[first..].reverse();
+            }
             self.nodes.push(Node { depth, first, next: first, end: self.choices.len(), new, hash });
             self.found.depth = self.found.depth.max(self.way.len() + self.nodes.len());
         }

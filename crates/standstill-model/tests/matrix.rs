@@ -99,7 +99,7 @@ fn a_search_says_what_it_covered() {
     let verdict = check(&two(), &mut |_| ControlFlow::Continue(()));
     assert!(verdict.passed());
     assert!(
-        matches!(verdict.coverage, Coverage::Exhausted { states } if states == verdict.states && states > 300)
+        matches!(verdict.coverage, Coverage::Exhausted { states } if states == verdict.states && states > 200)
     );
     let mut bounded = two();
     bounded.limits.states = 1;

@@ -63,7 +63,8 @@ fn a_write_that_is_dropped_breaks_its_own_rule() {
         ("hotplug/table.rs", "inject.swap(0", "rollback", "40"),
         ("hotplug/up.rs", "began.store", "half-way", "37"),
         ("hotplug/lock.rs", "gate.fetch_or(CLOSED", "readers-and-writers", "41"),
-        ("hotplug/lock.rs", "granted.fetch_add", "readers-and-writers", "41"),
+        // The readers' sum is not 0 when they have gone, and the next writer waits for ever. (41 would come after that.)
+        ("hotplug/lock.rs", "granted.fetch_add", "readers-and-writers", "deadlock"),
     ] {
         assert_eq!(caught(options(scenario), Change::DropWrite, file, code), rule, "`{code}` in {file}");
     }
