@@ -121,7 +121,11 @@ pub(crate) fn events() -> u64 {
 /// Takes an event, in every context but NMI.
 pub(crate) fn event(event: &Event) {
     let stays = cpu::preempt_count() > 0 || !irq::are_on();
-    assert!(stays, "an event of {} may be recorded by another CPU: {event:?}", event.cpu);
+    assert!(
+        stays,
+        "an event of {} may be recorded by another CPU: the port's `event` has to disable preemption around it: {event:?}",
+        event.cpu
+    );
     // SAFETY: null, or leaked.
     if let Some(hook) = unsafe { HOOK.load(Acquire).as_ref() } {
         hook(event);

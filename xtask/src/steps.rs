@@ -129,7 +129,7 @@ fn miri() -> Outcome {
     for (package, which, flags) in [
         ("standstill", &["--lib"][..], STRICT),
         ("standstill-torture", &["--lib"], STRICT),
-        ("standstill", &["--test", "basics", "--test", "hotplug"], POWER_CUT),
+        ("standstill", &["--test", "basics", "--test", "hotplug", "--test", "hotplug_late"], POWER_CUT),
     ] {
         let args = [&["miri", "test", "-p", package], which].concat();
         let mut miri = nightly(&args);

@@ -22,7 +22,7 @@ use crate::sched::{cpu_of, is_device, is_interrupt, take};
 use crate::search::Found;
 use crate::setup::Ready;
 use crate::verdict::{Progress, Step, Violation};
-use crate::world::{Fault, with_ptr};
+use crate::world::{Fault, broken, with_ptr};
 
 /// What a schedule costs, in the order of importance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
@@ -326,17 +326,10 @@ impl Walk<'_> {
 }
 
 fn property_fault(property: Property, cpu: usize) -> Fault {
-    let what = match property {
-        Property::Late => "a handler finds a queued call while its CPU is offline",
-        Property::Lost => "a queued call never runs: its CPU died with it",
-        Property::Spurious => "an IPI is taken on an offline CPU",
-        Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
-        Property::Frozen => "a call from another CPU runs while the machine is frozen",
-    };
     Fault {
         rule: property.letter().to_string(),
         cpu,
-        text: format!("CPU {cpu}: {what}"),
+        text: format!("CPU {cpu}: {}", broken(property)),
         location: String::new(),
     }
 }

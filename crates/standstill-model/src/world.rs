@@ -30,6 +30,8 @@ mod events;
 mod fingerprint;
 mod threads;
 
+pub(crate) use events::broken;
+
 /// What went wrong in a step.
 #[derive(Clone, Debug)]
 pub(crate) struct Fault {

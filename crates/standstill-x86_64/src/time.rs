@@ -59,6 +59,9 @@ pub fn delay_ns(ns: u64) {
 /// A virtual CPU may stand still at any moment. So the ends of a window are not where the PIT says that time is over, but where all three clocks were read
 /// together, and how long that took says how far they may be apart.
 ///
+/// # Panics
+/// If there is no PIT, so that no window can be measured.
+///
 /// # Safety
 /// Nobody else uses channel 2 of the PIT and the port of its gate.
 pub unsafe fn calibrate() {
@@ -70,10 +73,9 @@ pub unsafe fn calibrate() {
     });
     let best = window.take(WINDOWS).min_by_key(|window| window.unsure);
     apic::arm_timer(apic::SPURIOUS, 0);
-    if let Some(window) = best {
-        SCALE.store(scale(window.ns, window.tsc), Relaxed);
-        TIMER_SCALE.store(scale(window.timer, window.ns), Relaxed);
-    }
+    let window = best.expect("the PIT's channel 2 counts: without it nothing says how fast the TSC is");
+    SCALE.store(scale(window.ns, window.tsc), Relaxed);
+    TIMER_SCALE.store(scale(window.timer, window.ns), Relaxed);
     START.store(tsc(), Ordering::Release);
 }
 

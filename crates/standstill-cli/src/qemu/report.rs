@@ -16,6 +16,8 @@ use crate::verdict::Findings;
 
 /// How many lines of a machine that crashed are shown.
 const TAIL: usize = 200;
+/// How the kernel begins the line about the first rule that is broken.
+const RULE_IS_BROKEN: &str = "a rule is broken";
 
 /// How a machine ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -147,9 +149,9 @@ pub(super) fn conclude(
         hangs: *outcome == Outcome::Hangs,
     };
     let (verdict, wrong) = (findings.verdict(), findings.wrong());
-    // What the kernel said about it has more than fits into a report: the event that broke the rule.
-    if !good || !wrong.is_empty() {
-        for line in &heard.said[heard.said.len().saturating_sub(TAIL)..] {
+    // Of a good end only what has more than fits into a report: the event that broke the rule.
+    for line in &heard.said[heard.said.len().saturating_sub(TAIL)..] {
+        if !good || line.starts_with(RULE_IS_BROKEN) {
             eprintln!("{line}");
         }
     }

@@ -1,6 +1,8 @@
 //! What a step shows: the story, the events for the rules, and what is broken.
 
-use standstill::event::{Event, What};
+use std::panic::Location;
+
+use standstill::event::{CallInfo, Event, What};
 use standstill::invariants::Tally;
 use standstill::{CpuId, Property};
 
@@ -39,18 +41,15 @@ impl World {
     }
 
     /// An event of the library: the rules see it.
-    pub(crate) fn event(&mut self, event: &Event, at: &'static std::panic::Location<'static>) {
+    pub(crate) fn event(&mut self, event: &Event, at: &'static Location<'static>) {
         self.note(|| StepWhat::Event(event.what), at);
         let event = &steadied(*event);
-        self.judge(event);
+        self.judge(event, at);
         self.meet_event(event);
         let verdict =
             if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
         if let Err(violation) = verdict {
-            let location = violation.call().map_or_else(
-                || format!("{}:{}", at.file(), at.line()),
-                |call| format!("{}:{}", call.from.file(), call.from.line()),
-            );
+            let location = place(violation.call(), at);
             self.fail(violation.rule.to_string(), violation.to_string(), location);
         }
         match event.what {
@@ -63,7 +62,7 @@ impl World {
     }
 
     /// Which of W, L, S, O, F does the event show? The library's own tally says so.
-    fn judge(&mut self, event: &Event) {
+    fn judge(&mut self, event: &Event, at: &Location<'_>) {
         if !matches!(
             event.what,
             What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..)
@@ -83,18 +82,8 @@ impl World {
         let protocol = self.options.protocol;
         for property in tally.broken(&protocol) {
             let cpu = CpuId::new(self.cpu);
-            let location = tally.first(property).and_then(|first| first.call).map_or_else(
-                || "crates/standstill/src/call/flush.rs".to_string(),
-                |call| format!("{}:{}", call.from.file(), call.from.line()),
-            );
-            let what = match property {
-                Property::Late => "a handler finds a queued call while its CPU is offline",
-                Property::Lost => "a queued call never runs: its CPU died with it",
-                Property::Spurious => "an IPI is taken on an offline CPU",
-                Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
-                Property::Frozen => "a call from another CPU runs while the machine is frozen",
-            };
-            self.fail(property.letter().to_string(), format!("{cpu}: {what}"), location);
+            let location = place(tally.first(property).and_then(|first| first.call), at);
+            self.fail(property.letter().to_string(), format!("{cpu}: {}", broken(property)), location);
         }
     }
 
@@ -127,5 +116,22 @@ impl World {
             self.cpu = violation.cpu.index();
             self.fail(violation.rule.to_string(), violation.to_string(), String::new());
         }
+    }
+}
+
+/// Where a call was asked for; of what is no call, where the event is emitted.
+fn place(call: Option<CallInfo>, at: &Location<'_>) -> String {
+    let at = call.map_or(at, |call| call.from);
+    format!("{}:{}", at.file(), at.line())
+}
+
+/// What happens where `property` does not hold.
+pub(crate) fn broken(property: Property) -> &'static str {
+    match property {
+        Property::Late => "a handler finds a queued call while its CPU is offline",
+        Property::Lost => "a queued call never runs: its CPU died with it",
+        Property::Spurious => "an IPI is taken on an offline CPU",
+        Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
+        Property::Frozen => "a call from another CPU runs while the machine is frozen",
     }
 }

@@ -241,9 +241,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn pass(&self, from: &'static Location<'static>) {
         // Relaxed: the caller holds the hotplug lock.
         let plan = Plan { pass: true, ..Plan::new(self.online.now(), CpuMask::EMPTY, false) };
+        let nothing = |_: &Stopped<'_>| 0;
         // SAFETY: nobody is active, so nobody runs the function.
-        let passed =
-            unsafe { self.carry_out(&plan, Body::of(&|_: &Stopped<'_>| 0), WaitContext::Task, from) };
+        let passed = unsafe { self.carry_out(&plan, Body::of(&nothing), WaitContext::Task, from) };
         debug_assert!(
             passed.is_ok(),
             "no deadline, and every CPU that is online has its stopper open: {passed:?}"
