@@ -2,15 +2,9 @@
 //! optimization, no call to the platform or to the library is left; what remains calls the hardware, the caller's own function, or a
 //! cold path.
 
-use std::path::Path;
-use std::process::Command;
+mod compiler;
 
-fn rustc(args: &[&str]) {
-    let compiler = std::env::var("RUSTC").unwrap_or_else(|_| "rustc".into());
-    let output =
-        Command::new(compiler).args(["--edition", "2024", "-Copt-level=3"]).args(args).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-}
+use std::path::Path;
 
 /// The targets of the calls in function `name`.
 fn calls<'a>(assembly: &'a str, name: &str) -> Vec<&'a str> {
@@ -31,15 +25,13 @@ fn calls<'a>(assembly: &'a str, name: &str) -> Vec<&'a str> {
 #[cfg(target_arch = "x86_64")]
 #[cfg_attr(miri, ignore = "runs the compiler")]
 fn no_call_to_the_platform_is_left_in_two_hot_functions() {
-    let out = Path::new(env!("CARGO_TARGET_TMPDIR"));
-    let (lib, assembly) = (out.join("libstandstill.rlib"), out.join("hot.s"));
-    let (lib, assembly) = (lib.to_str().unwrap(), assembly.to_str().unwrap());
-    let root = env!("CARGO_MANIFEST_DIR");
-    let crate_args = ["--crate-name", "standstill", "--crate-type", "rlib", "-Aunused", "-o", lib];
-    rustc(&[&crate_args[..], &[&format!("{root}/src/lib.rs")]].concat());
-    let hot = format!("{root}/tests/zero_cost/hot.rs");
+    let library = compiler::library("zero_cost");
+    let assembly = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hot.s");
+    let (lib, asm) = (library.to_str().unwrap(), assembly.to_str().unwrap());
     let with = format!("standstill={lib}");
-    rustc(&["--crate-type", "lib", "-Aunused", "--emit", "asm", "-o", assembly, "--extern", &with, &hot]);
+    let args = ["--crate-type", "lib", "-Copt-level=3", "--emit", "asm", "-o", asm, "--extern", &with];
+    let output = compiler::rustc(&[&args[..], &["tests/zero_cost/hot.rs"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let assembly = std::fs::read_to_string(assembly).unwrap();
     for name in ["hot_send", "hot_handler"] {

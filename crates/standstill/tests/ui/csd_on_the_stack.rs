@@ -6,6 +6,7 @@ fn nothing(_: &IrqOff<'_>) {}
 
 fn wrong<P: Platform>(machine: &Machine<P, 4>, task: &mut Task) {
     let csd = Csd::<P>::new();
+    //~ E0597: `csd` does not live long enough
     let _ = machine.call_single_async(task, CpuId::new(1), &csd, &(nothing as fn(&IrqOff<'_>)));
 }
 

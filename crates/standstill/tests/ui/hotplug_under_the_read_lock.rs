@@ -4,6 +4,7 @@ use standstill::{CpuId, Machine, context::Task};
 
 fn wrong<P: Platform>(machine: &Machine<P, 4>, task: &mut Task) {
     let guard = machine.cpus_read_lock(task);
+    //~ E0499: cannot borrow `*task` as mutable more than once at a time
     let _ = machine.cpu_down(task, CpuId::new(1));
     drop(guard);
 }

@@ -6,6 +6,7 @@ use standstill::CpuId;
 fn sleeps(_: &mut Task, _: CpuId) {}
 
 fn wrong() -> Callbacks {
+    //~ E0631: type mismatch in function arguments
     Callbacks::Starting { starting: Some(&sleeps), dying: None }
 }
 

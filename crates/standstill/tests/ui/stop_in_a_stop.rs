@@ -4,6 +4,7 @@ use standstill::{Machine, context::{Stopped, Task}};
 
 fn wrong<P: Platform>(machine: &Machine<P, 4>, task: &mut Task) {
     let inner = |task: &mut Task| drop(machine.stop_machine(task, None, &|_: &Stopped<'_>| 0));
+    //~ E0277: required because it appears within the type `standstill::context::Task`
     let _ = machine.stop_machine(task, None, &|_: &Stopped<'_>| {
         inner(task);
         0
