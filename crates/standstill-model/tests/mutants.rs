@@ -234,8 +234,8 @@ fn orderings_of_hotplug_that_are_weakened() {
         ("payload-state", "hotplug/mod.rs", "state.load(Acquire)"),
         ("payload-state", "hotplug/mod.rs", "state.store(state.index(), Release)"),
         ("payload-early", "hotplug/up.rs", "accepting.contains(who)"),
-        ("payload-late", "hotplug/arrive.rs", "loose.fetch_sub(1, Release)"),
-        ("payload-late", "hotplug/mod.rs", "loose.load(Acquire)"),
+        ("payload-late", "hotplug/arrive.rs", "loose.remove_last(me)"),
+        ("payload-late", "hotplug/mod.rs", "loose.snapshot()"),
         ("payload-bits", "hotplug/down.rs", "active.insert(who)"),
     ] {
         let mut options = options(scenario);

@@ -127,6 +127,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.possible.assign(possible);
         self.present.assign(present);
         self.emit(|| What::CpuStarted { incarnation: 1 });
+        self.forget_receipts();
         self.boot_states(me);
         self.open_stopper(me);
         self.set_online(me);

@@ -297,6 +297,14 @@ impl<P: Memory, const W: usize> AtomicCpuMask<P, W> {
         self.words[w].fetch_and(!bit, Relaxed);
     }
 
+    /// As [`remove`](Self::remove), as the last thing that `cpu` does for those who wait for that.
+    /// Release: what it did before is seen by who finds the bit gone (acquire).
+    #[track_caller]
+    pub(crate) fn remove_last(&self, cpu: CpuId) {
+        let (w, bit) = split(cpu);
+        self.words[w].fetch_and(!bit, Release);
+    }
+
     /// Replaces the whole set, word by word. Relaxed: the caller publishes it afterwards, with whatever it is a part of.
     #[track_caller]
     pub(crate) fn assign(&self, mask: &CpuMask<W>) {

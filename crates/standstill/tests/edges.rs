@@ -58,13 +58,13 @@ fn a_stuck_cpu_is_left_alone_and_nothing_changes_under_it() {
         machine.cpu_up(task, cpu(2)).unwrap();
 
         let patience = board.timeout_ms.swap(if cfg!(miri) { 20_000 } else { 1_000 }, SeqCst);
-        let stuck = Err(HotplugError::Stuck(cpu(1)));
-        assert_eq!(machine.cpu_up(task, cpu(1)), stuck);
+        let (stuck, given_up) = (Err(HotplugError::Stuck(cpu(1))), Err(HotplugError::GivenUp(cpu(1))));
+        assert_eq!(machine.cpu_up(task, cpu(1)), given_up);
         board.timeout_ms.store(patience, SeqCst);
         assert_eq!(machine.state(cpu(1)), StateId::BRINGUP);
         assert!(inside.load(SeqCst));
         // It runs callbacks of the table, and may send calls: neither may change meanwhile.
-        assert_eq!(machine.cpu_down(task, cpu(1)), stuck);
+        assert_eq!(machine.cpu_down(task, cpu(1)), given_up);
         assert_eq!(machine.cpu_down(task, cpu(2)), stuck);
         assert_eq!(machine.remove_state_nocalls(task, slow), stuck);
         assert_eq!(dead.load(SeqCst), 0);
@@ -75,7 +75,7 @@ fn a_stuck_cpu_is_left_alone_and_nothing_changes_under_it() {
             machine.platform().breathe();
         }
         assert!(!machine.online().contains(cpu(1)));
-        assert_eq!(machine.cpu_up(task, cpu(1)), stuck);
+        assert_eq!(machine.cpu_up(task, cpu(1)), given_up);
         machine.cpu_down(task, cpu(2)).unwrap();
     });
 }

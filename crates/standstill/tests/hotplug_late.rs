@@ -125,7 +125,7 @@ fn the_cpu_that_runs_callbacks_still_is_named_and_not_one_that_was_not_seen_dead
         board.hold_death.store(0, SeqCst);
         go.store(true, SeqCst);
         assert_eq!(down, Err(HotplugError::NotDead(cpu(1))));
-        assert_eq!(up, [Err(HotplugError::Stuck(cpu(2))); 2]);
+        assert_eq!(up, [Err(HotplugError::GivenUp(cpu(2))), Err(HotplugError::Stuck(cpu(2)))]);
         while machine.cpu_up(task, cpu(3)) == Err(HotplugError::Stuck(cpu(2))) {
             machine.platform().breathe();
         }

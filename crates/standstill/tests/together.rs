@@ -168,7 +168,7 @@ fn a_cpu_does_not_leave_again_while_another_one_may_run_callbacks() {
         let (there, failed) = up(machine, task);
         board.timeout_ms.store(patience, SeqCst);
         assert_eq!(there, cpus(&[3]));
-        assert_eq!(failed[0], (cpu(1), HotplugError::Stuck(cpu(1))));
+        assert_eq!(failed[0], (cpu(1), HotplugError::GivenUp(cpu(1))));
         let HotplugError::RollbackFailed { cpu: who, first, reason, .. } = failed[1].1 else {
             panic!("{failed:?}")
         };

@@ -152,7 +152,7 @@ pub(super) fn late<const N: usize>(s: &mut Setup<'_, N>) {
             let at = machine.state(cpu);
             match error {
                 HotplugError::NoAnswer(_) => assert_eq!(at, StateId::OFFLINE),
-                HotplugError::Stuck(_) => stuck = true,
+                HotplugError::GivenUp(_) => stuck = true,
                 HotplugError::Veto { reason, .. } => {
                     assert!(reason == NO && cpu == CpuId::new(1) && !machine.online().contains(cpu));
                     assert_eq!(at, StateId::OFFLINE);

@@ -140,7 +140,7 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
         branch();
         match machine.cpu_up(task, last) {
             Ok(()) => assert!(machine.online().contains(last)),
-            Err(HotplugError::NoAnswer(_) | HotplugError::Stuck(_)) => {
+            Err(HotplugError::NoAnswer(_) | HotplugError::GivenUp(_)) => {
                 assert!(!machine.online().contains(last), "nobody waits for it any more, and it is online");
                 match machine.remove_state_nocalls(task, state) {
                     Ok(()) => gone.store(1, Relaxed),

@@ -137,7 +137,7 @@ pub(super) fn late<const N: usize>(s: &mut Setup<'_, N>) {
         match machine.cpu_up(task, last) {
             Ok(()) => {}
             Err(HotplugError::NoAnswer(_)) => await_off(machine, last),
-            Err(HotplugError::Stuck(_)) => {
+            Err(HotplugError::GivenUp(_)) => {
                 match machine.remove_state_nocalls(task, state) {
                     Ok(()) => cell.set(1),
                     Err(error) => assert!(matches!(error, HotplugError::Stuck(_)), "{error}"),

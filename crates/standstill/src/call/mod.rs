@@ -54,9 +54,12 @@ pub(crate) use halt::Halt;
 pub enum CallError {
     /// The machine has no CPU with this number: the caller's mistake.
     NoSuchCpu(CpuId),
+    /// The mask is empty: the caller named no CPU.
+    EmptyMask,
     /// The target is not online, or is leaving. Nothing was queued. Pick another CPU, or call again when it is back.
     Offline(CpuId),
-    /// The slot is still in use by an earlier call. Nothing was queued. Call again when that one has run.
+    /// The slot is still in use by an earlier call, which its target has not taken yet. Nothing was
+    /// queued.
     Busy,
     /// The caller waits with interrupts off: its token is wrong. Use a form without wait.
     InterruptsOff,
@@ -65,10 +68,14 @@ pub enum CallError {
 }
 
 impl CallError {
-    /// May the same call succeed later?
+    /// May the same call succeed later, without a change by its caller? What is in the way can end by
+    /// itself, or by another thread's doing. If not, the same call fails each time.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(self, CallError::Offline(_) | CallError::Busy)
+        match self {
+            CallError::Offline(_) | CallError::Busy | CallError::Lost(_) => true,
+            CallError::NoSuchCpu(_) | CallError::EmptyMask | CallError::InterruptsOff => false,
+        }
     }
 }
 
@@ -76,12 +83,13 @@ impl fmt::Display for CallError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             CallError::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}"),
+            CallError::EmptyMask => f.write_str("the mask is empty: name a CPU to call"),
             CallError::Offline(cpu) => {
                 write!(f, "{cpu} is offline: nothing was sent; pick another CPU or bring it up")
             }
-            CallError::Busy => {
-                f.write_str("the slot is still in use by an earlier call: wait until that one has run")
-            }
+            CallError::Busy => f.write_str(
+                "the slot is still in use by an earlier call: try again when its target has taken it",
+            ),
             CallError::InterruptsOff => {
                 f.write_str("a call that waits was made with interrupts off: use an async form")
             }

@@ -103,8 +103,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread or pinned, interrupts on.
     ///
     /// # Errors
-    /// [`Offline`](CallError::Offline) with the CPU that was tried last, if none of the mask is online; [`NoSuchCpu`](CallError::NoSuchCpu)
-    /// if the mask is empty; [`InterruptsOff`](CallError::InterruptsOff); [`Lost`](CallError::Lost).
+    /// [`Offline`](CallError::Offline) with the CPU that was tried last, if none of the mask is online;
+    /// [`NoSuchCpu`](CallError::NoSuchCpu) if it has no CPU of this machine;
+    /// [`EmptyMask`](CallError::EmptyMask); [`InterruptsOff`](CallError::InterruptsOff);
+    /// [`Lost`](CallError::Lost).
     #[doc(alias = "smp_call_function_any")]
     #[track_caller]
     pub fn call_any<C, F>(&self, ctx: &mut C, mask: &CpuMask<W>, f: &F) -> Result<CpuId, CallError>
@@ -113,7 +115,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         F: Fn(&IrqOff<'_>) + Sync,
     {
         let mut left = *mask;
-        let mut refused = CallError::NoSuchCpu(CpuId::new(N));
+        let mut refused = CallError::EmptyMask;
         loop {
             let me = self.platform.this_cpu();
             let Some(to) =
@@ -123,6 +125,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             };
             match self.call_single(ctx, to, f) {
                 Ok(()) => return Ok(to),
+                // A CPU that may come back says more than one that does not exist.
+                Err(CallError::NoSuchCpu(_)) if refused.is_retryable() => {}
                 Err(error @ (CallError::Offline(_) | CallError::NoSuchCpu(_))) => refused = error,
                 Err(error) => return Err(error),
             }
@@ -197,7 +201,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// As 2. and 3. of `post`.
     #[cold]
     unsafe fn post_refused(&self, to: CpuId, call: Call) -> Result<(), CallError> {
-        if to.index() >= N {
+        // Relaxed: it does not change after the boot; before it, nobody knows which CPUs there are.
+        if to.index() >= N || (self.is_booted() && !self.possible.has(to)) {
             return Err(CallError::NoSuchCpu(to));
         }
         if !self.is_booted() && to == self.platform.this_cpu() {

@@ -1,7 +1,6 @@
 //! The way up, on the CPU that comes.
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::Release;
 
 use super::SyncWord;
 use super::walk::Dir;
@@ -9,7 +8,7 @@ use crate::context::IrqOff;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
-use crate::platform::{Platform, TooLate, WaitContext, Word};
+use crate::platform::{Platform, TooLate, WaitContext};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// The first thing a started CPU does, interrupts off.
@@ -36,9 +35,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         door.unlock(&self.platform);
         if !in_time {
             self.walk_irqs_off(&off, me, Dir::Down);
-            // Release: pairs with the acquire of `nothing_is_loose`. What its callbacks did comes before whatever was not allowed
-            // meanwhile.
-            self.hotplug.loose.fetch_sub(1, Release);
+            // What its callbacks did comes before whatever was not allowed meanwhile: pairs with the
+            // acquire of `nothing_is_loose`.
+            self.hotplug.loose.remove_last(me);
             return Err(TooLate);
         }
         // Against the fence of `stop_others`: it sees this CPU online and halts it, or is seen here.

@@ -46,7 +46,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let from = Location::caller();
         self.with_write_lock(task, from, |machine, task| {
-            machine.allowed()?;
+            machine.knows(cpu)?;
+            machine.allowed(&CpuMask::of(cpu))?;
             if !machine.has_to_move(cpu, target, Dir::Down)? {
                 return Ok(());
             }
@@ -122,7 +123,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
             return Err(match why {
                 Vacate::Bound => HotplugError::BoundCaller(who),
-                Vacate::Nowhere => HotplugError::LastOnline(who),
+                Vacate::Nowhere if self.online.now() == CpuMask::of(who) => HotplugError::LastOnline(who),
+                Vacate::Nowhere => HotplugError::LastActive(who),
             });
         }
         if !active {

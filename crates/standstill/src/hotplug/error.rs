@@ -9,16 +9,20 @@ use crate::platform::StartError;
 /// Why a hotplug operation did not do what was asked. Unless it says otherwise, the CPU is as it was before.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum HotplugError {
+    /// [`boot`](crate::Machine::boot) was not called yet.
+    NotBooted,
     /// The machine has no CPU with this number.
     NoSuchCpu(CpuId),
     /// The CPU is not plugged in.
     NotPresent(CpuId),
-    /// The CPU runs: take it offline before it is unplugged.
+    /// The CPU is not offline: take it down before it is unplugged.
     StillUp(CpuId),
     /// Hotplug is disabled at the moment.
     Disabled,
     /// It is the last online CPU.
     LastOnline(CpuId),
+    /// It is the last CPU that the calling thread may run on: others are online, and not active.
+    LastActive(CpuId),
     /// The caller holds the hotplug lock, or is a callback of another operation: it would wait for itself.
     HeldByCaller,
     /// A CPU can't rest in this state.
@@ -36,7 +40,9 @@ pub enum HotplugError {
         /// The callback's own words.
         reason: Reason,
     },
-    /// A callback refused, and so did the one that was to undo another, or the CPU could not leave again: it rests where that happened.
+    /// A callback refused, and so did the one that was to undo another, or the CPU could not leave
+    /// again: it is left as it was at that point, and [`state`](crate::Machine::state) says where it
+    /// rests.
     RollbackFailed {
         /// The CPU.
         cpu: CpuId,
@@ -72,8 +78,12 @@ pub enum HotplugError {
     },
     /// The started CPU did not answer in time. If it does so later, it dies.
     NoAnswer(CpuId),
-    /// The CPU answered and then did not come online in time: it may be anywhere in its bring-up, so it is left alone. It can't be
-    /// started again. As long as it runs callbacks, operations on other CPUs end with this, too.
+    /// The CPU answered and then did not come online in time: it may be anywhere in its bring-up, so
+    /// it is left alone, and can't be started again.
+    GivenUp(CpuId),
+    /// This CPU was given up by an earlier operation and still runs its callbacks. Until it has ended
+    /// them, no CPU may leave, as it may send calls that no stop waits for, and no callback may
+    /// change.
     Stuck(CpuId),
     /// The CPU left the online mask, and was not seen dead in time. It can't be started before it is.
     NotDead(CpuId),
@@ -81,26 +91,40 @@ pub enum HotplugError {
     CannotFail(StateId),
     /// All slots of this section are taken.
     Full(Section),
-    /// Nothing is installed in this state.
+    /// What the caller means is not installed in this state: it was removed, or another machine
+    /// has it.
     NotInstalled(StateId),
 }
 
 impl HotplugError {
-    /// May the same operation succeed later, without anybody changing the kernel?
+    /// May the same operation succeed later, without a change by its caller? What is in the way can
+    /// end by itself, or by another thread's doing. If not, the same operation fails each time.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        matches!(
-            self,
-            HotplugError::Disabled
-                | HotplugError::LastOnline(_)
-                | HotplugError::Veto { .. }
-                | HotplugError::Occupied { .. }
-                | HotplugError::Lines { .. }
-                | HotplugError::Start { .. }
-                | HotplugError::NoAnswer(_)
-                | HotplugError::NotDead(_)
-                | HotplugError::Full(_)
-        )
+        match self {
+            HotplugError::NotBooted
+            | HotplugError::NotPresent(_)
+            | HotplugError::StillUp(_)
+            | HotplugError::Disabled
+            | HotplugError::LastOnline(_)
+            | HotplugError::LastActive(_)
+            | HotplugError::Veto { .. }
+            | HotplugError::RollbackFailed { .. }
+            | HotplugError::Occupied { .. }
+            | HotplugError::Lines { .. }
+            | HotplugError::Start { .. }
+            | HotplugError::NoAnswer(_)
+            | HotplugError::Stuck(_)
+            | HotplugError::NotDead(_)
+            | HotplugError::Full(_) => true,
+            HotplugError::NoSuchCpu(_)
+            | HotplugError::HeldByCaller
+            | HotplugError::NotARestState(_)
+            | HotplugError::BoundCaller(_)
+            | HotplugError::GivenUp(_)
+            | HotplugError::CannotFail(_)
+            | HotplugError::NotInstalled(_) => false,
+        }
     }
 
     /// In a few words, for [`RollbackFailed`](Self::RollbackFailed).
@@ -137,6 +161,7 @@ impl HotplugError {
 impl fmt::Display for HotplugError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::NotBooted => f.write_str("the machine is not booted yet: try again when it is"),
             Self::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}"),
             Self::NotPresent(cpu) => write!(f, "{cpu} is not plugged in"),
             Self::StillUp(cpu) => write!(f, "{cpu} is not offline: take it down before it is unplugged"),
@@ -144,6 +169,10 @@ impl fmt::Display for HotplugError {
                 f.write_str("hotplug is disabled: try again when whoever disabled it enables it")
             }
             Self::LastOnline(cpu) => write!(f, "{cpu} is the last one online: bring up another CPU first"),
+            Self::LastActive(cpu) => write!(
+                f,
+                "{cpu} is the last one that the calling thread may run on: activate another CPU first"
+            ),
             Self::HeldByCaller => f.write_str(
                 "the caller holds the hotplug lock or runs inside a callback: it would wait for itself",
             ),
@@ -156,7 +185,7 @@ impl fmt::Display for HotplugError {
             }
             Self::RollbackFailed { cpu, state, name, reason, first } => write!(
                 f,
-                "{cpu}: after a refusal ({first}), {name} (state {state}) refused to be undone: {reason}; the CPU rests there"
+                "{cpu}: after a refusal ({first}), {name} (state {state}) failed, too: {reason}; it is left as it was then"
             ),
             Self::Occupied { cpu, by } => write!(f, "{cpu}: thread {by} did not leave it in time"),
             Self::Lines { cpu, reason } => write!(f, "{cpu}: its interrupt lines can't move: {reason}"),
@@ -164,8 +193,14 @@ impl fmt::Display for HotplugError {
             Self::NoAnswer(cpu) => {
                 write!(f, "{cpu} was started and did not answer; if it does so late, it dies")
             }
-            Self::Stuck(cpu) => {
+            Self::GivenUp(cpu) => {
                 write!(f, "{cpu} answered and did not come online in time: it can't be started again")
+            }
+            Self::Stuck(cpu) => {
+                write!(
+                    f,
+                    "nothing was changed: {cpu}, which was given up, runs its callbacks still; try again when it has ended them"
+                )
             }
             Self::NotDead(cpu) => {
                 write!(f, "{cpu} left and was not seen dead in time: it can't be started before it is")
@@ -174,7 +209,7 @@ impl fmt::Display for HotplugError {
             Self::Full(section) => {
                 write!(f, "all states of the section {section:?} are taken: remove one first")
             }
-            Self::NotInstalled(state) => write!(f, "nothing is installed in state {state}"),
+            Self::NotInstalled(state) => write!(f, "this is not installed in state {state} (any more)"),
         }
     }
 }

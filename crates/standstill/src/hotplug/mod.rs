@@ -61,6 +61,7 @@ use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
+use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
 use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
 use lock::HotplugLock;
@@ -82,8 +83,8 @@ pub(crate) struct Hotplug<P: Memory, const W: usize> {
     table: Table<P>,
     /// How many times hotplug is disabled. Under the lock.
     disabled: P::Word,
-    /// How many CPUs that were given up while they ran their STARTING callbacks still do.
-    loose: P::Word,
+    /// The CPUs that were given up while they ran their STARTING callbacks, and still run callbacks.
+    pub(crate) loose: AtomicCpuMask<P, W>,
 }
 
 impl<P: Memory, const W: usize> Hotplug<P, W> {
@@ -92,7 +93,7 @@ impl<P: Memory, const W: usize> Hotplug<P, W> {
             lock: HotplugLock::new(),
             table: Table::new(),
             disabled: P::Word::ZERO,
-            loose: P::Word::ZERO,
+            loose: AtomicCpuMask::new(),
         }
     }
 }
@@ -119,7 +120,7 @@ impl<P: Memory, const W: usize> Hotplug<P, W> {
         finder.see("hotplug lock", &self.lock);
         finder.see("hotplug states", &self.table);
         finder.see("hotplug disable count", &self.disabled);
-        finder.see("count of CPUs given up", &self.loose);
+        finder.see("CPUs given up", &self.loose);
     }
 }
 
@@ -265,19 +266,21 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
-    /// [`NoSuchCpu`](HotplugError::NoSuchCpu): it is not possible. [`StillUp`](HotplugError::StillUp): it is not offline.
+    /// [`NotBooted`](HotplugError::NotBooted); [`NoSuchCpu`](HotplugError::NoSuchCpu): it is not
+    /// possible. [`StillUp`](HotplugError::StillUp): it is not offline.
+    /// [`GivenUp`](HotplugError::GivenUp): nor will it ever be.
     /// [`HeldByCaller`](HotplugError::HeldByCaller).
     #[doc(alias = "set_cpu_present")]
     #[track_caller]
     pub fn set_present(&self, task: &mut Task, cpu: CpuId, present: bool) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, _| {
-            if !machine.possible.has(cpu) {
-                return Err(HotplugError::NoSuchCpu(cpu));
-            }
+            machine.knows(cpu)?;
             if present {
                 machine.present.insert(cpu);
             } else if machine.state(cpu) == StateId::OFFLINE {
                 machine.present.remove(cpu);
+            } else if machine.is_given_up(cpu) {
+                return Err(HotplugError::GivenUp(cpu));
             } else {
                 return Err(HotplugError::StillUp(cpu));
             }
@@ -285,20 +288,39 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         })
     }
 
-    /// May an operation begin at all?
-    fn allowed(&self) -> Result<(), HotplugError> {
+    /// May an operation on `cpus` begin at all? CPUs that can't be started again get an error of
+    /// their own, and change nothing.
+    fn allowed(&self, cpus: &CpuMask<W>) -> Result<(), HotplugError> {
+        if !self.is_booted() {
+            return Err(HotplugError::NotBooted);
+        }
         if self.hotplug.disabled.load(Relaxed) > 0 {
             return Err(HotplugError::Disabled);
+        }
+        if cpus.iter().all(|cpu| self.possible.has(cpu) && self.is_given_up(cpu)) {
+            return Ok(());
         }
         self.nothing_is_loose()
     }
 
+    /// Was `cpu` given up after it had answered? It can't be started again.
+    fn is_given_up(&self, cpu: CpuId) -> bool {
+        self.state(cpu) == StateId::BRINGUP && self.sync_of(cpu).step == Sync::GivenUp
+    }
+
+    /// Is there such a CPU?
+    fn knows(&self, cpu: CpuId) -> Result<(), HotplugError> {
+        if !self.is_booted() {
+            return Err(HotplugError::NotBooted);
+        }
+        // Relaxed: it does not change after the boot.
+        if self.possible.has(cpu) { Ok(()) } else { Err(HotplugError::NoSuchCpu(cpu)) }
+    }
+
     /// May `cpu` be moved to `target`, and has it to?
     fn has_to_move(&self, cpu: CpuId, target: StateId, dir: Dir) -> Result<bool, HotplugError> {
-        // Relaxed: it does not change after the boot, and the next one under this lock only.
-        if !self.possible.has(cpu) {
-            return Err(HotplugError::NoSuchCpu(cpu));
-        }
+        self.knows(cpu)?;
+        // Relaxed: it changes under this lock only.
         if !self.present.has(cpu) {
             return Err(HotplugError::NotPresent(cpu));
         }
@@ -326,15 +348,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// While a CPU that was given up runs callbacks, nobody may change them, and no CPU may leave, as it may send calls that no
     /// stop waits for.
     fn nothing_is_loose(&self) -> Result<(), HotplugError> {
-        // Acquire: pairs with the release of the CPU that has come to its end.
-        if self.hotplug.loose.load(Acquire) == 0 {
-            return Ok(());
-        }
-        // One that is not dead yet rests in BRINGUP, too.
-        let given_up =
-            |cpu: &CpuId| self.state(*cpu) == StateId::BRINGUP && self.sync_of(*cpu).step == Sync::GivenUp;
-        let stuck = (0..N).map(CpuId::new).find(given_up);
-        Err(HotplugError::Stuck(stuck.unwrap_or(CpuId::BOOT)))
+        // Acquire: pairs with the release of the CPU that has ended its callbacks.
+        self.hotplug.loose.snapshot().first().map_or(Ok(()), |cpu| Err(HotplugError::Stuck(cpu)))
     }
 
     /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other: it rests where its
@@ -350,7 +365,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 Ok(())
             }
             Sync::Online | Sync::Dying => Err(HotplugError::NotDead(who)),
-            _ => Err(HotplugError::Stuck(who)),
+            _ => Err(HotplugError::GivenUp(who)),
         }
     }
 

@@ -166,7 +166,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
-    /// [`CannotFail`](HotplugError::CannotFail), [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
+    /// [`CannotFail`](HotplugError::CannotFail), [`NotBooted`](HotplugError::NotBooted),
+    /// [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
     #[doc(alias = "fail")]
     #[track_caller]
     pub fn fail_once(&self, task: &mut Task, cpu: CpuId, state: StateId) -> Result<(), HotplugError> {
@@ -174,10 +175,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if !state.can_fail() {
                 return Err(HotplugError::CannotFail(state));
             }
-            // Relaxed: it does not change after the boot.
-            if !machine.possible.has(cpu) {
-                return Err(HotplugError::NoSuchCpu(cpu));
-            }
+            machine.knows(cpu)?;
             machine.emit(|| What::InjectionArmed { who: cpu, state });
             machine.cpu[cpu.index()].hotplug.inject.store(state.index(), Relaxed);
             Ok(())

@@ -54,9 +54,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[track_caller]
     pub fn cpu_up_to(&self, task: &mut Task, cpu: CpuId, target: StateId) -> Result<(), HotplugError> {
         // A mask has no room for any number.
-        if !self.possible.has(cpu) {
-            return Err(HotplugError::NoSuchCpu(cpu));
-        }
+        self.knows(cpu)?;
         let mut result = Ok(());
         let failed = |_, error| result = Err(error);
         self.up(task, &CpuMask::of(cpu), target, Location::caller(), failed)?;
@@ -73,8 +71,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread, and not inside a hotplug callback. `failed` is called with the hotplug lock held.
     ///
     /// # Errors
-    /// Nothing was tried: [`Disabled`](HotplugError::Disabled), [`HeldByCaller`](HotplugError::HeldByCaller), or
-    /// [`Stuck`](HotplugError::Stuck) if a CPU that was given up earlier runs callbacks still.
+    /// Nothing was tried: [`NotBooted`](HotplugError::NotBooted), [`Disabled`](HotplugError::Disabled),
+    /// [`HeldByCaller`](HotplugError::HeldByCaller), or [`Stuck`](HotplugError::Stuck) if a CPU that
+    /// was given up earlier runs callbacks still.
     #[doc(alias = "bringup_nonboot_cpus")]
     #[doc(alias = "cpuhp_bringup_mask")]
     #[track_caller]
@@ -99,7 +98,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return Err(HotplugError::NotARestState(target));
         }
         self.with_write_lock(task, from, |machine, task| {
-            machine.allowed()?;
+            machine.allowed(cpus)?;
             let (mut coming, mut there) = (CpuMask::EMPTY, CpuMask::EMPTY);
             for who in cpus {
                 match machine.has_to_move(who, target, Dir::Up) {
@@ -184,7 +183,7 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
                 m.platform.unpark_threads(who);
                 m.platform.lines_back(who);
             } else {
-                self.fail(who, HotplugError::Stuck(who));
+                self.fail(who, HotplugError::GivenUp(who));
             }
         }
         for who in &dead.without(&answered) {
@@ -265,13 +264,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn await_online(&self, who: CpuId, from: &'static Location<'static>, limit: Deadline) -> bool {
         let commits = || self.sync_of(who).step == Sync::Online;
         if !self.await_handshake(who, "cpu_up: the started CPU to be online", from, limit, commits) {
-            // First counted, then given up: it counts itself off when it has come to its end.
-            self.hotplug.loose.fetch_add(1, Relaxed);
+            // First noted, then given up: it takes itself out when it has ended its callbacks.
+            self.hotplug.loose.insert(who);
             let at = self.sync_of(who);
             if at.step == Sync::Alive && self.move_sync(who, at, Sync::GivenUp) {
                 return false;
             }
-            self.hotplug.loose.fetch_sub(1, Relaxed);
+            self.hotplug.loose.remove(who);
         }
         // It is committed, and its bits follow at once.
         let site = Site { what: "cpu_up: the online bit", at: from };

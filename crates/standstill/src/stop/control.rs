@@ -125,7 +125,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 // Also in this section: this CPU's own stopper may be among those that were queued.
                 self.abandon(At::new(epoch, Stage::None));
                 self.claim_back(plan, epoch);
-                return Err(StopError::Offline(cpu));
+                return Err(self.turned_away(cpu));
             }
         }
         let expected = plan.members.len();

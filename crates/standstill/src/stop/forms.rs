@@ -25,7 +25,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread. Inside a hotplug callback, or with the hotplug lock held for reading, it does not wait for that lock.
     ///
     /// # Errors
-    /// [`NoneOnline`](StopError::NoneOnline): nothing ran.
+    /// [`NoneOnline`](StopError::NoneOnline), [`EmptyMask`](StopError::EmptyMask);
+    /// [`NoSuchCpu`](StopError::NoSuchCpu): `active` has no CPU of this machine. Nothing ran.
     #[track_caller]
     pub fn stop_machine<'a, F>(
         &'a self,
@@ -46,7 +47,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`Deadline`](StopError::Deadline) names the CPUs that did not answer; nothing ran anywhere, and every CPU goes on as before.
-    /// [`NoneOnline`](StopError::NoneOnline).
+    /// Else as [`stop_machine`](Self::stop_machine).
     #[track_caller]
     pub fn stop_machine_deadline<'a, F>(
         &'a self,
@@ -85,7 +86,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread.
     ///
     /// # Errors
-    /// [`Offline`](StopError::Offline): one of them is not online; it ran on neither. [`SameCpu`](StopError::SameCpu).
+    /// [`Offline`](StopError::Offline): one of them is not online; it ran on neither.
+    /// [`NoSuchCpu`](StopError::NoSuchCpu), [`SameCpu`](StopError::SameCpu).
     #[track_caller]
     pub fn stop_two_cpus<'a, F>(&'a self, task: &'a mut Task, a: CpuId, b: CpuId, f: &F) -> Stop<'a, P, N, W>
     where
@@ -97,7 +99,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         for cpu in [a, b] {
             if cpu.index() >= N {
-                return Err(StopError::Offline(cpu));
+                return Err(StopError::NoSuchCpu(cpu));
             }
         }
         let pair: CpuMask<W> = [a, b].into_iter().collect();
@@ -115,7 +117,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread.
     ///
     /// # Errors
-    /// [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn; it did not run.
+    /// [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn; it did
+    /// not run. [`NoSuchCpu`](StopError::NoSuchCpu).
     #[track_caller]
     pub fn stop_one_cpu<F>(&self, _task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
     where
@@ -162,7 +165,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: any.
     ///
     /// # Errors
-    /// [`Offline`](StopError::Offline), [`Busy`](StopError::Busy): not queued.
+    /// [`Offline`](StopError::Offline), [`NoSuchCpu`](StopError::NoSuchCpu),
+    /// [`Busy`](StopError::Busy): not queued.
     #[track_caller]
     pub fn stop_one_cpu_nowait<F>(
         &self,
@@ -185,7 +189,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`NotComingUp`](StopError::NotComingUp): called anywhere else. With interrupts off, a CPU that others may call would block them,
-    /// and one that leaves is inside a stop already. [`NoneOnline`](StopError::NoneOnline), as [`stop_machine`](Self::stop_machine).
+    /// and one that leaves is inside a stop already. Else as
+    /// [`stop_machine`](Self::stop_machine).
     #[track_caller]
     pub fn stop_machine_from_inactive_cpu<F>(
         &self,
@@ -206,9 +211,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Relaxed: no CPU comes or goes while this one comes up.
         let mut members = self.online.now();
         members.insert(me);
-        let active = active.map_or_else(|| CpuMask::of(me), |active| active.and(&members));
+        let asked = active.copied().unwrap_or_else(|| CpuMask::of(me));
+        let active = asked.and(&members);
         let result = if active.is_empty() {
-            Err(StopError::NoneOnline)
+            Err(self.nobody_of(&asked))
         } else {
             let plan = Plan { inline: Some(me), ..Plan::new(members, active, self.splits()) };
             // SAFETY: `f` is `Sync` and alive until this returns.
@@ -277,10 +283,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let receipts = Receipts { machine: self, task, locked };
         if !self.is_booted() {
             let me = self.platform.this_cpu();
-            if active.is_some_and(|active| !active.contains(me)) {
-                return Err(StopError::NoneOnline);
+            let asked = active.copied().unwrap_or_else(|| CpuMask::of(me));
+            if !asked.contains(me) {
+                return Err(self.nobody_of(&asked));
             }
-            self.run_in_place(f);
+            self.run_in_place(&asked, f);
             return Ok(receipts);
         }
         // Relaxed: the hotplug lock is held.
@@ -288,7 +295,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let asked = active.copied().unwrap_or_else(|| members.first().map_or(CpuMask::EMPTY, CpuMask::of));
         let active = asked.and(&members);
         if active.is_empty() {
-            return Err(StopError::NoneOnline);
+            return Err(self.nobody_of(&asked));
         }
         let plan = Plan { asked, deadline, ..Plan::new(members, active, self.splits()) };
         // SAFETY: `f` is `Sync` and alive until this returns.
@@ -297,18 +304,49 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Early boot: there are no stoppers and no other CPUs yet.
-    fn run_in_place<F: Fn(&Stopped<'_>) -> i32>(&self, f: &F) {
+    fn run_in_place<F: Fn(&Stopped<'_>) -> i32>(&self, asked: &CpuMask<W>, f: &F) {
         let flags = self.platform.irq_save();
         let me = self.platform.this_cpu();
         // SAFETY: interrupts are off and this is the only CPU that runs.
         let stopped = unsafe { Stopped::new() };
         let value = f(&stopped);
-        for cpu in &self.cpu {
-            cpu.stop.receipt.store(Receipt::NotAMember.pack(), Relaxed);
+        for (index, cpu) in self.cpu.iter().enumerate() {
+            let asked = asked.contains(CpuId::new(index));
+            let receipt = if asked { Receipt::Refused } else { Receipt::NotAMember };
+            cpu.stop.receipt.store(receipt.pack(), Relaxed);
         }
         self.cpu[me.index()].stop.receipt.store(Receipt::Ran(value).pack(), Relaxed);
         // SAFETY: from the save above.
         unsafe { self.platform.irq_restore(flags) };
+    }
+
+    /// Why `cpu` takes no work.
+    #[cold]
+    pub(super) fn turned_away(&self, cpu: CpuId) -> StopError<W> {
+        // Relaxed: it does not change after the boot; before it, nobody knows which CPUs there are.
+        if cpu.index() < N && (!self.is_booted() || self.possible.has(cpu)) {
+            StopError::Offline(cpu)
+        } else {
+            StopError::NoSuchCpu(cpu)
+        }
+    }
+
+    /// Why none of `asked` can run a function.
+    #[cold]
+    fn nobody_of(&self, asked: &CpuMask<W>) -> StopError<W> {
+        let Some(first) = asked.first() else { return StopError::EmptyMask };
+        match self.turned_away(first) {
+            missing @ StopError::NoSuchCpu(_) if asked.and(&self.possible.now()).is_empty() => missing,
+            _ => StopError::NoneOnline,
+        }
+    }
+
+    /// At the boot: a stop that ran in place named CPUs that no later stop may have to do with.
+    pub(crate) fn forget_receipts(&self) {
+        for cpu in &self.cpu {
+            // Relaxed: no other CPU runs.
+            cpu.stop.receipt.store(Receipt::NotAMember.pack(), Relaxed);
+        }
     }
 
     /// The first value that is not 0; 0 if there is none.
@@ -331,7 +369,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         body: WorkBody,
     ) -> Result<(), StopError<W>> {
         if cpu.index() >= N {
-            return Err(StopError::Offline(cpu));
+            return Err(StopError::NoSuchCpu(cpu));
         }
         if !work.claim() {
             return Err(StopError::Busy);
@@ -345,7 +383,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Ok(())
         } else {
             work.refuse();
-            Err(StopError::Offline(cpu))
+            Err(self.turned_away(cpu))
         }
     }
 }

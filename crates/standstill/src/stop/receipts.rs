@@ -13,7 +13,7 @@ use crate::platform::{Platform, Word};
 /// What became of a stop's function on one CPU. "Completed without running" does not exist.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Receipt {
-    /// It was not asked for on this CPU.
+    /// It was not asked for on this CPU, or the machine has no such CPU.
     NotAMember,
     /// It was asked for, and the CPU is not online. It did not run.
     Refused,
@@ -108,6 +108,10 @@ pub enum StopError<const W: usize> {
     },
     /// None of the CPUs that were to run it is online.
     NoneOnline,
+    /// The mask is empty: the caller named no CPU to run it.
+    EmptyMask,
+    /// The machine has no CPU with this number: the caller's mistake. It did not run anywhere.
+    NoSuchCpu(CpuId),
     /// This CPU is not online, or left before its turn. It did not run there.
     Offline(CpuId),
     /// The work is still queued by an earlier call.
@@ -119,10 +123,19 @@ pub enum StopError<const W: usize> {
 }
 
 impl<const W: usize> StopError<W> {
-    /// May the same call succeed later?
+    /// May the same call succeed later, without a change by its caller? What is in the way can end by
+    /// itself, or by another thread's doing. If not, the same call fails each time.
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
-        !matches!(self, StopError::NotComingUp(_) | StopError::SameCpu(_))
+        match self {
+            StopError::Deadline { .. } | StopError::NoneOnline | StopError::Offline(_) | StopError::Busy => {
+                true
+            }
+            StopError::EmptyMask
+            | StopError::NoSuchCpu(_)
+            | StopError::NotComingUp(_)
+            | StopError::SameCpu(_) => false,
+        }
     }
 }
 
@@ -145,6 +158,8 @@ impl<const W: usize> fmt::Display for StopError<W> {
                 )
             }
             StopError::NoneOnline => f.write_str("none of the CPUs that were to run the function is online"),
+            StopError::EmptyMask => f.write_str("the mask is empty: name a CPU to run the function"),
+            StopError::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}: the function did not run"),
             StopError::Offline(cpu) => {
                 write!(f, "{cpu} is offline or leaving: the function did not run there")
             }
