@@ -26,7 +26,16 @@ fn announced(source: &str) -> Vec<(Error, &str)> {
         .collect()
 }
 
-/// The errors that the compiler finds, each with its whole text.
+/// The compiler's own words in `message`: its labels and notes too, and not the lines of code that it quotes, which hold our
+/// announcement.
+fn words(message: &Value) -> String {
+    let list = |field: &str| message[field].as_array().into_iter().flatten();
+    let labels = list("spans").filter_map(|span| span["label"].as_str().map(String::from));
+    let own = message["message"].as_str().map(String::from);
+    own.into_iter().chain(labels).chain(list("children").map(words)).collect::<Vec<_>>().join("\n")
+}
+
+/// The errors that the compiler finds, each with its words.
 fn found(diagnostics: &str) -> Vec<(Error, String)> {
     let messages = diagnostics.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     messages
@@ -37,7 +46,7 @@ fn found(diagnostics: &str) -> Vec<(Error, String)> {
             let span = spans.into_iter().find(|span| span["is_primary"] == true)?;
             let line = usize::try_from(span["line_start"].as_u64()?).ok()?;
             let code = message["code"]["code"].as_str().unwrap_or("no code");
-            Some(((code.into(), line), message["rendered"].as_str()?.into()))
+            Some(((code.into(), line), words(&message)))
         })
         .collect()
 }
