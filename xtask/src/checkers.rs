@@ -104,7 +104,7 @@ pub(crate) fn bench(cpus: &[usize], rounds: usize, json: Option<&Path>) -> Resul
     eprintln!("building");
     succeed(&mut cargo(&["build", "--release", "-p", "standstill-cli"]))?;
     succeed(&mut cargo(&["build", "--release", "--manifest-path", PEERS, "--target-dir", &peers_dir()]))?;
-    tools::spin()?;
+    tools::SPIN.set_up()?;
     let mut rows = Vec::new();
     for way in WAYS {
         for cpus in cpus {

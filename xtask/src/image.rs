@@ -19,10 +19,6 @@ pub(crate) fn build(presets: Presets) -> Outcome {
         args.extend(["--features", "study"]);
     }
     let mut cargo = tools::bare_cargo(&args)?;
-    if !tools::has_target(BARE) {
-        // The kernel needs `alloc` too, and the functions on memory that no libc brings along.
-        cargo.args(["-Zbuild-std=core,alloc", "-Zbuild-std-features=compiler-builtins-mem"]);
-    }
     let target = target_dir();
     cargo.current_dir(root().join("kernel")).env("CARGO_TARGET_DIR", &target);
     succeed(&mut cargo)?;

@@ -8,8 +8,8 @@ use crate::bench;
 use crate::hotadd;
 use crate::image::{self, Presets};
 use crate::rollback;
-use crate::run::{Outcome, Steps, command, fail, output, root, show, skip, succeed, target_dir, works};
-use crate::tools::{self, BARE, QEMU};
+use crate::run::{Outcome, Steps, cargo, command, fail, output, root, show, succeed, target_dir};
+use crate::tools::{self, BARE};
 
 /// How long a console may be open.
 const CONSOLE_SECONDS: &str = "180";
@@ -23,19 +23,16 @@ pub(crate) const DONE: i32 = 0;
 /// Runs all steps. The command was built.
 pub(crate) fn all(steps: &mut Steps, quick: bool) {
     steps.run("kernel: formatting", || {
-        succeed(&mut in_kernel(tools::bare_cargo(&["fmt", "--check"])?)).map(|_| String::new())
+        succeed(&mut in_kernel(cargo(&["fmt", "--check"]))).map(|_| String::new())
     });
     steps.run("kernel: clippy, warnings are errors", || {
         let clippy = ["clippy", "--release", "--target", BARE, "--", "-D", "warnings"];
-        if !tools::has_target(BARE) {
-            return skip(format!("the target {BARE} is not installed"));
-        }
-        succeed(&mut in_kernel(tools::bare_cargo(&clippy)?)).map(|_| String::new())
+        succeed(&mut in_kernel(tools::bare_clippy(&clippy)?)).map(|_| String::new())
     });
     steps.run("kernel: an image without study presets knows none", no_study);
     steps.run("kernel: image for the torture", || image::build(Presets::Study));
-    if !works(QEMU, &["--version"]) {
-        steps.run("kernel: in QEMU", || skip(format!("{QEMU} is not installed")));
+    if let Err(not) = tools::EMULATOR.needed() {
+        steps.run("kernel: in QEMU", || Err(not));
         return;
     }
     let seconds = if quick { "3" } else { "10" };

@@ -81,8 +81,11 @@ enum Command {
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
-        #[arg(long)]
+        #[arg(long, conflicts_with = "full")]
         quick: bool,
+        /// Also runs what takes more than some minutes: hotplug under Miri
+        #[arg(long)]
+        full: bool,
     },
 }
 
@@ -124,9 +127,14 @@ fn main() -> ExitCode {
             steps.run("kernel: the last CPU online is asked for back", hotadd::last_online);
             kernel::hot_adds(&mut steps, rounds, cpus);
         }
-        Command::Test { quick } => {
+        Command::Test { quick, full } => {
+            let extent = match (quick, full) {
+                (true, _) => steps::Extent::Quick,
+                (_, true) => steps::Extent::Full,
+                _ => steps::Extent::Usual,
+            };
             tools::setup(&mut steps, quick);
-            steps::all(&mut steps, quick);
+            steps::all(&mut steps, extent);
         }
     }
     if steps.summary() { ExitCode::SUCCESS } else { ExitCode::FAILURE }

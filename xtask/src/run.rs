@@ -53,9 +53,16 @@ impl Steps {
         let count = |f: fn(&Outcome) -> bool| self.done.iter().filter(|(_, _, o)| f(o)).count();
         let failed = count(|o| matches!(o, Err(Not::Passed(_))));
         let skipped = count(|o| matches!(o, Err(Not::Run(_))));
+        println!("   took {:>8}", minutes(self.done.iter().map(|(_, took, _)| *took).sum()));
         println!("{} passed, {failed} failed, {skipped} skipped", self.done.len() - failed - skipped);
         failed == 0
     }
+}
+
+/// Minutes and seconds, e.g. `12:04.5`.
+fn minutes(took: Duration) -> String {
+    let tenths = took.as_millis() / 100;
+    format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
 }
 
 fn line(name: &str, took: Duration, outcome: &Outcome) -> String {
@@ -65,7 +72,7 @@ fn line(name: &str, took: Duration, outcome: &Outcome) -> String {
         Err(Not::Run(why)) => ("skip", why),
     };
     let colon = if remark.is_empty() { "" } else { ": " };
-    format!("   {word} {:>6.1} s  {name}{colon}{remark}", took.as_secs_f64())
+    format!("   {word} {:>8}  {name}{colon}{remark}", minutes(took))
 }
 
 /// The root of the repository.

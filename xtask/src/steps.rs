@@ -3,7 +3,7 @@
 use std::fs;
 
 use crate::run::{
-    Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir, works,
+    Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir,
 };
 use crate::tools::{self, AARCH64, AARCH64_LIBS, AARCH64_LINKER, AARCH64_QEMU, BARE};
 
@@ -28,8 +28,20 @@ const PRESETS: [(&str, Expect); 7] = [
     ("no-stop", Expect::Any),
 ];
 
+/// How much is tested.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Extent {
+    /// What a change needs while it is made.
+    Quick,
+    /// What must hold before a change goes in: under 20 minutes on two cores.
+    Usual,
+    /// What takes longer, too.
+    Full,
+}
+
 /// Runs all steps.
-pub(crate) fn all(steps: &mut Steps, quick: bool) {
+pub(crate) fn all(steps: &mut Steps, extent: Extent) {
+    let quick = extent == Extent::Quick;
     steps.run("formatting", || quiet(&mut cargo(&["fmt", "--all", "--check"])));
     steps.run("clippy: everything, warnings are errors", || {
         let all = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
@@ -47,9 +59,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     });
     if !quick {
         steps.run("instructions of the library's short ways", || {
-            if !works("valgrind", &["--version"]) {
-                return skip("there is no valgrind to count them");
-            }
+            tools::VALGRIND.needed()?;
             let table = succeed(&mut cargo(&["bench", "-p", "standstill", "--bench", "counts"]))?.stdout;
             let rows = table.lines().filter(|line| line.starts_with("| ")).count();
             Ok(format!("{} operations counted", rows.saturating_sub(1)))
@@ -61,7 +71,7 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
     steps.run("kernels get no study preset", no_study);
     steps.run("the library has no dependencies", no_dependencies);
     if !quick {
-        steps.run("Miri: what needs no signals", miri);
+        miri(steps, extent);
     }
     tortures(steps, quick);
     crate::kernel::all(steps, quick);
@@ -117,26 +127,29 @@ fn no_dependencies() -> Outcome {
     }
 }
 
-fn miri() -> Outcome {
-    if !tools::has_miri() {
-        return skip("this machine has no nightly toolchain with Miri");
-    }
+/// What needs no signals, in an interpreter that knows undefined behaviour. It is some hundred times slower than the
+/// machine, so the long tests are for `--full`.
+fn miri(steps: &mut Steps, extent: Extent) {
     // The tests on the polled port end with a power cut: machines and the CPUs in the middle of them are leaked, and a dying CPU
     // hands the address of its last store to another thread as a number.
     const STRICT: &str = "-Zmiri-strict-provenance";
     const POWER_CUT: &str = "-Zmiri-permissive-provenance -Zmiri-ignore-leaks";
-    let mut count = 0;
-    for (package, which, flags) in [
-        ("standstill", &["--lib"][..], STRICT),
-        ("standstill-torture", &["--lib"], STRICT),
-        ("standstill", &["--test", "basics", "--test", "hotplug", "--test", "hotplug_late"], POWER_CUT),
-    ] {
-        let args = [&["miri", "test", "-p", package], which].concat();
-        let mut miri = nightly(&args);
-        miri.env("CARGO_TARGET_DIR", target_dir().join("miri")).env("MIRIFLAGS", flags);
-        count += count_tests(&succeed(&mut miri)?.stdout);
+    let mut parts = vec![
+        ("the library's units", "standstill", vec!["--lib"], STRICT),
+        ("the torture's units", "standstill-torture", vec!["--lib"], STRICT),
+        ("calls and stops", "standstill", vec!["--test", "basics"], POWER_CUT),
+    ];
+    if extent == Extent::Full {
+        parts.push(("hotplug", "standstill", vec!["--test", "hotplug", "--test", "hotplug_late"], POWER_CUT));
     }
-    Ok(format!("{count} tests"))
+    for (name, package, which, flags) in parts {
+        steps.run(&format!("Miri: {name}"), || {
+            tools::miri_works()?;
+            let mut miri = nightly(&[&["miri", "test", "-p", package], &which[..]].concat());
+            miri.env("CARGO_TARGET_DIR", target_dir().join("miri")).env("MIRIFLAGS", flags);
+            Ok(format!("{} tests", count_tests(&succeed(&mut miri)?.stdout)))
+        });
+    }
 }
 
 /// Builds the `standstill` command; says whether it is there.
@@ -180,14 +193,7 @@ fn torture(command: &mut std::process::Command, expect: &Expect) -> Outcome {
 }
 
 fn aarch64() -> Outcome {
-    if !tools::has_target(AARCH64) {
-        return skip("the target is not installed");
-    }
-    for program in [AARCH64_LINKER, AARCH64_QEMU] {
-        if !crate::run::works(program, &["--version"]) {
-            return skip(format!("{program} is not installed"));
-        }
-    }
+    tools::AARCH64_TOOLS.needed()?;
     let build = ["build", "--release", "-p", "standstill-cli", "--target", AARCH64];
     succeed(cargo(&build).env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", AARCH64_LINKER))?;
     let program = target_dir().join(AARCH64).join("release/standstill");

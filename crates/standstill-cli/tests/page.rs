@@ -1,7 +1,7 @@
 //! The page of a matrix, in a browser: it shows what was found, and can be stepped through.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::Path;
+use std::process::{Command, Output};
 
 /// What runs in the page. Each `check` is a line of the result.
 const SCRIPT: &str = r#"
@@ -30,21 +30,35 @@ check('all figures were stepped through', true);
 check('the mail\'s arrow', all('.arrow', sections[0]).length > 0 && all('.stage', sections[0]).some(s => s.textContent === 'DISABLE_IRQ'));
 "#;
 
-/// A browser, if this computer has one.
-fn browser() -> Option<PathBuf> {
-    let names = ["chromium", "chromium-browser", "google-chrome"];
-    let path = std::env::var_os("PATH")?;
-    std::env::split_paths(&path).flat_map(|dir| names.map(|name| dir.join(name))).find(|file| file.is_file())
+/// Loads a page, and prints what its scripts made of it.
+fn load(browser: &str, page: &Path) -> std::io::Result<Output> {
+    Command::new(browser)
+        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"])
+        .arg(format!("--user-data-dir={}", page.with_file_name("profile").display()))
+        .arg(format!("file://{}", page.display()))
+        .output()
+}
+
+/// A browser, if this computer has one that shows a page: some names stand for a program that installs one.
+fn browser(dir: &Path) -> Option<&'static str> {
+    let page = dir.join("try.html");
+    std::fs::write(&page, "<p id=p></p><script>p.textContent = 1 + 1</script>").expect("writable");
+    let shows = |browser: &&str| {
+        load(browser, &page)
+            .is_ok_and(|out| String::from_utf8_lossy(&out.stdout).contains("<p id=\"p\">2</p>"))
+    };
+    ["chromium", "chromium-browser", "google-chrome"].into_iter().find(shows)
 }
 
 #[test]
 fn the_matrix_can_be_read_in_a_browser() {
-    let Some(browser) = browser() else {
-        println!("skipped: there is no chromium on this computer");
-        return;
-    };
     let dir = std::env::temp_dir().join(format!("standstill-matrix-page-{}", std::process::id()));
     std::fs::create_dir_all(&dir).expect("the temporary directory is writable");
+    let Some(browser) = browser(&dir) else {
+        println!("skipped: no chromium on this computer shows a page");
+        std::fs::remove_dir_all(&dir).expect("it is ours");
+        return;
+    };
     let file = dir.join("page.html");
     let mut check = assert_cmd::Command::cargo_bin("standstill").expect("cargo builds it");
     check
@@ -58,12 +72,7 @@ fn the_matrix_can_be_read_in_a_browser() {
          document.getElementById('result').textContent = results.join('\\n'); }});</script></body>"
     );
     std::fs::write(&file, page.replace("</body>", &script)).expect("writable");
-    let out = Command::new(browser)
-        .args(["--headless", "--no-sandbox", "--disable-gpu", "--virtual-time-budget=5000", "--dump-dom"])
-        .arg(format!("--user-data-dir={}", dir.join("profile").display()))
-        .arg(format!("file://{}", file.display()))
-        .output()
-        .expect("it starts");
+    let out = load(browser, &file).expect("it started before");
     let text = String::from_utf8_lossy(&out.stdout);
     let result = text.split("<pre id=\"result\">").nth(1).and_then(|rest| rest.split("</pre>").next());
     let result = result.unwrap_or_else(|| panic!("no result: {}", String::from_utf8_lossy(&out.stderr)));

@@ -9,6 +9,7 @@ use super::delay;
 use super::plan::Counts;
 use super::write;
 use crate::run::{Not, command, fail, output, root, skip, succeed, target_dir, works};
+use crate::tools;
 
 /// Names that Debian keeps for its newest kernel of a kind, the wanted one first.
 const NAMES: [&str; 2] = ["linux-image-6.12-cloud-amd64", "linux-image-cloud-amd64"];
@@ -42,15 +43,12 @@ impl Linux {
 
 /// Gets and builds what is missing.
 pub(super) fn prepare() -> Result<Linux, Not> {
-    for (program, package) in
-        [("apt-get", "apt"), ("dpkg-deb", "dpkg"), ("make", "make"), (COMPILER, "gcc-12")]
-    {
+    for (program, package) in [("apt-get", "apt"), ("dpkg-deb", "dpkg")] {
         if !works(program, &["--version"]) {
-            return skip(format!(
-                "{program} is not there: `cargo xtask setup` installs it (package {package})"
-            ));
+            return skip(format!("{program} is not there (package {package})"));
         }
     }
+    tools::MODULE_TOOLS.needed()?;
     let image = image_package()?;
     let version = image.trim_start_matches("linux-image-").to_string();
     let headers = format!("linux-headers-{version}");

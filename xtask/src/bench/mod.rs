@@ -29,8 +29,8 @@ use std::time::{Duration, Instant};
 
 use crate::image::{self, Presets};
 use crate::progress::Progress;
-use crate::run::{Not, Outcome, fail, skip, works};
-use crate::tools::QEMU;
+use crate::run::{Not, Outcome, fail};
+use crate::tools;
 use boot::System;
 pub(crate) use linux::COMPILER;
 use plan::{Counts, Turn};
@@ -111,9 +111,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
 }
 
 fn run(args: &Args) -> Result<(), Not> {
-    if !works(QEMU, &["--version"]) {
-        return skip(format!("{QEMU} is not installed: `cargo xtask setup` installs it"));
-    }
+    tools::EMULATOR.needed()?;
     eprintln!("building the reference kernel");
     image::build(Presets::Safe)?;
     let linux = if args.only_standstill {

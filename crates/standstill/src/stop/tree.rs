@@ -97,6 +97,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg_attr(miri, ignore = "plain arithmetic, and a lot of it")]
     fn no_cpu_stores_two_nodes_and_the_members_of_a_group_find_the_same() {
         for fan_in in 2..=9 {
             for cpus in 1..=130 {
