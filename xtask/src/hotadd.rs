@@ -18,6 +18,25 @@ use crate::tools::QEMU;
 pub(crate) const COUNT: usize = 20;
 /// How many there are at first.
 const FIRST: usize = 2;
+/// The most that a machine has room for.
+const ROOM: usize = 64;
+
+/// A number of machines.
+pub(crate) fn rounds(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(n) if (1..=1000).contains(&n) => Ok(n),
+        _ => Err("a test takes 1 to 1000 machines".into()),
+    }
+}
+
+/// A number of CPUs that come and go.
+pub(crate) fn cpus(text: &str) -> Result<usize, String> {
+    let most = ROOM - FIRST - 2;
+    match text.parse() {
+        Ok(n) if (1..=most).contains(&n) => Ok(n),
+        _ => Err(format!("1 to {most} CPUs come and go")),
+    }
+}
 /// Until when a wait for the machine is given up: no part of it takes so long.
 const PATIENCE: Duration = Duration::from_secs(180);
 

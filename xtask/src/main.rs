@@ -54,10 +54,10 @@ enum Command {
     /// Plugs CPUs into the reference kernel in QEMU and out of it, under torture, in fresh machines
     Hotadd {
         /// How many machines
-        #[arg(long, default_value_t = 3)]
+        #[arg(long, default_value = "3", value_parser = hotadd::rounds, allow_hyphen_values = true)]
         rounds: usize,
         /// How many CPUs come and go in each
-        #[arg(long, default_value_t = hotadd::COUNT)]
+        #[arg(long, default_value_t = hotadd::COUNT, value_parser = hotadd::cpus, allow_hyphen_values = true)]
         cpus: usize,
     },
     /// Measures Linux and the reference kernel in the same machine, in turn, and writes docs/benchmarks.md
@@ -138,4 +138,42 @@ fn main() -> ExitCode {
         }
     }
     if steps.summary() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory, Parser};
+
+    use super::Cli;
+
+    /// No number makes a run that does nothing: 0 is refused, or its help says what it means.
+    #[test]
+    fn every_number_has_a_range() {
+        let mut numbers = 0;
+        for command in Cli::command().get_subcommands() {
+            for arg in command.get_arguments() {
+                let Some(long) = arg.get_long() else { continue };
+                let takes = |value: &str| {
+                    let flag = format!("--{long}={value}");
+                    Cli::try_parse_from(["cargo xtask", command.get_name(), &flag]).is_ok()
+                };
+                // A text may be any number.
+                if !arg.get_action().takes_values() || !takes("2") || takes("x") {
+                    continue;
+                }
+                numbers += 1;
+                let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+                assert!(
+                    !takes("0") || help.contains("0: "),
+                    "--{long} takes 0, and nobody says what it means"
+                );
+                for value in ["-1", "NaN", "1e300", "18446744073709551616", ""] {
+                    assert!(!takes(value), "--{long} {value}");
+                }
+                let most = "18446744073709551615";
+                assert!(!takes(most) || help.contains("0: "), "--{long} {most}");
+            }
+        }
+        assert!(numbers >= 5, "{numbers} numbers are not all");
+    }
 }

@@ -5,15 +5,20 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ErrorKind};
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use standstill::Protocol;
 
 use crate::check_args::{CheckArgs, ReplayArgs};
+use crate::flags;
 
 /// The largest machine that the command is built for.
 pub const MAX_CPUS: usize = 1024;
 /// The longest run: a week.
 const MAX_SECONDS: f64 = 7.0 * 24.0 * 3600.0;
+/// The shortest: what is shorter has not begun when it ends.
+const MIN_SECONDS: f64 = 0.001;
+/// More than any machine makes in a week.
+const MAX_CYCLES: u64 = 1_000_000_000;
 
 /// CPU hotplug, stop-machine and cross-CPU calls for kernels: tortured on this computer's threads.
 #[derive(Parser, Debug)]
@@ -56,7 +61,7 @@ pub struct TortureArgs {
     #[arg(long, value_name = "S", default_value = "10", value_parser = seconds, allow_hyphen_values = true)]
     pub seconds: Duration,
 
-    /// Goes on after that time until each CPU but the first was taken offline and brought back so often
+    /// Goes on after that time until each CPU but the first was taken offline and brought back N times
     #[arg(long, value_name = "N", default_value = "0", value_parser = cycles, allow_hyphen_values = true)]
     pub cycles: u64,
 
@@ -72,7 +77,7 @@ pub struct TortureArgs {
     #[arg(long)]
     pub json: bool,
 
-    /// Reports a wait that is longer than this many seconds
+    /// On threads: reports a wait that is longer than this many seconds
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds, allow_hyphen_values = true)]
     pub stall_after: Duration,
 
@@ -145,13 +150,16 @@ fn cpus(text: &str) -> Result<usize, String> {
 }
 
 fn cycles(text: &str) -> Result<u64, String> {
-    text.parse().map_err(|_| "a number of cycles is a whole number, e.g. 100".into())
+    match text.parse() {
+        Ok(n) if n <= MAX_CYCLES => Ok(n),
+        _ => Err(format!("a number of cycles is a whole number from 0 to {MAX_CYCLES}, e.g. 100")),
+    }
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
-        Ok(s) if s > 0.0 && s <= MAX_SECONDS => Ok(Duration::from_secs_f64(s)),
-        _ => Err(format!("a time is more than 0 and at most {MAX_SECONDS} seconds, e.g. 10 or 0.5")),
+        Ok(s) if (MIN_SECONDS..=MAX_SECONDS).contains(&s) => Ok(Duration::from_secs_f64(s)),
+        _ => Err(format!("a time is {MIN_SECONDS} to {MAX_SECONDS} seconds, e.g. 10 or 0.5")),
     }
 }
 
@@ -183,8 +191,14 @@ pub enum Parsed {
 
 /// Reads the command line.
 pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
-    match Cli::try_parse_from(args) {
-        Ok(cli) => Parsed::Run(cli),
+    let parsed = Cli::command()
+        .try_get_matches_from(args)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map(|cli| (cli, matches)));
+    match parsed {
+        Ok((cli, matches)) => match flags::refuse_any(&cli, &matches) {
+            None => Parsed::Run(cli),
+            Some(why) => Parsed::Refuse(format!("standstill: {why}")),
+        },
         Err(error) => match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => Parsed::Print(error.to_string()),
             _ => Parsed::Refuse(one_line(&error)),
@@ -298,10 +312,10 @@ mod tests {
             (&["torture", "--cpus", "-4"], "1 to 1024"),
             (&["torture", "--cpus", "many"], "1 to 1024"),
             (&["torture", "--cpus"], "--cpus"),
-            (&["torture", "--seconds", "-3"], "more than 0"),
-            (&["torture", "--seconds", "0"], "more than 0"),
-            (&["torture", "--seconds", "NaN"], "more than 0"),
-            (&["torture", "--seconds", "1e99"], "at most 604800"),
+            (&["torture", "--seconds", "-3"], "0.001 to 604800"),
+            (&["torture", "--seconds", "0"], "0.001 to 604800"),
+            (&["torture", "--seconds", "NaN"], "0.001 to 604800"),
+            (&["torture", "--seconds", "1e99"], "0.001 to 604800"),
             (&["torture", "--protocol", "linux-9"], "linux-3.14, seed-v6, linux-6.12"),
             (&["torture", "--on", "moon"], "hosted"),
             (&["torture", "--seed", "-1"], "0 to 2^64"),

@@ -1,11 +1,19 @@
 //! Options of `standstill check` and `standstill replay`.
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use standstill::Protocol;
 use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, litmus, scenarios};
 
 use crate::args::preset;
+use crate::check_matrix::LARGEST;
+use crate::flags;
+
+/// More than any search comes to.
+const MOST: u64 = 1 << 53;
+/// Bugs that need more places where another one goes on are not found by chance.
+const DEEPEST: u64 = 1000;
 
 /// Options of `standstill check`.
 #[derive(clap::Args, Clone, Debug)]
@@ -44,7 +52,7 @@ pub struct CheckArgs {
     pub engine: String,
 
     /// Engines random and pct: how many schedules
-    #[arg(long, value_name = "N", default_value = "10000")]
+    #[arg(long, value_name = "N", default_value = "10000", value_parser = runs, allow_hyphen_values = true)]
     pub runs: u64,
 
     /// Engines random and pct, and --audit: where the random numbers start
@@ -52,44 +60,43 @@ pub struct CheckArgs {
     pub seed: u64,
 
     /// Engine pct: the depth of the bugs that are looked for
-    #[arg(long, value_name = "D", default_value = "3")]
+    #[arg(long, value_name = "D", default_value = "3", value_parser = depth, allow_hyphen_values = true)]
     pub depth: u32,
 
     /// Engine bounded: how many preemptions at most
-    #[arg(long, value_name = "N", default_value = "2")]
+    #[arg(long, value_name = "N", default_value = "2", value_parser = preemptions, allow_hyphen_values = true)]
     pub preemptions: u32,
 
-    /// Engine stateful: how many threads search; 0: as many as there are cores
+    /// Engine stateful: how many threads search; with --matrix: how many searches run at a time; 0: as many as there are cores
     #[arg(long, value_name = "N", default_value = "0", value_parser = threads, allow_hyphen_values = true)]
     pub threads: usize,
 
-    /// Gives up after so many states; 0: never
-    #[arg(long, value_name = "N", default_value = "0")]
+    /// Gives up after N states (dpor: runs); 0: never
+    #[arg(long, value_name = "N", default_value = "0", value_parser = limit, allow_hyphen_values = true)]
     pub max_states: u64,
 
-    /// Gives up after so many seconds; 0: never
-    #[arg(long, value_name = "S", default_value = "0")]
+    /// Gives up after S seconds; 0: never
+    #[arg(long, value_name = "S", default_value = "0", value_parser = limit, allow_hyphen_values = true)]
     pub max_seconds: u64,
 
     /// A search that ends early is kept in this file, and goes on from it the next time (engine stateful)
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["matrix", "shard"])]
+    #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
 
     /// Checks the checker: N merges of states are continued from both runs that led there, and must go on alike (engine stateful)
-    #[arg(long, value_name = "N", default_value = "0")]
+    #[arg(long, value_name = "N", default_value = "0", value_parser = merges, allow_hyphen_values = true)]
     pub audit: u64,
 
     /// All presets, instant and delayed IPIs, all properties, and the answer to the mail's question
-    #[arg(long, conflicts_with = "ipi")]
+    #[arg(long)]
     pub matrix: bool,
 
     /// Makes only part I of N of the search (engine dpor), or of the searches of a matrix: `standstill check merge` puts the parts together
-    #[arg(long, value_name = "I/N", value_parser = shard, requires = "part_file",
-        conflicts_with_all = ["json", "save", "html", "svg", "trace"])]
+    #[arg(long, value_name = "I/N", value_parser = shard)]
     pub shard: Option<(u32, u32)>,
 
     /// Where the part is written
-    #[arg(long, value_name = "FILE", requires = "shard")]
+    #[arg(long, value_name = "FILE")]
     pub part_file: Option<PathBuf>,
 
     /// Prints one JSON object on standard output, and nothing else there
@@ -105,11 +112,11 @@ pub struct CheckArgs {
     pub html: Option<PathBuf>,
 
     /// Writes a violation's picture
-    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    #[arg(long, value_name = "FILE")]
     pub svg: Option<PathBuf>,
 
     /// Writes a violation's trace, for Perfetto
-    #[arg(long, value_name = "FILE", conflicts_with = "matrix")]
+    #[arg(long, value_name = "FILE")]
     pub trace: Option<PathBuf>,
 }
 
@@ -138,6 +145,14 @@ pub struct MergeArgs {
     /// Of a matrix: writes one page to look at in a browser
     #[arg(long, value_name = "FILE")]
     pub html: Option<PathBuf>,
+}
+
+impl MergeArgs {
+    /// The flags that were given, by their names in clap.
+    pub(crate) fn given(&self) -> impl Iterator<Item = &'static str> {
+        let given = [("json", self.json), ("save", self.save.is_some()), ("html", self.html.is_some())];
+        given.into_iter().filter_map(|(name, given)| given.then_some(name))
+    }
 }
 
 /// Options of `standstill replay`.
@@ -170,21 +185,27 @@ impl CheckArgs {
         if let Some((name, _)) = lists.into_iter().find(|(_, len)| *len > 1 && !self.matrix) {
             return Err(format!("{name} takes a list only with --matrix"));
         }
+        if self.shard.is_some() && self.part_file.is_none() {
+            return Err("--shard needs --part-file FILE, where the part is written".into());
+        }
         let fewest = self.fewest_cpus();
         if self.matrix && self.cpus.iter().any(|cpus| *cpus < fewest) {
             return Err(format!("`{}` runs on {fewest} CPUs or more", self.scenario));
         }
-        if self.checkpoint.is_some() && self.engine != "stateful" {
+        if self.matrix && self.cpus.is_empty() && LARGEST < fewest {
+            return Err(format!("`{}` runs on {fewest} CPUs or more: say so with --cpus", self.scenario));
+        }
+        if self.engine == "dpor" && self.memory != MemoryModel::Sc {
+            let name = self.memory.name();
             return Err(format!(
-                "--checkpoint keeps a search of the engine stateful, and --engine {} has none to go on with",
-                self.engine
+                "--engine dpor explores --memory sc only: take another engine for --memory {name}"
             ));
         }
-        if self.audit > 0 && self.engine != "stateful" {
-            return Err(format!(
-                "--audit continues what the engine stateful merges, and --engine {} merges nothing",
-                self.engine
-            ));
+        if let (true, Some((_, of))) = (self.matrix, self.shard) {
+            let searches = crate::check_matrix::jobs(self).len();
+            if of as usize > searches {
+                return Err(format!("the matrix has {searches} searches, so it has no {of} parts"));
+            }
         }
         Ok(())
     }
@@ -197,8 +218,14 @@ impl CheckArgs {
 
     /// What the command line says of a matrix, and not of what is to be done with it, in one order.
     pub(crate) fn matrix_line(&self) -> Vec<String> {
+        let mode = flags::Mode::Check(flags::CheckMode::of(self));
         let mut line = vec!["--matrix".to_string()];
-        let mut add = |name: &str, value: String| line.extend([format!("--{name}"), value]);
+        let mut add = |name: &str, value: String| {
+            // A flag that changes nothing in this mode says nothing of the matrix either.
+            if flags::works("check", &name.replace('-', "_"), &mode) {
+                line.extend([format!("--{name}"), value]);
+            }
+        };
         if !self.protocol.is_empty() {
             let names: Vec<_> = self.protocol.iter().map(|protocol| protocol.name()).collect();
             add("protocol", names.join(","));
@@ -241,7 +268,7 @@ impl CheckArgs {
         options.checkpoint.clone_from(&self.checkpoint);
         options.audit.merges = self.audit;
         options.audit.seed = self.seed;
-        // The matrix makes many searches at a time.
+        // The matrix makes many searches at a time, and each is made by one thread.
         options.threads = if self.matrix { 1 } else { self.threads };
         options.limits = Limits { states: self.max_states, seconds: self.max_seconds, bytes: 0 };
         options
@@ -260,6 +287,35 @@ fn threads(text: &str) -> Result<usize, String> {
         Ok(n) if n <= 256 => Ok(n),
         _ => Err("there are 0 (as many as there are cores) to 256 threads".into()),
     }
+}
+
+/// The number, if it is in this range.
+fn within(text: &str, range: RangeInclusive<u64>, what: &str) -> Result<u64, String> {
+    let (least, most) = (*range.start(), *range.end());
+    match text.parse() {
+        Ok(n) if range.contains(&n) => Ok(n),
+        _ => Err(format!("{what} is a whole number from {least} to {most}")),
+    }
+}
+
+fn runs(text: &str) -> Result<u64, String> {
+    within(text, 1..=MOST, "a number of schedules")
+}
+
+fn depth(text: &str) -> Result<u32, String> {
+    within(text, 1..=DEEPEST, "a depth of bugs").map(|depth| depth as u32)
+}
+
+fn preemptions(text: &str) -> Result<u32, String> {
+    within(text, 0..=u64::from(u32::MAX), "a number of preemptions").map(|n| n as u32)
+}
+
+fn limit(text: &str) -> Result<u64, String> {
+    within(text, 0..=MOST, "a limit")
+}
+
+fn merges(text: &str) -> Result<u64, String> {
+    within(text, 0..=MOST, "a number of merges")
 }
 
 fn irqs(text: &str) -> Result<usize, String> {
@@ -294,8 +350,5 @@ pub fn scenario(text: &str) -> Result<&'static str, String> {
         .chain(litmus())
         .find(|scenario| scenario.name == text)
         .map(|scenario| scenario.name)
-        .ok_or_else(|| {
-            let names: Vec<_> = all.iter().map(|scenario| scenario.name).collect();
-            format!("there is no such scenario; the scenarios are: {}", names.join(", "))
-        })
+        .ok_or_else(|| "there is no such scenario; `standstill scenarios` lists what there is".into())
 }

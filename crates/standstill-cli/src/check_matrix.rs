@@ -22,6 +22,8 @@ use crate::table::time;
 
 /// The machines of a matrix, unless the command line says one.
 const SIZES: [usize; 3] = [2, 3, 4];
+/// The largest of them.
+pub(crate) const LARGEST: usize = SIZES[SIZES.len() - 1];
 /// Those of the protocols without a stop: nothing keeps their CPUs in step, so there is much more to see.
 const SMALL: usize = 2;
 
@@ -105,7 +107,7 @@ pub(crate) fn matrix(args: &CheckArgs) -> u8 {
     let began = Instant::now();
     let jobs = jobs(args);
     let all: Vec<usize> = (0..jobs.len()).collect();
-    conclude(args, &search(&jobs, &all), began)
+    conclude(args, &search(&jobs, &all, args.threads), began)
 }
 
 /// Pass, fail, or not everything was seen.
@@ -182,13 +184,14 @@ pub(crate) fn jobs(args: &CheckArgs) -> Vec<Options> {
     jobs
 }
 
-/// These of the searches, as many at a time as this computer has cores; the large ones first, as they take longest.
-pub(crate) fn search(jobs: &[Options], these: &[usize]) -> Vec<Row> {
+/// These of the searches, so many at a time (0: as many as this computer has cores); the large ones first, as they take longest.
+pub(crate) fn search(jobs: &[Options], these: &[usize], at_a_time: usize) -> Vec<Row> {
     let next = AtomicUsize::new(0);
     let total = these.len();
     let rows: Mutex<Vec<(usize, Row)>> = Mutex::new(Vec::new());
     let progress = Mutex::new(CheckProgress::new());
-    let workers = thread::available_parallelism().map_or(1, usize::from).min(total);
+    let cores = || thread::available_parallelism().map_or(1, usize::from);
+    let workers = if at_a_time == 0 { cores() } else { at_a_time }.min(total);
     thread::scope(|scope| {
         for _ in 0..workers {
             scope.spawn(|| {

@@ -121,7 +121,7 @@ pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), file: &Path) -> u8
     let jobs = jobs(args);
     // The large ones are the last ones: each part gets its share of them.
     let mine: Vec<usize> = (0..jobs.len()).filter(|nth| *nth % of as usize == index as usize - 1).collect();
-    let rows = search(&jobs, &mine);
+    let rows = search(&jobs, &mine, args.threads);
     let mut part = PartJson {
         schema: SCHEMA.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -257,8 +257,8 @@ mod tests {
         for line in [
             "--matrix",
             "--matrix --cpus 3,2 --protocol linux-3.14,standstill --irqs 2 --scenario call-to-self --memory tso",
-            "--matrix --engine pct --runs 7 --seed 9 --depth 4 --max-states 100 --max-seconds 5",
-            "--matrix --engine bounded --preemptions 3",
+            "--matrix --engine pct --runs 7 --seed 9 --depth 4 --max-seconds 5",
+            "--matrix --engine bounded --preemptions 3 --max-states 100",
         ] {
             let asked = args(line);
             let again = line_of(&asked.matrix_line()).expect("a matrix");

@@ -10,6 +10,7 @@ use crate::check_args::{CheckArgs, MergeArgs};
 use crate::check_matrix_parts;
 use crate::check_progress::CheckProgress;
 use crate::check_words::count;
+use crate::flags::{self, Mode};
 
 /// Makes one part of a search and writes what it found.
 pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), file: &Path) -> u8 {
@@ -78,10 +79,8 @@ fn read(args: &MergeArgs) -> Result<Vec<String>, String> {
 }
 
 fn try_merge(args: &MergeArgs, texts: &[String]) -> Result<Merged, String> {
-    if args.json || args.html.is_some() || args.save.is_some() {
-        return Err(
-            "--json, --save and --html are for the parts of a matrix, and these are parts of a search".into(),
-        );
+    if let Some(why) = flags::refuse("check merge", args.given(), &Mode::Merge { matrix: Some(false) }) {
+        return Err(why);
     }
     let mut parts = Vec::new();
     for (file, text) in args.files.iter().zip(texts) {

@@ -3,6 +3,7 @@
 use crate::args::TortureArgs;
 use crate::json::{
     CallsJson, FailureJson, Host, HotplugJson, ProtocolJson, StallJson, StopJson, TORTURE, TortureJson,
+    Verdict,
 };
 use crate::table;
 use crate::verdict::Findings;
@@ -23,7 +24,18 @@ pub(crate) struct Found {
 /// Prints the result and returns the exit code.
 pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, found: Found) -> u8 {
     let Findings { tally, rules, .. } = findings;
-    let verdict = findings.verdict();
+    let (mut verdict, mut wrong) = (findings.verdict(), findings.wrong());
+    let idle = if found.calls.iter().all(|calls| calls.ran == 0) {
+        Some("no call ran")
+    } else if args.cpus > 1 && found.hotplug.down.tried == 0 {
+        Some("no CPU went offline")
+    } else {
+        None
+    };
+    if let (Verdict::Pass, Some(what)) = (verdict, idle) {
+        verdict = Verdict::Incomplete;
+        wrong.push(format!("{what} in the time that there was: take more --seconds"));
+    }
     let result = TortureJson {
         schema: TORTURE.into(),
         version: env!("CARGO_PKG_VERSION").into(),
@@ -55,7 +67,7 @@ pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, f
     if args.json {
         println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
     } else {
-        println!("{}", table::render(&result, &findings.wrong()));
+        println!("{}", table::render(&result, &wrong));
     }
     verdict.exit()
 }

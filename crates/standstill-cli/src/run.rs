@@ -85,6 +85,33 @@ struct Run {
     ran_ns: AtomicU64,
 }
 
+/// What a torture on threads is made of.
+struct Plan {
+    config: Config,
+    settings: Settings,
+    length: Duration,
+    cycles: u64,
+}
+
+impl Plan {
+    fn of(args: &TortureArgs, seed: u64) -> Plan {
+        Plan {
+            config: Config { stall_after: args.stall_after, seed, ..Config::new(args.cpus) },
+            settings: settings(args.cpus, seed),
+            length: args.seconds,
+            cycles: args.cycles,
+        }
+    }
+}
+
+/// What a torture on threads is made of, in words.
+pub(crate) fn effective(args: &TortureArgs) -> String {
+    let Plan { config, settings, length, cycles } = Plan::of(args, args.seed.unwrap_or(0));
+    let Config { cpus, stall_after, seed, .. } = config;
+    let protocol = args.protocol.name();
+    format!("{protocol} {cpus} {stall_after:?} {seed} {settings:?} {length:?} {cycles}")
+}
+
 fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
     let run: &'static Run = Box::leak(Box::new(Run {
         watch: Watch::new(),
@@ -100,10 +127,8 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
             .spawn(move || watch(run, &args, seed))
             .expect("the OS refuses a thread")
     };
-    let config =
-        Config { stall_after: args.stall_after, seed, observer: Some(&run.watch), ..Config::new(args.cpus) };
-    let (length, cycles) = (args.seconds, args.cycles);
-    let settings = settings(args.cpus, seed);
+    let Plan { config, settings, length, cycles } = Plan::of(args, seed);
+    let config = Config { observer: Some(&run.watch), ..config };
     standstill_hosted::run::<N, W, ()>(
         config,
         args.protocol,

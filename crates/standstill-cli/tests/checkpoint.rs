@@ -17,7 +17,7 @@ fn processes_one_after_the_other_are_one_search() {
     let _ = std::fs::remove_file(&file);
     let name = file.display().to_string();
     let search = ["--cpus", "3", "--json"];
-    let part = [&search[..], &["--max-states", "1", "--checkpoint", name.as_str()]].concat();
+    let part = [&search[..], &["--max-states", "1000", "--checkpoint", name.as_str()]].concat();
     let json = |(exit, stdout, stderr): (i32, String, String)| -> CheckJson {
         assert_eq!(exit, 0, "{stderr}");
         serde_json::from_str(&stdout).expect("an object of the schema")

@@ -30,8 +30,8 @@ fn bad_input_gets_one_line_and_exit_code_2() {
         (&["torture", "--cpus", "0"], "a machine has 1 to 1024 CPUs"),
         (&["torture", "--cpus", "100000"], "a machine has 1 to 1024 CPUs"),
         (&["torture", "--protocol", "hope"], "the presets are: standstill, single-deaf, refuse, linux-3.14"),
-        (&["torture", "--seconds", "-1"], "a time is more than 0"),
-        (&["torture", "--seconds", "soon"], "a time is more than 0"),
+        (&["torture", "--seconds", "-1"], "a time is 0.001 to 604800 seconds"),
+        (&["torture", "--seconds", "soon"], "a time is 0.001 to 604800 seconds"),
         (&["levitate"], "there is no command 'levitate'"),
     ];
     for (args, expected) in cases {

@@ -37,7 +37,8 @@ struct Node {
     last: Option<usize>,
 }
 
-const REPORT: u64 = 0xfff;
+/// No more new states than this are between two looks at the limits.
+const REPORT: u64 = 1 << 12;
 
 pub(crate) fn search(
     ready: &Ready,
@@ -80,7 +81,7 @@ pub(crate) fn search(
                     if enabled.iter().all(|choice| is_device(*choice)) {
                         found.look_at_end(ready);
                     }
-                    if found.states & REPORT == 0 {
+                    if options.is_time_to_look(found.states, REPORT) {
                         found.bytes = bytes(ready, &seen, states.capacity());
                         if let Some(bound) = limit(options, began, found, nodes.len(), progress) {
                             return End::Bounded(bound);

@@ -37,7 +37,7 @@ pub(crate) struct Checkpoint {
 }
 
 /// What decides what is searched, in words.
-fn what(options: &Options) -> String {
+pub(crate) fn what(options: &Options) -> String {
     format!(
         "{} {} cpus {} irqs {} ipi {} memory {} fan_in {} races {} reduce {} keep_going {} sleepers {} mutant {:?}",
         options.protocol.name(),

@@ -119,7 +119,8 @@ pub(crate) struct Explorer<'a> {
 
 /// A run that is longer than this goes round in circles.
 const LONGEST: usize = 20_000;
-const REPORT: u64 = 0xff;
+/// No more runs than this are between two looks at the limits.
+const REPORT: u64 = 1 << 8;
 
 impl<'a> Explorer<'a> {
     pub(crate) fn new(ready: &'a Ready, options: &Options, mode: Mode, part: Part) -> Explorer<'a> {
@@ -241,7 +242,7 @@ impl<'a> Explorer<'a> {
                     }
                     self.races_at_end(&enabled);
                     found.runs += 1;
-                    if found.runs & REPORT == 0 {
+                    if options.is_time_to_look(found.runs, REPORT) {
                         found.bytes = self.bytes();
                         if let Some(bound) = limit(options, began, found, self.frames.len(), progress) {
                             return End::Bounded(bound);

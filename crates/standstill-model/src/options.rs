@@ -223,6 +223,37 @@ impl Default for Options {
 }
 
 impl Options {
+    /// What is searched and how, in words, as the engine sees it: what it does not look at is not
+    /// said. Two options with the same words make the same search.
+    #[must_use]
+    pub fn effective(&self) -> String {
+        let Limits { states, seconds, bytes } = self.limits;
+        let random = matches!(self.engine, Engine::Random { .. } | Engine::Pct { .. });
+        let states = if random { String::new() } else { format!(" states {states}") };
+        let mut words = format!(
+            "{} {:?} limits{states} seconds {seconds} bytes {bytes}",
+            crate::checkpoint::what(self),
+            self.engine
+        );
+        if self.engine == Engine::Stateful {
+            let Audit { merges, seed, .. } = self.audit;
+            let seed = if merges > 0 { seed } else { 0 };
+            words += &format!(" threads {} audit {merges} {seed}", self.cores());
+            words += &format!(" checkpoint {:?}", self.checkpoint);
+        }
+        words
+    }
+
+    /// Between two looks at the limits: so many states, or fewer, if the limit is not far.
+    pub(crate) fn look_every(&self, most: u64) -> u64 {
+        if self.limits.states == 0 { most } else { (self.limits.states / 8).clamp(1, most) }
+    }
+
+    /// Is it time to look at the limits, after so many states? One thread ends at the very state.
+    pub(crate) fn is_time_to_look(&self, states: u64, most: u64) -> bool {
+        states.is_multiple_of(self.look_every(most)) || states == self.limits.states
+    }
+
     /// How many threads search.
     pub(crate) fn cores(&self) -> usize {
         match self.threads {

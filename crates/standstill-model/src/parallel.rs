@@ -307,7 +307,9 @@ fn round(
             w.steps = from.found.steps;
         });
         // A limit is one for this part of the way.
-        options.limits.states += if options.limits.states == 0 { 0 } else { from.found.states };
+        if options.limits.states != 0 {
+            options.limits.states = options.limits.states.saturating_add(from.found.states);
+        }
         covers = Covers::of_parts(&from.entries, &from.sets);
     }
     let options = &options;

@@ -213,8 +213,10 @@ pub(crate) struct Job {
     pub(crate) new: bool,
 }
 
-/// More states than this are between two reports.
-const REPORT: u64 = 0x3ff;
+/// No more new states than this are between two reports.
+const REPORT: u64 = 1 << 10;
+/// And no more steps: those of a search that only comes to known states, with more than before.
+const STEPS: u64 = 1 << 14;
 
 /// The search of one thread, depth first, on a machine of its own.
 pub(crate) struct Search<'a> {
@@ -227,6 +229,8 @@ pub(crate) struct Search<'a> {
     enabled: Vec<u32>,
     /// The choices that lead to the first of `nodes`.
     way: Vec<u32>,
+    /// Steps since the last report.
+    unreported: u64,
     pub(crate) found: Found,
 }
 
@@ -250,6 +254,7 @@ impl<'a> Search<'a> {
             choices: Vec::new(),
             enabled: Vec::new(),
             way: Vec::new(),
+            unreported: 0,
             found: Found { sample: Sample::new(&options.audit), ..Found::new() },
         }
     }
@@ -327,11 +332,13 @@ impl<'a> Search<'a> {
                 return Came::Far;
             }
             let Some(new) = self.advance() else { return Came::Through };
-            if new
-                && self.found.states & REPORT == 0
-                && let Some(end) = self.report(report)
-            {
-                return Came::To(end);
+            self.unreported += 1;
+            let due = new && self.options.is_time_to_look(self.found.states, REPORT);
+            if due || self.unreported == STEPS {
+                self.unreported = 0;
+                if let Some(end) = self.report(report) {
+                    return Came::To(end);
+                }
             }
         }
     }

@@ -59,8 +59,8 @@ fn compare(name: &str, options: &Options, states: u64) {
 
 #[test]
 fn cut_at_several_places_it_is_the_same() {
-    compare("one-thread", &options(3, MemoryModel::Sc, 1), 1);
-    compare("two-threads", &options(3, MemoryModel::Sc, 2), 1);
+    compare("one-thread", &options(3, MemoryModel::Sc, 1), 1_000);
+    compare("two-threads", &options(3, MemoryModel::Sc, 2), 1_000);
     let mut late = options(2, MemoryModel::Tso { fenced: true }, 1);
     late.scenario = "late-cpu";
     compare("tso", &late, 3_000);
@@ -71,14 +71,14 @@ fn what_was_broken_before_the_cut_is_told_in_the_end() {
     let mut options = options(3, MemoryModel::Sc, 1);
     options.protocol = Protocol::LINUX_3_14;
     options.shrink = false;
-    compare("broken", &options, 1);
+    compare("broken", &options, 1_000);
 }
 
 #[test]
 fn what_cannot_be_gone_on_from_is_refused_in_one_line() {
     let path = file("refused");
     let mut cut = options(3, MemoryModel::Sc, 1);
-    (cut.checkpoint, cut.limits.states) = (Some(path.clone()), 1);
+    (cut.checkpoint, cut.limits.states) = (Some(path.clone()), 1_000);
     assert!(matches!(run(&cut).coverage, Coverage::Bounded { by: Bound::States, .. }));
     let whole = std::fs::read(&path).expect("it was written");
     let refused = |bytes: &[u8], options: &Options, why: &str| {

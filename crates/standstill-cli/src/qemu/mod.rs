@@ -34,16 +34,7 @@ pub fn torture(args: &TortureArgs) -> u8 {
     let seed = args.seed.unwrap_or_else(|| {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64)
     });
-    let mut line = format!(
-        "torture protocol={} ms={} cycles={} seed={seed}",
-        args.protocol.name(),
-        args.seconds.as_millis(),
-        args.cycles
-    );
-    if args.cpus > 16 {
-        // As on threads: each operation keeps up to all CPUs busy, and each CPU operates.
-        line += &format!(" rest_ns={}", args.cpus * args.cpus * 4_000);
-    }
+    let line = line(args, seed);
     // Without the handler, Ctrl-C ends this program, and the kernel of the computer below ends QEMU.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, SeqCst));
     let began = Instant::now();
@@ -61,6 +52,26 @@ pub fn torture(args: &TortureArgs) -> u8 {
             CANNOT
         }
     }
+}
+
+/// The kernel's command line.
+fn line(args: &TortureArgs, seed: u64) -> String {
+    let mut line = format!(
+        "torture protocol={} ms={} cycles={} seed={seed}",
+        args.protocol.name(),
+        args.seconds.as_millis(),
+        args.cycles
+    );
+    if args.cpus > 16 {
+        // As on threads: each operation keeps up to all CPUs busy, and each CPU operates.
+        line += &format!(" rest_ns={}", args.cpus * args.cpus * 4_000);
+    }
+    line
+}
+
+/// What a torture in QEMU is made of, in words.
+pub(crate) fn effective(args: &TortureArgs) -> String {
+    format!("{:?} -smp {} {}", args.qemu, args.cpus, line(args, args.seed.unwrap_or(0)))
 }
 
 /// Opens the kernel's console: what is typed goes there.
