@@ -183,6 +183,7 @@ fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
         | What::ThreadsUnparked { who }
         | What::SyncMoved { who, .. }
         | What::InjectionArmed { who, .. }
+        | What::InjectionDropped { who, .. }
         | What::DeadSeen { who } => f(life(who), Write),
         What::AcceptingSet { who } | What::AcceptingCleared { who } | What::OnlineSet { who } => {
             f(life(who), Write);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
 
 use standstill::context::Task;
-use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, Reason, StateId, ThreadCallback};
+use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, Reason, StateHandle, ThreadCallback};
 use standstill::{CpuId, HotplugError, Machine};
 
 use crate::ground::Ground;
@@ -48,7 +48,7 @@ pub(crate) struct States {
     /// For each CPU: a callback for it refused the operation that runs.
     refused: Vec<AtomicBool>,
     /// The states that an operation can be made to fail in: PREPARE's and ONLINE's.
-    pub(crate) installed: Once<[StateId; 3]>,
+    pub(crate) installed: Once<[StateHandle; 3]>,
 }
 
 impl States {
@@ -72,6 +72,12 @@ impl States {
     /// Did a callback for `cpu` refuse the operation?
     pub(crate) fn refused(&self, cpu: CpuId) -> bool {
         self.refused[cpu.index()].load(Relaxed)
+    }
+
+    /// As if a callback had been called for `cpu` that nobody undoes.
+    #[cfg(test)]
+    pub(crate) fn leave_up(&self, cpu: CpuId) {
+        self.up[cpu.index()][Section::Online as usize].store(true, Relaxed);
     }
 
     fn is_op(&self, op: Op) -> bool {
@@ -107,7 +113,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     }
 
     /// Which failure is to be injected into the next operation, if any.
-    pub(crate) fn sabotage(&self, rng: &Rng, op: Op) -> Option<StateId> {
+    pub(crate) fn sabotage(&self, rng: &Rng, op: Op) -> Option<StateHandle> {
         let [prepare, _, online] = *self.states.installed.get()?;
         // On the way down PREPARE's callback is DEAD, which can't fail.
         let state = if op == Op::Up && rng.one_in(2) { prepare } else { online };
@@ -118,7 +124,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     pub(crate) fn was_vetoed(
         &self,
         cpu: CpuId,
-        injected: Option<StateId>,
+        injected: Option<StateHandle>,
         result: Result<(), HotplugError>,
     ) -> bool {
         let veto = match result {
@@ -126,7 +132,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             _ => None,
         };
         let holds = match (injected, self.states.refused(cpu)) {
-            (Some(at), _) => veto.is_some_and(|(state, reason)| state == at && reason.code == INJECTED),
+            (Some(at), _) => veto.is_some_and(|(state, reason)| state == at.id() && reason.code == INJECTED),
             (None, true) => veto.is_some_and(|(_, reason)| reason == REFUSAL),
             (None, false) => veto.is_none(),
         };
@@ -142,7 +148,7 @@ pub(crate) fn install<P: Ground, const N: usize, const W: usize>(
     task: &mut Task,
 ) {
     let machine: &Machine<P, N, W> = core.machine;
-    let mut states = [StateId::OFFLINE; 3];
+    let mut states = [None; 3];
     let all = [
         ("torture/prepare", callbacks.prepare),
         ("torture/starting", callbacks.starting),
@@ -150,7 +156,7 @@ pub(crate) fn install<P: Ground, const N: usize, const W: usize>(
     ];
     for (state, (name, callbacks)) in states.iter_mut().zip(all) {
         match machine.add_state(task, name, callbacks) {
-            Ok(added) => *state = added,
+            Ok(added) => *state = Some(added),
             Err(error) => {
                 core.veto.set(error);
                 core.rules.check(Rule::Callbacks, false, |rule| core.failure(rule, CpuId::BOOT));
@@ -158,7 +164,9 @@ pub(crate) fn install<P: Ground, const N: usize, const W: usize>(
             }
         }
     }
-    core.states.installed.set(states);
+    if let [Some(prepare), Some(starting), Some(online)] = states {
+        core.states.installed.set([prepare, starting, online]);
+    }
 }
 
 /// Removes them again, in reverse order; then each CPU must have come down as often as it went up.

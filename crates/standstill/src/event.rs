@@ -432,6 +432,13 @@ pub enum What {
         /// The state.
         state: StateId,
     },
+    /// It will not, as what was installed in its state is removed.
+    InjectionDropped {
+        /// The CPU.
+        who: CpuId,
+        /// The state.
+        state: StateId,
+    },
     /// This CPU started: its first event.
     CpuStarted {
         /// How many times it was started.

@@ -86,8 +86,8 @@ fn install_one_of_each(machine: &Four, task: &mut Task) -> (StateId, StateId, &'
         .unwrap();
     machine.add_state(task, "workers", online(switch())).unwrap();
     let last = switch();
-    let state = machine.add_state(task, "domains", online(last)).unwrap();
-    (prepare, state, last)
+    let state = machine.add_state(task, "domains", online(last)).unwrap().id();
+    (prepare.id(), state, last)
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn a_startup_that_refuses_is_undone_in_reverse_and_its_words_arrive_unchanged() 
 fn a_teardown_that_refuses_brings_the_cpu_back() {
     run(Protocol::STANDSTILL, |machine, task| {
         let first = switch();
-        let state = machine.add_state(task, "first", online(first)).unwrap();
+        let state = machine.add_state(task, "first", online(first)).unwrap().id();
         machine.add_state(task, "second", online(switch())).unwrap();
         machine.cpu_up(task, cpu(1)).unwrap();
         first.down.store(true, SeqCst);
@@ -155,7 +155,7 @@ fn a_rollback_that_fails_too_says_where_the_cpu_rests() {
     run(Protocol::STANDSTILL, |machine, task| {
         let (first, second) = (switch(), switch());
         machine.add_state(task, "first", online(first)).unwrap();
-        let state = machine.add_state(task, "second", online(second)).unwrap();
+        let state = machine.add_state(task, "second", online(second)).unwrap().id();
         machine.cpu_up(task, cpu(1)).unwrap();
         first.down.store(true, SeqCst);
         second.up.store(true, SeqCst);
@@ -266,7 +266,7 @@ fn callbacks_come_and_go_while_the_machine_runs() {
         assert_eq!(machine.state_name(task, state), Some("late comer"));
         machine.remove_state(task, state).unwrap();
         assert_eq!(*calls.lock().unwrap(), [(true, 0), (true, 1), (false, 0), (false, 1)]);
-        assert_eq!(machine.remove_state(task, state), Err(HotplugError::NotInstalled(state)));
+        assert_eq!(machine.remove_state(task, state), Err(HotplugError::NotInstalled(state.id())));
         let refusing = switch();
         refusing.up.store(true, SeqCst);
         assert!(matches!(

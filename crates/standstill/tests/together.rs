@@ -128,7 +128,7 @@ fn each_failure_is_told_and_touches_nobody_else() {
 
         // One refuses, one comes.
         refusing.store(1 << 1, SeqCst);
-        let veto = HotplugError::Veto { cpu: cpu(1), state: workers, name: "workers", reason: NO };
+        let veto = HotplugError::Veto { cpu: cpu(1), state: workers.id(), name: "workers", reason: NO };
         assert_eq!(up(machine, task), (cpus(&[2, 3]), vec![(cpu(1), veto)]));
         assert_eq!(machine.active().snapshot(), cpus(&[0, 2, 3]));
         assert_eq!(dead.swap(0, SeqCst), 0b010);

@@ -2,7 +2,7 @@
 //! CPU come or go while it holds the hotplug lock for reading, or inside a stop.
 
 use standstill::context::{IrqOff, Stopped, Task};
-use standstill::hotplug::{Callbacks, Reason, StateId};
+use standstill::hotplug::{Callbacks, Reason, StateHandle, StateId};
 use standstill::platform::Irq;
 use standstill::{CallError, CpuId, CpuMask, HotplugError};
 
@@ -42,7 +42,7 @@ fn add<const N: usize>(
     task: &mut Task,
     name: &'static str,
     callbacks: Callbacks,
-) -> StateId {
+) -> StateHandle {
     // For those that come; the one that calls this has come.
     match machine.add_state_nocalls(task, name, callbacks) {
         Ok(state) => state,

@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{IrqOff, Task};
-use standstill::hotplug::{Callbacks, Reason, StateId};
+use standstill::hotplug::{Callbacks, Reason, StateHandle, StateId};
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 use standstill::{CpuId, CpuMask, HotplugError};
 
@@ -226,7 +226,7 @@ pub(super) fn half_way<const N: usize>(s: &mut Setup<'_, N>) {
         });
         others_up(machine, task);
         branch();
-        for rest in [early, StateId::AP_ONLINE] {
+        for rest in [early.id(), StateId::AP_ONLINE] {
             assert_eq!(machine.cpu_up_to(task, last, rest), Ok(()));
             inject(machine, task, last, late);
             let up = machine.cpu_up(task, last);
@@ -246,7 +246,7 @@ fn works(_: &mut Task, _: CpuId) -> Result<(), Reason> {
 #[expect(clippy::missing_const_for_fn, reason = "a callback")]
 fn ends(_: &mut Task, _: CpuId) {}
 
-pub(super) fn inject<const N: usize>(machine: &Machined<N>, task: &mut Task, cpu: CpuId, state: StateId) {
+pub(super) fn inject<const N: usize>(machine: &Machined<N>, task: &mut Task, cpu: CpuId, state: StateHandle) {
     if let Err(error) = machine.fail_once(task, cpu, state) {
         panic!("a failure can't be injected: {error}");
     }

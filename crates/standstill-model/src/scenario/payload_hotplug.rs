@@ -3,7 +3,7 @@
 use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{IrqOff, Task};
-use standstill::hotplug::{Callbacks, Reason, StateId};
+use standstill::hotplug::{Callbacks, Reason, StateHandle, StateId};
 use standstill::platform::{Cpus, Word};
 use standstill::{CpuId, HotplugError};
 
@@ -12,7 +12,7 @@ use super::build::{Setup, all_up, branch, expect, require};
 use super::hotplug::{await_off, others_up};
 use crate::memory::ModelWord;
 
-fn install<const N: usize>(machine: &Machined<N>, task: &mut Task, callbacks: Callbacks) -> StateId {
+fn install<const N: usize>(machine: &Machined<N>, task: &mut Task, callbacks: Callbacks) -> StateHandle {
     match machine.add_state(task, "payload", callbacks) {
         Ok(state) => state,
         Err(error) => panic!("the set-up of the scenario: {error}"),

@@ -73,7 +73,7 @@ pub use error::HotplugError;
 pub use lock::HotplugRead;
 pub use state::{
     Callbacks, DeadCallback, IrqOffCallback, ONLINE_SLOTS, PREPARE_SLOTS, Reason, STARTING_SLOTS, Section,
-    StateId, ThreadCallback,
+    StateHandle, StateId, StateKey, ThreadCallback,
 };
 
 /// Hotplug's part of the machine.

@@ -145,6 +145,14 @@ pub struct Reason {
     pub text: &'static str,
 }
 
+impl Reason {
+    /// For a callback or a port that refuses: `Err(Reason::new(-12, "no memory"))`.
+    #[must_use]
+    pub const fn new(code: i32, text: &'static str) -> Self {
+        Reason { code, text }
+    }
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} (code {})", self.text, self.code)
@@ -196,17 +204,82 @@ impl Callbacks {
     }
 }
 
+/// What one call of [`add_state`](crate::Machine::add_state) has installed. States are places that are
+/// used again; a handle stands for that one use, on that machine, and for no later one.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct StateHandle {
+    pub(super) id: StateId,
+    pub(super) owner: Owner,
+}
+
+impl StateHandle {
+    /// The state that it was installed in.
+    #[must_use]
+    pub const fn id(self) -> StateId {
+        self.id
+    }
+}
+
+impl fmt::Display for StateHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.id.fmt(f)
+    }
+}
+
+impl fmt::Debug for StateHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (use {})", self.id, self.owner.number)
+    }
+}
+
+/// Whose use of a state it is. Numbers have a word, and so are not used again.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Owner {
+    /// The machine, by its address: it is not moved once it is booted.
+    pub(super) machine: usize,
+    /// How many were installed before it.
+    pub(super) number: usize,
+}
+
+/// A state by its place, whatever is installed there; or by its handle, if that is still installed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct StateKey {
+    pub(super) id: StateId,
+    pub(super) owner: Option<Owner>,
+}
+
+impl From<StateId> for StateKey {
+    fn from(id: StateId) -> Self {
+        StateKey { id, owner: None }
+    }
+}
+
+impl From<StateHandle> for StateKey {
+    fn from(handle: StateHandle) -> Self {
+        StateKey { id: handle.id, owner: Some(handle.owner) }
+    }
+}
+
+impl fmt::Debug for Owner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "use {}", self.number)
+    }
+}
+
 /// A slot of the state table that is in use.
 #[derive(Clone, Copy)]
 pub(crate) struct Installed {
     pub(crate) name: &'static str,
     pub(crate) callbacks: Callbacks,
+    /// See [`Owner::number`].
+    pub(super) number: usize,
 }
 
 /// The name stands for the slot: callbacks are addresses, which differ from build to build.
 impl Hash for Installed {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.name.hash(state);
+        self.number.hash(state);
         self.callbacks.section().hash(state);
     }
 }

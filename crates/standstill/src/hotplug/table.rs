@@ -4,8 +4,8 @@ use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::HotplugError;
-use super::state::{Callbacks, Installed, Section, StateId};
-use super::walk::Dir;
+use super::state::{Callbacks, Installed, Owner, Section, StateHandle, StateId, StateKey};
+use super::walk::{Broken, Dir};
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::What;
@@ -21,6 +21,8 @@ use crate::platform::{DataCell, Memory, Platform, Word};
 pub(crate) struct Table<P: Memory> {
     slots: [P::Cell<Installed>; StateId::COUNT],
     used: [P::Word; StateId::COUNT.div_ceil(64)],
+    /// How many were installed so far: the number of the next one. Under the lock.
+    installed: P::Word,
 }
 
 impl<P: Memory> Table<P> {
@@ -28,6 +30,7 @@ impl<P: Memory> Table<P> {
         Table {
             slots: [const { P::Cell::EMPTY }; StateId::COUNT],
             used: [const { P::Word::ZERO }; StateId::COUNT.div_ceil(64)],
+            installed: P::Word::ZERO,
         }
     }
 
@@ -68,10 +71,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// A STARTING callback for a CPU that is online already runs on that CPU's hotplug thread with interrupts off.
     ///
+    /// Before the [boot](Self::boot), the CPU that will boot counts as past each state: its startup runs
+    /// in place, in the calling thread. A machine that is moved between this and its boot forgets the
+    /// handle.
+    ///
     /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
-    /// [`Full`](HotplugError::Full), [`Veto`](HotplugError::Veto), [`HeldByCaller`](HotplugError::HeldByCaller);
+    /// [`Full`](HotplugError::Full), [`HeldByCaller`](HotplugError::HeldByCaller);
+    /// [`Veto`](HotplugError::Veto): nothing is installed. [`RollbackFailed`](HotplugError::RollbackFailed):
+    /// nor then, and one CPU that had been set up refused to be torn down.
     /// [`Stuck`](HotplugError::Stuck): a CPU that was given up runs callbacks still, so they may not change.
     #[doc(alias = "cpuhp_setup_state")]
     #[track_caller]
@@ -80,22 +89,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         task: &mut Task,
         name: &'static str,
         callbacks: Callbacks,
-    ) -> Result<StateId, HotplugError> {
+    ) -> Result<StateHandle, HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, task| {
-            let state = machine.install(name, callbacks)?;
-            let mut done = CpuMask::<W>::EMPTY;
-            for cpu in &machine.past(state) {
-                if let Err(veto) = machine.call_one(task, cpu, state, Dir::Up) {
-                    for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
-                        // It was up a moment ago; a teardown that refuses now leaves that CPU as it is.
-                        let _ = machine.call_one(task, undo, state, Dir::Down);
-                    }
-                    machine.hotplug.table.clear(state);
-                    return Err(veto.into());
+            let added = machine.install(name, callbacks)?;
+            match machine.call_each(task, added.id, Dir::Up) {
+                Ok(()) => Ok(added),
+                Err(error) => {
+                    machine.uninstall(added.id);
+                    Err(error)
                 }
-                done.insert(cpu);
             }
-            Ok(state)
         })
     }
 
@@ -110,35 +113,26 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         task: &mut Task,
         name: &'static str,
         callbacks: Callbacks,
-    ) -> Result<StateId, HotplugError> {
+    ) -> Result<StateHandle, HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, _| machine.install(name, callbacks))
     }
 
-    /// Calls the teardown for each CPU that is past `state`, and removes the callbacks.
+    /// Calls the teardown for each CPU that is past the state, and removes the callbacks. A failure that
+    /// was injected there is forgotten.
     ///
     /// # Errors
-    /// [`NotInstalled`](HotplugError::NotInstalled); [`Veto`](HotplugError::Veto): a teardown refused, those that succeeded were
-    /// undone, and the callbacks stay. [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
+    /// [`NotInstalled`](HotplugError::NotInstalled): it was removed before, whoever has its state now.
+    /// [`Veto`](HotplugError::Veto): a teardown refused, those that succeeded were undone, and the
+    /// callbacks stay. [`RollbackFailed`](HotplugError::RollbackFailed): they stay, and one CPU that had
+    /// been torn down refused to be set up again.
+    /// [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_remove_state")]
     #[track_caller]
-    pub fn remove_state(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
+    pub fn remove_state(&self, task: &mut Task, handle: StateHandle) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, task| {
-            machine.nothing_is_loose()?;
-            if machine.hotplug.table.get(state).is_none() {
-                return Err(HotplugError::NotInstalled(state));
-            }
-            let mut done = CpuMask::<W>::EMPTY;
-            for cpu in &machine.past(state) {
-                if let Err(veto) = machine.call_one(task, cpu, state, Dir::Down) {
-                    for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
-                        // As above.
-                        let _ = machine.call_one(task, undo, state, Dir::Up);
-                    }
-                    return Err(veto.into());
-                }
-                done.insert(cpu);
-            }
-            machine.hotplug.table.clear(state);
+            let state = machine.may_remove(handle)?;
+            machine.call_each(task, state, Dir::Down)?;
+            machine.uninstall(state);
             Ok(())
         })
     }
@@ -149,46 +143,55 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// [`NotInstalled`](HotplugError::NotInstalled), [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_remove_state_nocalls")]
     #[track_caller]
-    pub fn remove_state_nocalls(&self, task: &mut Task, state: StateId) -> Result<(), HotplugError> {
+    pub fn remove_state_nocalls(&self, task: &mut Task, handle: StateHandle) -> Result<(), HotplugError> {
         self.with_write_lock(task, Location::caller(), |machine, _| {
-            machine.nothing_is_loose()?;
-            if machine.hotplug.table.get(state).is_none() {
-                return Err(HotplugError::NotInstalled(state));
-            }
-            machine.hotplug.table.clear(state);
+            let state = machine.may_remove(handle)?;
+            machine.uninstall(state);
             Ok(())
         })
     }
 
     /// The next walk of `cpu` that comes through `state` fails there once, with code -11 (try again): its callback is not called.
-    /// Rollbacks do not count.
+    /// Rollbacks do not count. A place may be armed that has no callback; a handle has to be installed.
     ///
     /// Context: thread, and not inside a hotplug callback.
     ///
     /// # Errors
-    /// [`CannotFail`](HotplugError::CannotFail), [`NotBooted`](HotplugError::NotBooted),
+    /// [`CannotFail`](HotplugError::CannotFail), [`NotInstalled`](HotplugError::NotInstalled),
+    /// [`NotBooted`](HotplugError::NotBooted),
     /// [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
     #[doc(alias = "fail")]
     #[track_caller]
-    pub fn fail_once(&self, task: &mut Task, cpu: CpuId, state: StateId) -> Result<(), HotplugError> {
+    pub fn fail_once(
+        &self,
+        task: &mut Task,
+        cpu: CpuId,
+        state: impl Into<StateKey>,
+    ) -> Result<(), HotplugError> {
+        let key = state.into();
         self.with_write_lock(task, Location::caller(), |machine, _| {
+            let state = key.id;
             if !state.can_fail() {
                 return Err(HotplugError::CannotFail(state));
             }
             machine.knows(cpu)?;
+            if key.owner.is_some() && machine.meant(key).is_none() {
+                return Err(HotplugError::NotInstalled(state));
+            }
             machine.emit(|| What::InjectionArmed { who: cpu, state });
             machine.cpu[cpu.index()].hotplug.inject.store(state.index(), Relaxed);
             Ok(())
         })
     }
 
-    /// The name of what is installed in `state`.
+    /// The name of what is installed in `state`; of a handle, if that is what is installed.
     ///
     /// Context: thread; inside a hotplug callback, too.
     #[track_caller]
-    pub fn state_name(&self, task: &mut Task, state: StateId) -> Option<&'static str> {
+    pub fn state_name(&self, task: &mut Task, state: impl Into<StateKey>) -> Option<&'static str> {
+        let key = state.into();
         let locked = self.read_lock(task, Location::caller());
-        let name = self.hotplug.table.get(state).map(|installed| installed.name);
+        let name = self.meant(key).map(|installed| installed.name);
         if locked {
             self.read_unlock(task);
         }
@@ -202,16 +205,71 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         inject.load(Relaxed) == state.index() && inject.swap(0, Relaxed) == state.index()
     }
 
-    fn install(&self, name: &'static str, callbacks: Callbacks) -> Result<StateId, HotplugError> {
+    fn install(&self, name: &'static str, callbacks: Callbacks) -> Result<StateHandle, HotplugError> {
         self.nothing_is_loose()?;
         let section = callbacks.section();
-        let state = self.hotplug.table.free_slot(section).ok_or(HotplugError::Full(section))?;
-        self.hotplug.table.set(state, Installed { name, callbacks });
-        Ok(state)
+        let table = &self.hotplug.table;
+        let id = table.free_slot(section).ok_or(HotplugError::Full(section))?;
+        // Relaxed: the lock orders all that use it.
+        let number = table.installed.fetch_add(1, Relaxed);
+        table.set(id, Installed { name, callbacks, number });
+        Ok(StateHandle { id, owner: Owner { machine: self.address(), number } })
+    }
+
+    /// What `key` means, if it is installed.
+    fn meant(&self, key: StateKey) -> Option<Installed> {
+        let is_it = |installed: &Installed| {
+            let owner = Owner { machine: self.address(), number: installed.number };
+            key.owner.is_none_or(|wanted| wanted == owner)
+        };
+        self.hotplug.table.get(key.id).filter(is_it)
+    }
+
+    fn may_remove(&self, handle: StateHandle) -> Result<StateId, HotplugError> {
+        self.nothing_is_loose()?;
+        match self.meant(handle.into()) {
+            Some(_) => Ok(handle.id),
+            None => Err(HotplugError::NotInstalled(handle.id)),
+        }
+    }
+
+    /// Empties the slot. Who gets it next has nothing to do with a failure that was armed for this one.
+    fn uninstall(&self, state: StateId) {
+        self.hotplug.table.clear(state);
+        for (index, cpu) in self.cpu.iter().enumerate() {
+            // Relaxed: as in `struck`.
+            if cpu.hotplug.inject.load(Relaxed) == state.index() {
+                self.emit(|| What::InjectionDropped { who: CpuId::new(index), state });
+                cpu.hotplug.inject.store(0, Relaxed);
+            }
+        }
+    }
+
+    /// Calls the callback of `state` for each CPU that is past it. If one refuses, those before it are
+    /// undone in reverse order.
+    fn call_each(&self, task: &mut Task, state: StateId, dir: Dir) -> Result<(), HotplugError> {
+        let mut done = CpuMask::<W>::EMPTY;
+        for cpu in &self.past(state) {
+            let Err(veto) = self.call_one(task, cpu, state, dir) else {
+                done.insert(cpu);
+                continue;
+            };
+            let mut error = HotplugError::from(veto);
+            for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
+                if let Err(second) = self.call_one(task, undo, state, dir.back()) {
+                    error = Broken::Twice(veto.reason, second).into();
+                }
+            }
+            return Err(error);
+        }
+        Ok(())
     }
 
     /// The CPUs that have passed `state`.
     fn past(&self, state: StateId) -> CpuMask<W> {
+        if !self.is_booted() {
+            return CpuMask::of(self.platform.this_cpu());
+        }
         // Relaxed: it does not change after the boot.
         self.possible.now().iter().filter(|cpu| self.state(*cpu) >= state).collect()
     }

@@ -18,6 +18,15 @@ pub(super) enum Dir {
     Down,
 }
 
+impl Dir {
+    pub(super) const fn back(self) -> Dir {
+        match self {
+            Dir::Up => Dir::Down,
+            Dir::Down => Dir::Up,
+        }
+    }
+}
+
 /// Who refused, and why.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub(super) struct Veto {
@@ -67,8 +76,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             (Dir::Down, Walk::Down, Walk::RollbackUp)
         };
         self.steps(task, who, from, to, dir, walk).map_err(|(veto, reached)| {
-            let back = if dir == Dir::Up { Dir::Down } else { Dir::Up };
-            match self.steps(task, who, reached, from, back, undo) {
+            match self.steps(task, who, reached, from, dir.back(), undo) {
                 Ok(()) => Broken::Vetoed(veto),
                 Err((second, _)) => Broken::Twice(veto.reason, second),
             }
@@ -193,9 +201,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.emit(|| What::StateLeave { who, state, walk, outcome: Outcome::Ok });
     }
 
-    /// Calls one callback for a CPU that is past its state, where that callback belongs.
+    /// Calls one callback for a CPU that is past its state, where that callback belongs: here and now, if
+    /// there are no hotplug threads yet.
     pub(super) fn call_one(&self, task: &mut Task, who: CpuId, state: StateId, dir: Dir) -> Result<(), Veto> {
-        if state.section() == Some(Section::Prepare) {
+        if state.section() == Some(Section::Prepare) || !self.is_booted() {
             let walk = if dir == Dir::Up { Walk::Up } else { Walk::Down };
             self.call_in_thread(task, who, state, dir, walk)
         } else {

@@ -52,6 +52,10 @@ pub(crate) struct Board {
     pub(crate) refuse_start: AtomicUsize,
     /// What the port answers when asked whether lines are left.
     pub(crate) lines_stuck: AtomicBool,
+    /// The CPUs whose lines have no other place: a bit for each.
+    pub(crate) lines_full: AtomicUsize,
+    /// The thread that calls `cpu_down` is bound to its CPU.
+    pub(crate) bound: AtomicBool,
     pub(crate) log: Mutex<Vec<Event>>,
 }
 
@@ -284,6 +288,16 @@ pub(crate) fn run<R: Send + 'static>(
     protocol: Protocol,
     test: impl FnOnce(&'static Four, &mut Task) -> R + Send + 'static,
 ) -> R {
+    run_with(protocol, CpuMask::first_n(4), |_, _| (), test)
+}
+
+/// As [`run`], with these CPUs only; `early` runs on CPU 0 before the machine is booted.
+pub(crate) fn run_with<R: Send + 'static>(
+    protocol: Protocol,
+    possible: CpuMask<1>,
+    early: impl FnOnce(&'static Four, &mut Task) + Send + 'static,
+    test: impl FnOnce(&'static Four, &mut Task) -> R + Send + 'static,
+) -> R {
     let board: &'static Board = Box::leak(Box::new(Board {
         cpus: (0..4).map(|_| CpuBlock::default()).collect(),
         entry: OnceLock::new(),
@@ -296,6 +310,8 @@ pub(crate) fn run<R: Send + 'static>(
         hold_death: AtomicUsize::new(0),
         refuse_start: AtomicUsize::new(0),
         lines_stuck: AtomicBool::new(false),
+        lines_full: AtomicUsize::new(0),
+        bound: AtomicBool::new(false),
         log: Mutex::default(),
     }));
     let port = Polled(board);
@@ -307,8 +323,10 @@ pub(crate) fn run<R: Send + 'static>(
     }
     let (send, receive) = std::sync::mpsc::channel();
     port.spawn(0, Role::Idle, move || {
-        // SAFETY: the first thing on the CPU that boots, while no other runs.
-        unsafe { machine.boot(&CpuMask::first_n(4), &CpuMask::first_n(4)) };
+        // SAFETY: as in `task`; it is gone when the machine boots.
+        early(machine, &mut unsafe { Task::new() });
+        // SAFETY: on the CPU that boots, while no other runs.
+        unsafe { machine.boot(&possible, &possible) };
         port.hotplug_thread(0);
         port.task(0, move |task| {
             let result = test(machine, task);
@@ -478,6 +496,9 @@ unsafe impl Sched for Polled {
     }
     fn vacate(&self, cpu: CpuId) -> Result<(), Vacate> {
         if ME.get().0 == cpu.index() {
+            if self.0.bound.load(SeqCst) {
+                return Err(Vacate::Bound);
+            }
             let Some(to) = self.0.cpus.iter().position(|cpu| !cpu.evicted.load(SeqCst)) else {
                 return Err(Vacate::Nowhere);
             };
@@ -501,7 +522,10 @@ unsafe impl Sched for Polled {
     fn unpark_threads(&self, cpu: CpuId) {
         self.hotplug_thread(cpu.index());
     }
-    fn aim_lines_away(&self, _: CpuId) -> Result<(), Reason> {
+    fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
+        if self.0.lines_full.load(SeqCst) & 1 << cpu.index() != 0 {
+            return Err(Reason::new(-28, "every other CPU has its hands full"));
+        }
         Ok(())
     }
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {

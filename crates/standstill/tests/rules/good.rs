@@ -190,6 +190,9 @@ pub(crate) fn failed_down() -> Log {
     log.down_begin(1).callback(1, 1, online(2), Walk::Down);
     log.callback(1, 1, online(1), Walk::Down).ends(Outcome::Injected);
     log.callback(1, 1, online(2), Walk::RollbackUp).on(0, What::ActiveSet { who: cpu(1) }).down_end(1, false);
+    // Another one is forgotten before it strikes.
+    let (who, state) = (cpu(1), online(1));
+    log.on(0, What::InjectionArmed { who, state }).on(0, What::InjectionDropped { who, state });
     log.down(1, &[0, 1, 2], &[]);
     log
 }

@@ -209,6 +209,9 @@ fn walks() -> Vec<Broken> {
         of(40, "an injection does not strike", three(), |log| {
             log.on(0, What::InjectionArmed { who: cpu(3), state: online(1) }).up(3);
         }),
+        of(40, "an injection is forgotten that nobody armed", three(), |log| {
+            log.on(0, What::InjectionDropped { who: cpu(3), state: online(1) });
+        }),
         of(40, "an injection strikes a STARTING callback", three(), |log| {
             log.on(0, What::InjectionArmed { who: cpu(3), state: starting() }).up(3);
             ends_in(log, 3, starting(), Outcome::Injected);

@@ -42,6 +42,7 @@ pub(super) fn subject(e: &Event) -> Option<CpuId> {
         | What::StateEnter { who, .. }
         | What::StateLeave { who, .. }
         | What::InjectionArmed { who, .. }
+        | What::InjectionDropped { who, .. }
         | What::ActiveSet { who }
         | What::ActiveCleared { who }
         | What::AcceptingSet { who }

@@ -112,6 +112,10 @@ pub(super) fn feed(cpu: &mut Cpu, e: &Event, checks: &mut Checks) -> Verdict {
             cpu.armed = Some(state);
             Ok(())
         }
+        What::InjectionDropped { state, .. } => {
+            let was = cpu.armed.take();
+            checks.ask(40, was == Some(state), e, "an injected failure is forgotten that was not armed")
+        }
         What::StateLeave { state, walk, outcome, .. } => {
             let armed = cpu.armed == Some(state);
             let struck = outcome == Outcome::Injected;
