@@ -51,6 +51,8 @@ pub(crate) struct World {
     pub(crate) kept: Vec<Kept>,
     /// The handler of device interrupts.
     pub(crate) device: Option<&'static dyn Fn(usize)>,
+    /// What happens when a wait begins; it is told for what.
+    pub(crate) wait_begins: Option<&'static dyn Fn(&'static str)>,
     /// Each with the CPU that it begins on.
     pub(crate) tasks: Vec<(usize, &'static dyn Fn())>,
     /// What the boot CPU does first.
@@ -214,6 +216,7 @@ impl World {
             describe: None,
             kept: Vec::new(),
             device: None,
+            wait_begins: None,
             tasks: Vec::new(),
             boot: None,
             slots: (0..THREADS).map(|fibre| Slot::new(arena.stack(fibre))).collect(),

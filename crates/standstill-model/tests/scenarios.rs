@@ -155,11 +155,15 @@ exhausted! {
         payload_stop_handlers: "payload-stop-handlers",
         payload_turns: "payload-turns",
         payload_late_part: "payload-late-part",
+        turn_given_up: "turn-given-up",
+        turn_in_order: "turn-in-order",
+        reader_gives_up: "reader-gives-up",
     }
     elsewhere {
         "payload-turn-until",
         "payload-late-link",
         "deadline-vs-last-ack",
+        "turn-until",
     }
 }
 
@@ -207,7 +211,7 @@ fn every_scenario_with_more_cpus() {
 
 #[test]
 fn what_has_too_many_states_for_a_test_at_random() {
-    for name in ["payload-turn-until", "payload-late-link", "deadline-vs-last-ack"] {
+    for name in ["payload-turn-until", "payload-late-link", "deadline-vs-last-ack", "turn-until"] {
         for engine in [Engine::Random { runs: 500, seed: 3 }, Engine::Pct { runs: 200, seed: 3, depth: 3 }] {
             let mut options = options(name);
             options.engine = engine;

@@ -71,6 +71,9 @@ unsafe impl Wait for Model {
         if with(|w| w.mutates(Change::SkipWait, at)) {
             return poll().or_else(skipped);
         }
+        if let Some(begins) = with(|w| w.wait_begins) {
+            begins(wait.site.what);
+        }
         let before = with(|w| w.thread_ref().level().history);
         let mut failed: Option<Option<usize>> = None;
         // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.

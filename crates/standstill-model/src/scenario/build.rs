@@ -94,6 +94,12 @@ impl<'w, const N: usize> Setup<'w, N> {
         }));
     }
 
+    /// What happens when a wait begins, in the context that waits; it is told for what. So a scenario learns how far a function of the
+    /// library has come.
+    pub(super) fn when_a_wait_begins(&mut self, f: impl Fn(&'static str) + 'static) {
+        self.world.wait_begins = Some(self.world.arena.keep(f));
+    }
+
     /// Waits with a deadline may see it over, in each run `times` times at most. Without this, time plays no part.
     pub fn deadlines_may_be_over(&mut self, times: u8) {
         self.world.expirations = times;

@@ -3,7 +3,7 @@
 use super::build::Setup;
 use super::{
     ScenarioInfo, arrivals, calls, hotplug, info, payload, payload_calls, payload_hotplug, payload_stops,
-    stops,
+    stops, turns,
 };
 use crate::state::MAX_CPUS;
 
@@ -396,6 +396,34 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         3,
         "when the function of that stop runs",
         for_size!(payload_stops::turn_until),
+    ),
+    info(
+        "turn-until",
+        "a thread stops two CPUs, twice, beside one that stops all CPUs with a deadline that may expire: one after the other",
+        2,
+        "when the function of the first stop runs",
+        for_size!(turns::until),
+    ),
+    info(
+        "turn-given-up",
+        "three threads want the turn of a stop, and two may give up: no turn is lost, and none is kept for who is gone",
+        2,
+        "when the first stop has run, and has its turn still",
+        for_size!(turns::given_up),
+    ),
+    info(
+        "turn-in-order",
+        "a stop with a deadline waits for its turn, and is not overtaken by those that ask after it",
+        2,
+        "when the first stop has run, and has its turn still",
+        for_size!(turns::in_order),
+    ),
+    info(
+        "reader-gives-up",
+        "a stop has a deadline that may expire while it waits for a hotplug operation: the next one does not wait for it",
+        2,
+        ALL_UP,
+        for_size!(turns::reader_gives_up),
     ),
     info(
         "payload-work-again",

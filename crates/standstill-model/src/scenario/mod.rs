@@ -12,6 +12,7 @@
 //! | `payload_calls.rs` | those of calls, of the masks, and of the end of all others |
 //! | `payload_hotplug.rs` | those of hotplug |
 //! | `payload_stops.rs` | those of stops and works |
+//! | `turns.rs` | waiting for a turn with a deadline |
 
 mod arrivals;
 mod build;
@@ -23,6 +24,7 @@ mod payload_calls;
 mod payload_hotplug;
 mod payload_stops;
 mod stops;
+mod turns;
 
 use standstill::Machine;
 

@@ -10,6 +10,9 @@
 //! once the gate is closed: no reader that counted itself before can be missed (the fences), and nobody new stays.
 //!
 //! A thread that already holds the lock may lock it again, a waiting writer or not: its [`Task`] knows.
+//!
+//! Both sides may give up at a deadline. A reader takes itself out of the gate word by compare-and-swap, if no writer has let it in
+//! before. A writer leaves the line of writers, or opens the gate that it has closed, and lets in who waits there.
 
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
@@ -105,38 +108,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Takes the lock for reading; false if the thread has it for writing and needs nothing.
     pub(crate) fn read_lock(&self, task: &mut Task, from: &'static Location<'static>) -> bool {
+        let what = "cpus_read_lock: the hotplug operation to end";
+        self.read_lock_until(task, Deadline::NEVER, Site { what, at: from }) == Some(true)
+    }
+
+    /// As [`read_lock`](Self::read_lock), and gives up when `deadline` expires: then `None`.
+    pub(crate) fn read_lock_until(&self, task: &mut Task, deadline: Deadline, site: Site) -> Option<bool> {
         task.deals_with(self.address());
         if task.writer {
-            return false;
+            return Some(false);
         }
         if task.readers == 0 {
             while !self.count_reader() {
-                if self.wait_for_writer(from) {
+                if self.wait_for_writer(deadline, site)? {
                     break;
                 }
             }
-        }
-        self.reader_is_in(task);
-        true
-    }
-
-    /// As [`read_lock`](Self::read_lock), and gives up when `deadline` is over: then `None`.
-    pub(crate) fn read_lock_until(
-        &self,
-        task: &mut Task,
-        deadline: Deadline,
-        from: &'static Location<'static>,
-    ) -> Option<bool> {
-        if deadline == Deadline::NEVER || task.writer || task.readers > 0 {
-            return Some(self.read_lock(task, from));
-        }
-        task.deals_with(self.address());
-        let site = Site { what: "stop_machine: the hotplug operation to end", at: from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
-        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
-        let gate = &self.hotplug.lock.gate;
-        while !self.count_reader() {
-            self.platform.wait_until(gate, &wait, || (gate.load(Relaxed) & CLOSED == 0).then_some(()))?;
         }
         self.reader_is_in(task);
         Some(true)
@@ -171,25 +158,44 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         false
     }
 
-    /// Waits until the writer has gone; true if it let this reader in, false if it had gone before.
-    fn wait_for_writer(&self, from: &'static Location<'static>) -> bool {
+    /// Waits until the writer has gone; true if it let this reader in, false if it had gone before. `None`: the deadline has
+    /// expired before, and nobody counts this reader.
+    fn wait_for_writer(&self, deadline: Deadline, site: Site) -> Option<bool> {
         let gate = &self.hotplug.lock.gate;
         let mut seen = gate.load(Relaxed);
         loop {
             if seen & CLOSED == 0 {
-                return false;
+                return Some(false);
             }
             match gate.compare_exchange(seen, seen + WAITING, Relaxed, Relaxed) {
                 Ok(_) => break,
                 Err(now) => seen = now,
             }
         }
-        let site = Site { what: "cpus_read_lock: the hotplug operation to end", at: from };
+        let phase = seen / PHASE;
         let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
-        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         // Acquire: pairs with the release of the writer that opened it.
-        self.platform.wait_until(gate, &wait, || (gate.load(Acquire) / PHASE != seen / PHASE).then_some(()));
-        true
+        let opened = || (gate.load(Acquire) / PHASE != phase).then_some(());
+        if self.platform.wait_until(gate, &wait, opened).is_none() && self.no_longer_waits(phase) {
+            return None;
+        }
+        Some(true)
+    }
+
+    /// A reader that waits in the gate since `phase` takes itself out; false if a writer has let it in.
+    fn no_longer_waits(&self, phase: usize) -> bool {
+        let gate = &self.hotplug.lock.gate;
+        // Acquire: as in `wait_for_writer`, for a reader that was let in.
+        let mut seen = gate.load(Acquire);
+        while seen / PHASE == phase {
+            // Relaxed: there is nothing to hand over.
+            match gate.compare_exchange(seen, seen - WAITING, Relaxed, Acquire) {
+                Ok(_) => return true,
+                Err(now) => seen = now,
+            }
+        }
+        false
     }
 
     pub(crate) fn read_unlock(&self, task: &mut Task) {
@@ -217,8 +223,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Keeps readers and other writers out. The caller does not hold the lock.
     pub(crate) fn write_lock(&self, task: &mut Task, from: &'static Location<'static>) {
+        let taken = self.write_lock_until(task, Deadline::NEVER, from);
+        debug_assert!(taken, "no deadline");
+    }
+
+    /// As [`write_lock`](Self::write_lock), and gives up when `deadline` expires: then false, and nobody is kept out.
+    #[must_use = "without the lock, CPUs may come and go"]
+    pub(crate) fn write_lock_until(
+        &self,
+        task: &mut Task,
+        deadline: Deadline,
+        from: &'static Location<'static>,
+    ) -> bool {
         let lock = &self.hotplug.lock;
-        lock.writers.lock(self, WaitContext::Task, "hotplug: its turn", from);
+        if !lock.writers.lock_until(self, deadline, "hotplug: its turn", from) {
+            return false;
+        }
         lock.gate.fetch_or(CLOSED, Relaxed);
         // Against the readers' fences, see there.
         self.platform.fence();
@@ -230,10 +250,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                 }
             }
         };
-        let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
-        self.platform.wait_until(&lock.poke, &wait, || (self.readers() == 0).then_some(()));
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        let gone = || (self.readers() == 0).then_some(());
+        if self.platform.wait_until(&lock.poke, &wait, gone).is_none() {
+            self.open_gate();
+            return false;
+        }
         task.writer = true;
         self.emit(|| What::WriteLocked);
+        true
     }
 
     fn readers(&self) -> usize {
@@ -243,14 +268,19 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     pub(crate) fn write_unlock(&self, task: &mut Task) {
-        let lock = &self.hotplug.lock;
         task.writer = false;
         self.emit(|| What::WriteUnlocked);
+        self.open_gate();
+    }
+
+    /// Lets in the readers that wait, and the next writer. The caller has closed the gate.
+    fn open_gate(&self) {
+        let lock = &self.hotplug.lock;
         let mut seen = lock.gate.load(Relaxed);
         let mut counted = 0;
         loop {
-            // Before the gate opens, or the next writer could miss them.
-            lock.granted.fetch_add(waiting(seen) - counted, Relaxed);
+            // Before the gate opens, or the next writer could miss them. Some may have given up since they were counted.
+            lock.granted.fetch_add(waiting(seen).wrapping_sub(counted), Relaxed);
             counted = waiting(seen);
             let open = (seen / PHASE).wrapping_add(1).wrapping_mul(PHASE);
             // Release: what the writer did is visible to those it lets in.

@@ -40,8 +40,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.stop_online(task, active, Deadline::NEVER, f, Location::caller())
     }
 
-    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` is over before every CPU has closed its interrupts. That
+    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` expires before every CPU has closed its interrupts. That
     /// includes the time that it waits for a hotplug operation or another stop to end.
+    ///
+    /// It waits in line like a stop without a deadline: only those that asked before it come first. If more than 40 are ahead, it has
+    /// no place in the line until they are fewer, and others may come first. It leaves the line when it gives up, and delays nobody.
     ///
     /// Context: as there.
     ///
@@ -273,7 +276,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
         let too_late = StopError::Deadline { stage: Stage::None, missing: CpuMask::EMPTY };
-        let locked = self.read_lock_until(task, deadline, from).ok_or(too_late)?;
+        let site = Site { what: "stop_machine: the hotplug operation to end", at: from };
+        let locked = self.read_lock_until(task, deadline, site).ok_or(too_late)?;
         if !self.stop.turn.lock_until(self, deadline, "stop_machine: its turn", from) {
             if locked {
                 self.read_unlock(task);
