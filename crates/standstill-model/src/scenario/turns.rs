@@ -16,7 +16,7 @@ use crate::memory::ModelWord;
 fn takes_its_turn<const N: usize>(machine: &Machined<N>, task: &mut Task) -> bool {
     let deadline = machine.platform().deadline_in(1);
     match machine.stop_machine_deadline(task, Some(&CpuMask::EMPTY), deadline, &|_: &Stopped<'_>| 7) {
-        Err(StopError::NoneOnline) => true,
+        Err(StopError::EmptyMask) => true,
         Err(StopError::Deadline { .. }) => false,
         Err(error) => panic!("a stop that nobody runs: {error}"),
         Ok(receipts) => panic!("a stop that nobody was to run ran on {} CPUs", receipts.ran()),
@@ -26,7 +26,7 @@ fn takes_its_turn<const N: usize>(machine: &Machined<N>, task: &mut Task) -> boo
 /// The same, without a deadline.
 fn waits_for_its_turn<const N: usize>(machine: &Machined<N>, task: &mut Task) {
     match machine.stop_machine(task, Some(&CpuMask::EMPTY), &|_: &Stopped<'_>| 7) {
-        Err(StopError::NoneOnline) => {}
+        Err(StopError::EmptyMask) => {}
         Err(error) => panic!("a stop that nobody runs: {error}"),
         Ok(receipts) => panic!("a stop that nobody was to run ran on {} CPUs", receipts.ran()),
     }
