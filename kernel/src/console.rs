@@ -1,65 +1,63 @@
 //! The serial console, for people.
 
 use alloc::boxed::Box;
-use alloc::string::String;
+use core::sync::atomic::AtomicBool;
+use core::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{Stopped, Task};
 use standstill::event::What;
 use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, StateId, ThreadCallback};
 use standstill::{CpuId, CpuMask, Protocol};
+use standstill_console::{Command, Editor, Key, help, parse};
 use standstill_x86_64::cpu;
 use standstill_x86_64::time::{delay_ns, now_ns};
 
 use crate::bench::{self, Counts};
 use crate::options::Options;
 use crate::thread::{Code, Thread};
-use crate::{crash, machine, say, sched, serial, slots, torture, watch, watchdog};
+use crate::{crash, fillers, machine, say, sched, serial, slots, torture, watch, watchdog};
 
 /// Between two looks at the slots, while nothing is typed.
 const LOOK_NS: u64 = 50_000_000;
+const SECOND_NS: u64 = 1_000_000_000;
 
-const HELP: &str = "\
-cpus                the CPUs, and what each does
-up N | down N       takes a CPU online or offline
-cycle N TIMES       takes it offline and online so many times
-states              the callbacks that are installed, and their states
-fill                installs a callback in each state that has none
-fail N STATE        the next walk of CPU N fails once in that state (prepare/0, online/1, ...)
-log N               the last events of CPU N
-torture S [PRESET]  the torture for S seconds
-bench               how long calls, stops and hotplug take
-panic | hang N      what happens then: N hangs with its interrupts off
-freeze N | lost     N hangs in a stop, so that all do; this thread waits for what never comes
-watchdog S          what hangs is noticed after S seconds
-exit                ends the machine
-help                this";
+/// A torture found something.
+static FAILED: AtomicBool = AtomicBool::new(false);
+/// A line was refused.
+static REFUSED: AtomicBool = AtomicBool::new(false);
 
-pub(crate) fn run(task: &mut Task, options: &Options) {
+pub(crate) fn run(task: &mut Task, options: &Options) -> ! {
     install_states(task);
     serial::listen();
     let present = machine().present().snapshot();
     if let Err(error) = machine().cpus_up(task, &present, |_, error| say!("{error}")) {
         say!("{error}");
     }
-    let mut line = String::new();
+    let mut editor = Editor::new();
     say!("type `help`");
     prompt();
     loop {
         slots::look(task);
         let Some(byte) = serial::typed(LOOK_NS) else { continue };
-        match byte {
-            b'\r' | b'\n' => {
+        match editor.take(byte) {
+            Key::Echo(c) => serial::print(format_args!("{c}")),
+            Key::Erase => serial::print(format_args!("\x08 \x08")),
+            Key::Nothing => {}
+            Key::Drop => {
                 serial::print(format_args!("\n"));
-                command(task, options, &line);
-                line.clear();
                 prompt();
             }
-            8 | 127 if line.pop().is_some() => serial::print(format_args!("\x08 \x08")),
-            b' '..=b'~' => {
-                line.push(byte as char);
-                serial::print(format_args!("{}", byte as char));
+            Key::Line => {
+                enter(task, options, &mut editor);
+                prompt();
             }
-            _ => {}
+            Key::End => {
+                if !editor.is_empty() {
+                    enter(task, options, &mut editor);
+                }
+                serial::print(format_args!("\n"));
+                exit();
+            }
         }
     }
 }
@@ -68,68 +66,58 @@ fn prompt() {
     serial::print(format_args!("> "));
 }
 
-fn command(task: &mut Task, options: &Options, line: &str) {
-    let mut words = line.split_whitespace();
-    let Some(name) = words.next() else { return };
-    let (first, second) = (words.next(), words.next());
-    let cpu = || {
-        let cpu = first.and_then(|word| word.parse().ok()).map(CpuId::new);
-        let known = cpu.filter(|cpu| machine().possible().contains(*cpu));
-        if known.is_none() {
-            say!("`{name}` needs the number of a CPU: 0 to {}", machine().possible().snapshot().len() - 1);
-        }
-        known
-    };
-    match name {
-        "help" => say!("{HELP}"),
-        "cpus" => cpus(),
-        "up" => {
-            if let Some(cpu) = cpu() {
-                walk(task, cpu, true);
-            }
-        }
-        "down" => {
-            if let Some(cpu) = cpu() {
-                walk(task, cpu, false);
-            }
-        }
-        "cycle" => {
-            if let Some(cpu) = cpu() {
-                cycle(task, cpu, second.and_then(|word| word.parse().ok()).unwrap_or(100));
-            }
-        }
-        "states" => states(task),
-        "fill" => fill(task),
-        "fail" => {
-            if let Some(cpu) = cpu() {
-                fail(task, cpu, second);
-            }
-        }
-        "log" => {
-            if let Some(cpu) = cpu() {
-                watch::print_last(cpu);
-            }
-        }
-        "torture" => torture_for(task, options, first, second),
-        "bench" => bench::run(task, &Counts::SHORT),
-        "panic" => panic!("somebody typed `panic`"),
-        "hang" => {
-            if let Some(cpu) = cpu() {
-                hang(cpu);
-            }
-        }
-        "freeze" => {
-            if let Some(cpu) = cpu() {
-                freeze(task, cpu);
-            }
-        }
-        "lost" => lost(),
-        "watchdog" => match first.and_then(|word| word.parse::<u64>().ok()) {
-            Some(s) => watchdog::start(Some(s * 1_000_000_000)),
-            None => say!("`watchdog` needs a number of seconds"),
+/// The line is complete.
+fn enter(task: &mut Task, options: &Options, editor: &mut Editor) {
+    serial::print(format_args!("\n"));
+    let cpus = machine().possible().snapshot().len();
+    match editor.line() {
+        Err(unfit) => refuse(format_args!("{unfit}")),
+        Ok(line) => match parse(line, cpus) {
+            Ok(wanted) => command(task, options, wanted),
+            Err(refusal) => refuse(format_args!("{refusal}")),
         },
-        "exit" => crash::exit(crash::DONE),
-        _ => say!("there is no command `{name}`; `help` lists what there is"),
+    }
+    editor.clear();
+}
+
+/// What was typed can't be done, and `why` says so.
+fn refuse(why: core::fmt::Arguments<'_>) {
+    REFUSED.store(true, Relaxed);
+    say!("{why}");
+}
+
+/// Ends the machine with a code that tells scripts how it went.
+fn exit() -> ! {
+    crash::exit(match (FAILED.load(Relaxed), REFUSED.load(Relaxed)) {
+        (true, _) => crash::FAILED,
+        (false, true) => crash::REFUSED,
+        (false, false) => crash::DONE,
+    })
+}
+
+fn command(task: &mut Task, options: &Options, command: Command<'_>) {
+    match command {
+        Command::Nothing => {}
+        Command::Help => say!("{}", help()),
+        Command::Cpus => cpus(),
+        Command::Up(cpu) => walk(task, cpu, true),
+        Command::Down(cpu) => walk(task, cpu, false),
+        Command::Cycle { cpu, times } => cycle(task, cpu, times),
+        Command::States => states(task),
+        Command::Fill => say!("{} callbacks more", fillers::fill(task)),
+        Command::Fail { cpu, state } => fail(task, cpu, state),
+        Command::Log(cpu) => watch::print_last(cpu),
+        Command::Torture { seconds, preset } => torture_for(task, options, seconds, preset),
+        Command::Bench => {
+            forget_failures(task);
+            bench::run(task, &Counts::SHORT);
+        }
+        Command::Panic => panic!("somebody typed `panic`"),
+        Command::Hang(cpu) => hang(cpu),
+        Command::Freeze(cpu) => freeze(task, cpu),
+        Command::Lost => lost(),
+        Command::Watchdog { seconds } => watchdog::start(Some(seconds * SECOND_NS)),
+        Command::Exit => exit(),
     }
 }
 
@@ -173,7 +161,7 @@ fn masks(cpu: CpuId) -> &'static str {
     }
 }
 
-fn cycle(task: &mut Task, cpu: CpuId, times: usize) {
+fn cycle(task: &mut Task, cpu: CpuId, times: u64) {
     for n in 0..times {
         let result = machine().cpu_down(task, cpu).and_then(|()| machine().cpu_up(task, cpu));
         let masks = machine().online().contains(cpu) && machine().active().contains(cpu);
@@ -188,9 +176,9 @@ fn cycle(task: &mut Task, cpu: CpuId, times: usize) {
 const THREAD: &ThreadCallback = &|_, _| Ok(());
 const DEAD: &DeadCallback = &|_, _| ();
 const OFF: &IrqOffCallback = &|_, _| ();
-const PREPARE: Callbacks = Callbacks::Prepare { up: Some(THREAD), dead: Some(DEAD) };
-const STARTING: Callbacks = Callbacks::Starting { starting: Some(OFF), dying: Some(OFF) };
-const ONLINE: Callbacks = Callbacks::Online { up: Some(THREAD), down: Some(THREAD) };
+pub(crate) const PREPARE: Callbacks = Callbacks::Prepare { up: Some(THREAD), dead: Some(DEAD) };
+pub(crate) const STARTING: Callbacks = Callbacks::Starting { starting: Some(OFF), dying: Some(OFF) };
+pub(crate) const ONLINE: Callbacks = Callbacks::Online { up: Some(THREAD), down: Some(THREAD) };
 
 /// Some callbacks, so that a walk has something to call.
 pub(crate) fn install_states(task: &mut Task) {
@@ -207,17 +195,6 @@ pub(crate) fn install_states(task: &mut Task) {
     }
 }
 
-/// A callback in each state that has none.
-fn fill(task: &mut Task) {
-    let mut count = 0;
-    for callbacks in [PREPARE, STARTING, ONLINE] {
-        while machine().add_state(task, "filler", callbacks).is_ok() {
-            count += 1;
-        }
-    }
-    say!("{count} callbacks more");
-}
-
 fn states(task: &mut Task) {
     for state in (0..StateId::COUNT).filter_map(StateId::from_index) {
         let name = machine().state_name(task, state);
@@ -227,38 +204,50 @@ fn states(task: &mut Task) {
     }
 }
 
-fn fail(task: &mut Task, cpu: CpuId, wanted: Option<&str>) {
-    let named = |state: &StateId| {
-        wanted.is_some_and(|w| alloc::format!("{state}") == w || w.parse() == Ok(state.index()))
-    };
-    let Some(state) = (0..StateId::COUNT).filter_map(StateId::from_index).find(named) else {
-        return say!("`fail` needs a state, as `states` lists them: prepare/0, online/1, ...");
-    };
+fn fail(task: &mut Task, cpu: CpuId, state: StateId) {
     match machine().fail_once(task, cpu, state) {
         Ok(()) => say!("the next walk of {cpu} through {state} fails there"),
-        Err(error) => say!("{error}"),
+        Err(error) => refuse(format_args!("{error}")),
     }
 }
 
-fn torture_for(task: &mut Task, options: &Options, seconds: Option<&str>, preset: Option<&str>) {
-    let Some(seconds) = seconds.and_then(|word| word.parse::<u64>().ok()) else {
-        return say!("`torture` needs a number of seconds");
-    };
-    if let Some(preset) = preset.filter(|preset| *preset != options.protocol.name()) {
-        let known = Protocol::ALL.iter().any(|protocol| protocol.name() == preset);
-        let hint = if known { "boot with it" } else { "and there is none of that name in this image" };
-        return say!(
-            "this machine runs the protocol {}: {hint} (protocol={preset} on the command line)",
-            options.protocol.name()
-        );
+/// Takes back what `fail` asked for and no walk has met: what comes next counts its own failures.
+fn forget_failures(task: &mut Task) {
+    for cpu in &machine().possible().snapshot() {
+        if let Ok(Some(state)) = machine().forget_failure(task, cpu) {
+            say!("the failure of {cpu} in {state} that `fail` asked for is taken back");
+        }
     }
-    torture::run(task, &Options { seconds_ms: seconds * 1_000, ..*options });
+}
+
+fn torture_for(task: &mut Task, options: &Options, seconds: u64, preset: Option<&str>) {
+    if let Some(preset) = preset.filter(|preset| *preset != options.protocol.name()) {
+        let runs = options.protocol.name();
+        return match Protocol::by_name(preset) {
+            Some(known) => refuse(format_args!(
+                "this machine runs the protocol {runs}: `standstill console --protocol {}` boots another one",
+                known.name()
+            )),
+            None => refuse(format_args!(
+                "this image has no protocol of that name; the machine runs {runs}, and `torture {seconds}` is enough"
+            )),
+        };
+    }
+    forget_failures(task);
+    let taken = fillers::make_room(task);
+    let passed = torture::run(task, &Options { seconds_ms: seconds * 1_000, ..*options });
+    if taken {
+        fillers::fill(task);
+    }
+    if !passed {
+        FAILED.store(true, Relaxed);
+    }
 }
 
 /// Lets `cpu` hang with interrupts off: the watchdog's turn.
 fn hang(cpu: CpuId) {
     if !machine().online().contains(cpu) {
-        return say!("{cpu} is not online");
+        return refuse(format_args!("{cpu} is not online"));
     }
     let body = Box::leak(Box::new(move |task: &mut Task| {
         machine().irq_off(task, |_| {
@@ -273,7 +262,7 @@ fn hang(cpu: CpuId) {
 /// Lets `cpu` hang in a stop, everybody else frozen.
 fn freeze(task: &mut Task, cpu: CpuId) {
     if !machine().online().contains(cpu) {
-        return say!("{cpu} is not online");
+        return refuse(format_args!("{cpu} is not online"));
     }
     let hangs = |_: &Stopped<'_>| -> i32 {
         loop {

@@ -19,6 +19,10 @@ const GRACE_NS: u64 = 500_000_000;
 /// What QEMU makes an exit code of: twice this and one.
 pub(crate) const DONE: u32 = 16;
 pub(crate) const CRASHED: u32 = 17;
+/// On the console a torture found something...
+pub(crate) const FAILED: u32 = 18;
+/// ... or a line was refused.
+pub(crate) const REFUSED: u32 = 19;
 
 /// Ends QEMU, if it has the device for it.
 pub(crate) fn exit(code: u32) -> ! {
@@ -55,7 +59,11 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     let off = unsafe { IrqOff::new() };
     let deaf = machine.stop_others(&off, GRACE_NS);
     serial::break_open();
-    say!("\nPANIC on {}: {info}", cpu::this_cpu());
+    let me = cpu::this_cpu();
+    match watchdog::culprit().filter(|culprit| *culprit != me) {
+        Some(culprit) => say!("\nPANIC on {culprit}, seen by {me}: {info}"),
+        None => say!("\nPANIC on {me}: {info}"),
+    }
     for cpu in &machine.present().snapshot() {
         let online = if machine.online().contains(cpu) { "online" } else { "offline" };
         let runs = sched::local(cpu).current().map_or("idle", |thread| thread.name);

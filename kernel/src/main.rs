@@ -9,7 +9,7 @@
 //! | `devices.rs`, `pci.rs`, `serial.rs` | what interrupts, and what prints |
 //! | `slots.rs` | CPUs that are plugged in and out |
 //! | `watch.rs`, `watchdog.rs`, `hpet.rs`, `crash.rs` | events and rules; what hangs; a clock that no interrupt flag stops; the end |
-//! | `torture.rs`, `report.rs`, `bench/`, `console.rs` | what it is for |
+//! | `torture.rs`, `report.rs`, `bench/`, `console.rs`, `fillers.rs` | what it is for |
 
 #![no_std]
 #![no_main]
@@ -21,6 +21,7 @@ mod boot;
 mod console;
 mod crash;
 mod devices;
+mod fillers;
 mod heap;
 mod hpet;
 mod idle;

@@ -53,7 +53,7 @@ impl Options {
                 "cycles" => options.cycles = number(),
                 "seed" => options.seed = number(),
                 "rest_ns" => options.rest_ns = number(),
-                "watchdog_ms" => options.watchdog_ns = Some(number() * 1_000_000),
+                "watchdog_ms" => options.watchdog_ns = Some(number().saturating_mul(1_000_000)),
                 "spin" => options.dozes = false,
                 "slots" => options.slots = true,
                 "ejects" => options.ejects = Some(number() as usize),

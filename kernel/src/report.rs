@@ -5,7 +5,7 @@ use core::fmt::{self, Display, Formatter};
 
 use standstill::event::What;
 use standstill::invariants::{RULES, Scope, Tally};
-use standstill::{CpuId, Property};
+use standstill::{CpuId, Property, Protocol};
 use standstill_torture::{Calls, Dist, Failure, Ops, Progress, Report};
 
 use crate::{say, watch};
@@ -219,4 +219,26 @@ pub(crate) fn report(took_ns: u64, report: &Report, cycles: impl Fn(CpuId) -> u6
         Maybe(report.first_late.as_ref().map(First)),
         Maybe(report.first_lost.as_ref().map(First)),
     );
+}
+
+/// What was wrong, in words, and whether nothing was. As in the `standstill` command, a late or a lost call fails
+/// every protocol, and the other properties count where they are promised.
+pub(crate) fn verdict(report: &Report, protocol: Protocol) -> bool {
+    let tally = watch::tally();
+    let mut passed = true;
+    for property in Property::ALL {
+        let count = tally.count(property);
+        let always = matches!(property, Property::Late | Property::Lost);
+        if count > 0 && (always || protocol.promises().contains(&property)) {
+            say!("torture: property {property:?} did not hold {count} times");
+            passed = false;
+        }
+    }
+    for rule in rules(report, &tally).filter(|rule| rule.broken > 0) {
+        let Rule { id: (_, name), scope, checked, broken } = rule;
+        say!("torture: rule {name} ({scope}) was broken {broken} of {checked} times");
+        passed = false;
+    }
+    say!("torture: {}", if passed { "pass" } else { "fail" });
+    passed
 }

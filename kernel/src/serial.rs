@@ -2,6 +2,8 @@
 
 use alloc::collections::VecDeque;
 use core::fmt::{self, Write};
+use core::sync::atomic::AtomicU16;
+use core::sync::atomic::Ordering::Relaxed;
 
 use standstill_x86_64::time::now_ns;
 use x86_64::instructions::port::Port;
@@ -45,8 +47,15 @@ impl Write for Serial {
     }
 }
 
+/// What was typed before the port was set up: one byte at most, as the FIFO was off. Plus one; 0: nothing.
+static EARLY: AtomicU16 = AtomicU16::new(0);
+
 /// 115200 baud, 8 bits, FIFOs on, no interrupts.
 pub(crate) fn init() {
+    // Switching the FIFOs on empties them.
+    if Serial::get(5) & DATA != 0 {
+        EARLY.store(u16::from(Serial::get(0)) + 1, Relaxed);
+    }
     for (offset, value) in [(1, 0), (3, 0x80), (0, 1), (1, 0), (3, 3), (2, 0xc7), (4, 0xb)] {
         Serial::set(offset, value);
     }
@@ -59,7 +68,12 @@ const KEPT: usize = 256;
 
 /// From now on the port interrupts when something is typed.
 pub(crate) fn listen() {
-    TYPED.lock().reserve(KEPT);
+    let mut typed = TYPED.lock();
+    typed.reserve(KEPT);
+    if let Some(byte) = EARLY.swap(0, Relaxed).checked_sub(1) {
+        typed.push_back(byte as u8);
+    }
+    drop(typed);
     Serial::set(1, 1);
 }
 

@@ -18,7 +18,10 @@ type TheTorture = Torture<X86<Kern>, MAX_CPUS, 1>;
 /// Between two lines of progress.
 const SHOW_NS: u64 = 1_000_000_000;
 
-pub(crate) fn run(task: &mut Task, options: &Options) {
+/// Runs it and says what came of it; true if nothing was wrong.
+pub(crate) fn run(task: &mut Task, options: &Options) -> bool {
+    // There may have been another one, or calls of the bench.
+    watch::restart();
     let settings = Settings { seed: options.seed, rest_ns: options.rest_ns, ..Settings::default() };
     let torture: &'static TheTorture = Box::leak(Box::new(Torture::new(machine(), settings)));
     watch::set_hook(Box::leak(Box::new(|event: &Event| torture.observe(event))));
@@ -39,5 +42,7 @@ pub(crate) fn run(task: &mut Task, options: &Options) {
     let took = now_ns() - began;
     watchdog::expect_events(false);
     watch::finish();
-    report::report(took, &torture.report(), |cpu| torture.cycles(cpu));
+    let found = torture.report();
+    report::report(took, &found, |cpu| torture.cycles(cpu));
+    report::verdict(&found, options.protocol)
 }

@@ -200,6 +200,31 @@ pub(crate) fn checks() -> Checks {
     all
 }
 
+/// What follows is counted from zero: of what was before, the rules know only what goes on.
+pub(crate) fn restart() {
+    let Some(watch) = watch() else { return };
+    for place in &watch.places {
+        let mut seat = place.seat.lock();
+        seat.tally.restart();
+        seat.local.restart_checks();
+    }
+    if let Some(pair) = &watch.pair {
+        pair.lock().restart_checks();
+    }
+    *watch.first.lock() = None;
+    *watch.stall.lock() = None;
+}
+
+/// Whom `cpu` waits for: the last thing that it said is that it has waited for long. In every context.
+pub(crate) fn awaited_by(cpu: CpuId) -> Option<CpuId> {
+    let seat = watch()?.places.get(cpu.index())?.seat.try_lock()?;
+    let last = seat.last[seat.next.checked_sub(1)? % KEPT]?;
+    match last.what {
+        What::Stalled { missing, .. } => Some(missing),
+        _ => None,
+    }
+}
+
 pub(crate) fn first_violation() -> Option<Violation> {
     *watch()?.first.lock()
 }

@@ -52,6 +52,30 @@ static NMI_CPU: AtomicUsize = AtomicUsize::new(0);
 static EVENTS: Sign = Sign::new();
 static EVENTS_COME: AtomicBool = AtomicBool::new(false);
 
+/// Nobody, in [`CULPRIT`].
+const NOBODY: usize = usize::MAX;
+/// The CPU that hangs, by what the one knows that noticed it.
+static CULPRIT: AtomicUsize = AtomicUsize::new(NOBODY);
+
+/// The CPU that a report is about, if it is about one.
+pub(crate) fn culprit() -> Option<CpuId> {
+    let culprit = CULPRIT.load(Relaxed);
+    (culprit != NOBODY).then(|| CpuId::new(culprit))
+}
+
+/// Who is at the end of the waits that begin with `cpu`: that one waits for nobody.
+fn at_the_end_from(cpu: CpuId) -> CpuId {
+    let mut at = cpu;
+    // As many waits as there are CPUs, lest it be a circle.
+    for _ in &machine().possible().snapshot() {
+        match watch::awaited_by(at) {
+            Some(next) if next != cpu => at = next,
+            _ => break,
+        }
+    }
+    at
+}
+
 /// From now on a silent CPU is a panic.
 pub(crate) fn start(limit_ns: Option<u64>) {
     if let Some(ns) = limit_ns {
@@ -84,7 +108,7 @@ pub(crate) fn look() {
     let me = cpu::this_cpu();
     let online = machine().online().snapshot();
     if online.first() == Some(me) && EVENTS_COME.load(Relaxed) && EVENTS.is_stale(watch::events()) {
-        bark(format_args!("nothing happens any more: no event"));
+        bark(None, format_args!("nothing happens any more: no event"));
     }
     let Some(next) = online.after(me).or_else(|| online.first()).filter(|next| *next != me) else { return };
     let mine = sched::here();
@@ -93,7 +117,10 @@ pub(crate) fn look() {
     if mine.watched.swap(seen, Relaxed) != seen {
         mine.watched_at.store(now, Relaxed);
     } else if now - mine.watched_at.load(Relaxed) > LIMIT_NS.load(Relaxed) {
-        bark(format_args!("{next} does not answer: no timer interrupt and no switch of threads there"));
+        bark(
+            Some(next),
+            format_args!("{next} does not answer: no timer interrupt and no switch of threads there"),
+        );
     }
 }
 
@@ -102,9 +129,18 @@ pub(crate) fn nmi(at: u64) {
     let me = cpu::this_cpu();
     // The pin was aimed away when this one was on its way.
     if BARKS.load(Relaxed) && NMI_CPU.load(Relaxed) == me.index() && AT_NMI.is_stale(beats(me)) {
-        bark(format_args!(
-            "{me} hangs, and maybe all of them: an NMI found it at {at:#x}; no timer interrupt there"
-        ));
+        match at_the_end_from(me) {
+            hangs if hangs == me => bark(
+                Some(me),
+                format_args!(
+                    "{me} hangs, and maybe all of them: an NMI found it at {at:#x}; no timer interrupt there"
+                ),
+            ),
+            hangs => bark(
+                Some(hangs),
+                format_args!("{hangs} hangs, and {me} waits for it: no timer interrupt on {me}"),
+            ),
+        }
     }
 }
 
@@ -123,12 +159,21 @@ pub(crate) fn leave(cpu: CpuId) {
 /// A wait with interrupts off, or in the stopper, has taken so long.
 pub(crate) fn spinning(waited_ns: u64) {
     if BARKS.load(Relaxed) && waited_ns > LIMIT_NS.load(Relaxed) {
-        panic!("{} has waited for {} ms, and nobody answers", cpu::this_cpu(), waited_ns / 1_000_000);
+        let me = cpu::this_cpu();
+        let ms = waited_ns / 1_000_000;
+        match watch::awaited_by(me).map(at_the_end_from) {
+            Some(hangs) => {
+                CULPRIT.store(hangs.index(), Relaxed);
+                panic!("{me} has waited for {ms} ms, and {hangs} does not answer");
+            }
+            None => panic!("{me} has waited for {ms} ms, and nobody answers"),
+        }
     }
 }
 
 #[cold]
-fn bark(what: core::fmt::Arguments<'_>) -> ! {
+fn bark(hangs: Option<CpuId>, what: core::fmt::Arguments<'_>) -> ! {
     stop();
+    CULPRIT.store(hangs.map_or(NOBODY, CpuId::index), Relaxed);
     panic!("{what} for {} s", LIMIT_NS.load(Relaxed) / 1_000_000_000);
 }

@@ -9,6 +9,7 @@ use crate::hotadd;
 use crate::image::{self, Presets};
 use crate::rollback;
 use crate::run::{Outcome, Steps, cargo, command, fail, output, root, show, succeed, target_dir};
+use crate::script;
 use crate::tools::{self, BARE};
 
 /// How long a console may be open.
@@ -46,26 +47,34 @@ pub(crate) fn all(steps: &mut Steps, quick: bool) {
             torture(&[cpus, "--protocol", preset, "--seconds", seconds, "--cycles", cycles], code)
         });
     }
+    script::all(steps);
     steps.run("kernel: a failure in each state that can fail is undone in reverse order", rollback::all);
     steps.run("kernel: the last CPU online is asked for back", hotadd::last_online);
     hot_adds(steps, if quick { 1 } else { 3 }, hotadd::COUNT);
     steps.run("kernel: the bench, for a moment", bench::smoke);
-    for (name, line, wanted) in [
-        ("a panic stops all CPUs and fails", "panic", &["somebody typed `panic`"][..]),
-        ("a CPU that hangs with its interrupts off is found", "hang 2", &["CPU 2 does not answer"]),
+    for (name, line, headline, wanted) in [
+        ("a panic stops all CPUs and fails", "panic", "CPU ", &["somebody typed `panic`"][..]),
+        (
+            "a CPU that hangs with its interrupts off is found",
+            "hang 2",
+            "CPU 2, seen by",
+            &["CPU 2 does not answer"],
+        ),
         (
             "a stop in which a CPU hangs is found",
             "freeze 2",
-            &["CPU 0 hangs, and maybe all", "and nobody answers"],
+            "CPU 2, seen by CPU 0",
+            &["CPU 2 hangs, and CPU 0 waits for it", "and CPU 2 does not answer"],
         ),
         (
             "a stop in which the CPU that keeps the time hangs is found",
             "freeze 0",
-            &["CPU 0 hangs, and maybe all"],
+            "CPU 0",
+            &["CPU 0 hangs, and maybe all", "and CPU 0 does not answer"],
         ),
-        ("a thread that waits for what never comes is found", "lost", &["nothing happens any more"]),
+        ("a thread that waits for what never comes is found", "lost", "CPU ", &["nothing happens any more"]),
     ] {
-        steps.run(&format!("kernel: {name}"), || crash(line, wanted));
+        steps.run(&format!("kernel: {name}"), || crash(line, headline, wanted));
     }
 }
 
@@ -117,8 +126,17 @@ fn torture(args: &[&str], code: i32) -> Outcome {
     Ok(format!("exit {code}, {cycles}"))
 }
 
+/// What follows the last line.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    /// The end of the input.
+    Follows,
+    /// Nothing.
+    Stays,
+}
+
 /// Types `lines` on the console of a machine and returns its exit code and what it printed.
-pub(crate) fn console(lines: &[&str]) -> Result<(i32, String), crate::run::Not> {
+pub(crate) fn console(lines: &[&str], end: End) -> Result<(i32, String), crate::run::Not> {
     let mut console = command("timeout", &[CONSOLE_SECONDS]);
     console
         .arg(target_dir().join("release/standstill"))
@@ -129,27 +147,28 @@ pub(crate) fn console(lines: &[&str]) -> Result<(i32, String), crate::run::Not> 
         Ok(child) => child,
         Err(error) => return fail(format!("standstill: {error}")),
     };
-    // What is typed early waits in QEMU until the kernel reads it, all but one byte that the port holds when the kernel sets it up: so the
-    // first line is empty. The pipe stays open: its end is no end of the machine.
     if let Some(stdin) = &mut child.stdin {
-        for line in [&[""], lines].concat() {
+        for line in lines {
             // A machine that has ended reads nothing more; its output tells.
             let _ = writeln!(stdin, "{line}");
         }
     }
-    let stdin = child.stdin.take();
+    // The end of what is typed is the end of the machine; one that is to hang stays.
+    let stays = (end == End::Stays).then(|| child.stdin.take());
+    drop(child.stdin.take());
     let out = child.wait_with_output();
-    drop(stdin);
+    drop(stays);
     match out {
         Ok(out) => Ok((out.status.code().unwrap_or(-1), String::from_utf8_lossy(&out.stdout).into_owned())),
         Err(error) => fail(format!("standstill: {error}")),
     }
 }
 
-/// A machine that breaks ends by itself, with a failing code, one of the `wanted` reasons, and what each CPU did.
-fn crash(line: &str, wanted: &[&str]) -> Outcome {
-    let (code, text) = console(&[WATCHDOG, line])?;
-    let complete = text.contains("\nPANIC on CPU ")
+/// A machine that breaks ends by itself, with a failing code, a headline that names the CPU, one of the `wanted` reasons,
+/// and what each CPU did.
+fn crash(line: &str, headline: &str, wanted: &[&str]) -> Outcome {
+    let (code, text) = console(&[WATCHDOG, line], End::Stays)?;
+    let complete = text.contains(&format!("\nPANIC on {headline}"))
         && wanted.iter().any(|words| text.contains(words))
         && (0..4).all(|cpu| told(&text, cpu));
     if code == DONE || !complete {

@@ -22,6 +22,7 @@ mod progress;
 mod proofs;
 mod rollback;
 mod run;
+mod script;
 mod steps;
 mod tools;
 

@@ -4,7 +4,7 @@ use std::fs;
 
 use standstill::hotplug::{Section, StateId};
 
-use crate::kernel::{DONE, console};
+use crate::kernel::{DONE, End, console};
 use crate::run::{Outcome, fail, target_dir};
 
 /// The way that fails.
@@ -51,7 +51,7 @@ pub(crate) fn all() -> Outcome {
         lines.extend([format!("fail 2 {state}"), way.command().into()]);
     }
     lines.push("exit".into());
-    let (code, text) = console(&lines.iter().map(String::as_str).collect::<Vec<_>>())?;
+    let (code, text) = console(&lines.iter().map(String::as_str).collect::<Vec<_>>(), End::Follows)?;
     let log = target_dir().join("rollbacks.log");
     if let Err(error) = fs::write(&log, &text) {
         return fail(format!("{}: {error}", log.display()));

@@ -429,7 +429,7 @@ pub enum What {
     InjectionArmed {
         /// The CPU.
         who: CpuId,
-        /// The state.
+        /// The state. OFFLINE, through which no walk comes: what was armed was taken back.
         state: StateId,
     },
     /// It will not, as what was installed in its state is removed.

@@ -202,6 +202,25 @@ fn an_injected_failure_strikes_once_at_each_state_that_may_fail_and_at_no_other(
 }
 
 #[test]
+fn an_injected_failure_that_is_taken_back_does_not_strike() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        install_one_of_each(machine, task);
+        let state = StateId::from_index(StateId::AP_ONLINE.index() + 1).unwrap();
+        assert_eq!(machine.forget_failure(task, cpu(1)), Ok(None));
+        machine.fail_once(task, cpu(1), state).unwrap();
+        assert_eq!(machine.forget_failure(task, cpu(1)), Ok(Some(state)));
+        assert_eq!(machine.forget_failure(task, cpu(1)), Ok(None));
+        machine.cpu_up(task, cpu(1)).unwrap();
+        // One that has struck is gone by itself.
+        machine.fail_once(task, cpu(1), state).unwrap();
+        machine.cpu_down(task, cpu(1)).unwrap_err();
+        assert_eq!(machine.forget_failure(task, cpu(1)), Ok(None));
+        let none = machine.forget_failure(task, CpuId::new(63));
+        assert!(matches!(none, Err(HotplugError::NoSuchCpu(_))), "{none:?}");
+    });
+}
+
+#[test]
 fn a_refusal_at_the_last_moment_brings_everything_back() {
     for protocol in [Protocol::STANDSTILL, Protocol::REFUSE] {
         run(protocol, |machine, task| {

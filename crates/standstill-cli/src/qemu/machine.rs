@@ -1,19 +1,21 @@
 //! One QEMU: started, heard, and ended whatever happens.
 
 use std::cell::RefCell;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use rustix::process::{Signal, set_parent_process_death_signal};
+use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
 
 /// The most CPUs that the kernel has room for.
 pub(super) const MAX_CPUS: usize = 64;
 /// QEMU's exit code when the kernel has done what it was told: twice 16 and one.
 pub(super) const DONE: i32 = 33;
+/// When a line of the console was refused: twice 19 and one.
+pub(super) const REFUSED: i32 = 39;
 
 const NAME: &str = "qemu-system-x86_64";
 
@@ -56,9 +58,14 @@ impl Machine {
             .arg(image)
             .stdin(stdin)
             .stdout(Stdio::piped());
-        // SAFETY: one system call, between fork and exec, that allocates nothing.
+        let parent = getpid();
+        // SAFETY: two system calls, between fork and exec, that allocate nothing.
         unsafe {
-            command.pre_exec(|| Ok(set_parent_process_death_signal(Some(Signal::KILL))?));
+            command.pre_exec(move || {
+                set_parent_process_death_signal(Some(Signal::KILL))?;
+                // It may have died before.
+                if getppid() == Some(parent) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
+            });
         }
         let mut child = command.spawn().map_err(|error| format!("{}: {error}", qemu.display()))?;
         let mut serial = child.stdout.take().ok_or("QEMU has no output")?;
@@ -72,6 +79,11 @@ impl Machine {
             }
         });
         Ok((Machine(RefCell::new(child)), pieces))
+    }
+
+    /// Where its serial port hears, once, if it was started with a pipe there.
+    pub(super) fn typed(&self) -> Option<ChildStdin> {
+        self.0.borrow_mut().stdin.take()
     }
 
     /// Switches it off.

@@ -6,17 +6,19 @@
 mod image;
 mod machine;
 mod report;
+mod typed;
 
 use std::io::{Write, stdout};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::args::{ConsoleArgs, Port, QemuArgs, TortureArgs};
 use crate::progress::Progress;
 use machine::Machine;
 use report::{Heard, Outcome};
+use typed::Keys;
 
 /// QEMU runs, and nobody hears of it for so long: it hangs. The kernel's own watchdog barks long before.
 const HANGS_AFTER: Duration = Duration::from_secs(120);
@@ -24,6 +26,8 @@ const HANGS_AFTER: Duration = Duration::from_secs(120);
 const LOOK: Duration = Duration::from_millis(100);
 /// It could not even be tried.
 const CANNOT: u8 = 2;
+/// Ended by a signal, as shells say it of Ctrl-C.
+const SIGNALLED: u8 = 130;
 
 /// Ctrl-C was pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -74,27 +78,82 @@ pub(crate) fn effective(args: &TortureArgs) -> String {
     format!("{:?} -smp {} {}", args.qemu, args.cpus, line(args, args.seed.unwrap_or(0)))
 }
 
-/// Opens the kernel's console: what is typed goes there.
+/// What the console prints when it takes commands.
+const PROMPT: &str = "\n> ";
+
+/// Opens the kernel's console: what is typed goes there, and its end ends the machine.
 #[must_use]
 pub fn console(args: &ConsoleArgs) -> u8 {
-    match machine(&args.qemu, args.cpus, &format!("protocol={}", args.protocol.name()), Stdio::inherit()) {
-        Ok((machine, lines)) => {
-            // The prompt has no end of line, so pieces are passed on as they come, until nobody reads them.
-            let mut out = stdout();
-            for piece in lines {
-                if out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err() {
-                    machine.kill();
-                    break;
-                }
-            }
-            match machine.end() {
-                Some(machine::DONE) => 0,
-                _ => 1,
-            }
-        }
+    let line = format!("protocol={}", args.protocol.name());
+    let (machine, lines) = match machine(&args.qemu, args.cpus, &line, Stdio::piped()) {
+        Ok(machine) => machine,
         Err(why) => {
             eprintln!("standstill: {why}");
-            CANNOT
+            return CANNOT;
+        }
+    };
+    // Without the handler, a signal leaves the terminal as it is now: no reason not to run.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, SeqCst));
+    let keys = Keys::pass();
+    let (ready, wait) = channel();
+    if let Some(serial) = machine.typed() {
+        typed::forward(serial, wait, keys.are_typed());
+    }
+    let shown = show(&machine, &lines, &ready);
+    let by_keys = keys.are_typed();
+    drop(keys);
+    match (shown, machine.end()) {
+        (Shown::Interrupted, _) => SIGNALLED,
+        (Shown::Unread, _) => 0,
+        (Shown::All, Some(machine::DONE)) => 0,
+        // Somebody who types sees it.
+        (Shown::All, Some(machine::REFUSED)) => {
+            if by_keys {
+                0
+            } else {
+                CANNOT
+            }
+        }
+        (Shown::All, _) => 1,
+    }
+}
+
+/// How the console's output ended.
+enum Shown {
+    /// With the machine.
+    All,
+    /// Nobody reads it any more.
+    Unread,
+    /// By a signal.
+    Interrupted,
+}
+
+/// Passes on what the machine prints, in pieces, as the prompt has no end of line; says `ready` when there is one.
+fn show(machine: &Machine, lines: &Receiver<String>, ready: &Sender<()>) -> Shown {
+    let mut out = stdout();
+    let mut begun = String::new();
+    let mut waits = true;
+    loop {
+        if INTERRUPTED.load(SeqCst) {
+            machine.kill();
+            return Shown::Interrupted;
+        }
+        let piece = match lines.recv_timeout(LOOK) {
+            Ok(piece) => piece,
+            Err(RecvTimeoutError::Timeout) => continue,
+            Err(RecvTimeoutError::Disconnected) => return Shown::All,
+        };
+        if out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err() {
+            machine.kill();
+            return Shown::Unread;
+        }
+        if waits {
+            begun += &piece;
+            if begun.contains(PROMPT) {
+                waits = false;
+                // The other side may have ended: then there is nothing to type.
+                let _ = ready.send(());
+            }
         }
     }
 }

@@ -184,6 +184,28 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         })
     }
 
+    /// Takes back what [`fail_once`](Self::fail_once) asked for, and returns the state if no walk has met it.
+    ///
+    /// Context: thread, and not inside a hotplug callback.
+    ///
+    /// # Errors
+    /// [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
+    #[track_caller]
+    pub fn forget_failure(&self, task: &mut Task, cpu: CpuId) -> Result<Option<StateId>, HotplugError> {
+        self.with_write_lock(task, Location::caller(), |machine, _| {
+            machine.knows(cpu)?;
+            let inject = &machine.cpu[cpu.index()].hotplug.inject;
+            // Relaxed: as in `struck`, the lock orders all that use it.
+            let armed = StateId::from_index(inject.load(Relaxed)).filter(|state| state.can_fail());
+            if armed.is_some() {
+                // No walk passes OFFLINE: nothing is armed any more.
+                machine.emit(|| What::InjectionArmed { who: cpu, state: StateId::OFFLINE });
+                inject.store(StateId::OFFLINE.index(), Relaxed);
+            }
+            Ok(armed)
+        })
+    }
+
     /// The name of what is installed in `state`; of a handle, if that is what is installed.
     ///
     /// Context: thread; inside a hotplug callback, too.

@@ -127,6 +127,12 @@ impl Tally {
             first: [None; Property::ALL.len()],
         }
     }
+
+    /// Counts from zero from here on. What the CPU does at the moment stays known.
+    pub fn restart(&mut self) {
+        *self = Tally { online: self.online, running: self.running, ..Tally::new() };
+    }
+
     /// Counts one event of this tally's CPU.
     #[inline]
     pub fn feed(&mut self, event: &Event) {

@@ -79,6 +79,11 @@ impl Local {
         self.cpu
     }
 
+    /// Counts from zero from here on how often each rule is asked and broken. What the rules remember stays.
+    pub fn restart_checks(&mut self) {
+        self.checks = Checks::new();
+    }
+
     /// How often each rule was asked and broken.
     #[must_use]
     pub const fn checks(&self) -> &Checks {

@@ -84,6 +84,11 @@ impl<const SLOTS: usize> Pair<SLOTS> {
         self.calls.overflowed() + self.works.overflowed() + self.cpus.overflowed()
     }
 
+    /// Counts from zero from here on how often each rule is asked and broken. What the rules remember stays.
+    pub fn restart_checks(&mut self) {
+        self.checks = Checks::new();
+    }
+
     /// How often each rule was asked and broken.
     #[must_use]
     pub const fn checks(&self) -> &Checks {
