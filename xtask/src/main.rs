@@ -3,7 +3,7 @@
 //! | file | what |
 //! |---|---|
 //! | `checkers.rs` | the model checker beside others |
-//! | `mutants.rs` | what the checker's rules catch |
+//! | `mutants/` | the library with something wrong in it, and who notices |
 //! | `proofs.rs` | the checker's long proofs |
 //! | `progress.rs` | how far a command is |
 //! | `run.rs` | commands, and steps with their outcome |

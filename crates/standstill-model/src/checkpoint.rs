@@ -39,7 +39,7 @@ pub(crate) struct Checkpoint {
 /// What decides what is searched, in words.
 pub(crate) fn what(options: &Options) -> String {
     format!(
-        "{} {} cpus {} irqs {} ipi {} memory {} fan_in {} races {} reduce {} keep_going {} sleepers {} mutant {:?}",
+        "{} {} cpus {} irqs {} ipi {} memory {} fan_in {} races {} reduce {} keep_going {} sleepers {} mutant {:?} {:?}",
         options.protocol.name(),
         options.scenario,
         options.cpus,
@@ -52,6 +52,7 @@ pub(crate) fn what(options: &Options) -> String {
         options.keep_going,
         options.sleepers,
         options.mutant,
+        options.mutant_begins,
     )
 }
 

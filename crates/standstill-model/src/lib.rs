@@ -80,12 +80,13 @@ pub use check::{check, replay};
 pub use file::{FileError, Saved, load, save};
 pub use follow::follow;
 pub use memory::{ModelCell, ModelPtr, ModelWord};
-pub use mutate::{CALLER, Change, Mutant, NoMutant, Sites};
+pub use mutate::{Begins, CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
 pub use scenario::{
     Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, require, scenarios,
 };
+pub use setup::past_setup;
 pub use shard::{Merged, PartResult, check_part, merge};
 pub use shrink::{counterexample, critical_pair};
 pub use state::MAX_CPUS;

@@ -169,10 +169,20 @@ impl FromStr for Mutant {
     }
 }
 
+/// From when on a mutant is one.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub enum Begins {
+    /// From the beginning: the set-up of the scenario has it, too, and may fail of it.
+    #[default]
+    AtOnce,
+    /// When the set-up is over: what is found then is found in the interleavings.
+    AfterSetup,
+}
+
 /// The mutants that the runs of a check could have been: each change at each place that they came to. Give it to a check in
 /// [`Options::sites`](crate::Options::sites).
 #[derive(Clone, Default, Debug)]
-pub struct Sites(Arc<Mutex<BTreeSet<Mutant>>>);
+pub struct Sites(Arc<Mutex<BTreeSet<(Mutant, Begins)>>>);
 
 impl Sites {
     /// None yet.
@@ -184,38 +194,50 @@ impl Sites {
     /// Those that were noted so far.
     #[must_use]
     pub fn list(&self) -> Vec<Mutant> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        let noted = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all: Vec<Mutant> = noted.iter().map(|(mutant, _)| mutant.clone()).collect();
+        all.dedup();
+        all
     }
 
-    fn add(&self, mutant: Mutant) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(mutant);
+    /// Was this one come to in this part of a check: in the set-up, or behind it?
+    #[must_use]
+    pub fn has(&self, mutant: &Mutant, part: Begins) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(mutant.clone(), part))
+    }
+
+    fn add(&self, mutant: Mutant, part: Begins) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((mutant, part));
     }
 }
 
 /// What a world does about mutants.
 pub(crate) struct Mutation {
     mutant: Option<Mutant>,
+    begins: Begins,
     sites: Option<Sites>,
-    /// What was noted already, by the address of its place.
-    noted: HashSet<(Change, usize)>,
+    /// What was noted already, by the address of its place, and the part of the check.
+    noted: HashSet<(Change, usize, Begins)>,
 }
 
 impl Mutation {
     /// None, if the options ask for nothing: it costs one look then.
     pub(crate) fn of(options: &crate::Options) -> Option<Box<Mutation>> {
-        let (mutant, sites) = (options.mutant.clone(), options.sites.clone());
+        let (mutant, begins) = (options.mutant.clone(), options.mutant_begins);
+        let sites = options.sites.clone();
         (mutant.is_some() || sites.is_some())
-            .then(|| Box::new(Mutation { mutant, sites, noted: HashSet::new() }))
+            .then(|| Box::new(Mutation { mutant, begins, sites, noted: HashSet::new() }))
     }
 
     #[cold]
-    fn hits(&mut self, change: Change, at: &'static Location<'static>) -> bool {
+    fn hits(&mut self, change: Change, at: &'static Location<'static>, part: Begins) -> bool {
         if let Some(sites) = &self.sites
-            && self.noted.insert((change, std::ptr::from_ref(at).addr()))
+            && self.noted.insert((change, std::ptr::from_ref(at).addr(), part))
         {
-            sites.add(Mutant::of(change, at));
+            sites.add(Mutant::of(change, at), part);
         }
-        self.mutant.as_ref().is_some_and(|mutant| mutant.change == change && mutant.is_at(at))
+        part >= self.begins
+            && self.mutant.as_ref().is_some_and(|mutant| mutant.change == change && mutant.is_at(at))
     }
 }
 
@@ -225,7 +247,10 @@ impl World {
     pub(crate) fn mutates(&mut self, change: Change, at: &'static Location<'static>) -> bool {
         match &mut self.mutation {
             None => false,
-            Some(mutation) => mutation.hits(change, at),
+            Some(mutation) => {
+                let part = if self.branching { Begins::AfterSetup } else { Begins::AtOnce };
+                mutation.hits(change, at, part)
+            }
         }
     }
 

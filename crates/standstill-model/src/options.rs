@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use standstill::Protocol;
 
-use crate::mutate::{Mutant, Sites};
+use crate::mutate::{Begins, Mutant, Sites};
 use crate::scenario::Scenario;
 
 /// How long an IPI may take.
@@ -190,6 +190,8 @@ pub struct Options {
     pub sleepers: bool,
     /// The library with one thing left out or made weaker: something has to be found.
     pub mutant: Option<Mutant>,
+    /// From when on it is left out, or weaker.
+    pub mutant_begins: Begins,
     /// Where to note the mutants that the check could have been.
     pub sites: Option<Sites>,
 }
@@ -217,6 +219,7 @@ impl Default for Options {
             shrink: true,
             sleepers: false,
             mutant: None,
+            mutant_begins: Begins::AtOnce,
             sites: None,
         }
     }

@@ -1,5 +1,8 @@
 //! From nothing to the state in which the branching begins, by one fixed schedule.
 
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+
 use crate::options::Options;
 use crate::scenario;
 use crate::sched::take;
@@ -20,11 +23,22 @@ impl Drop for Ready {
     }
 }
 
+/// Is the last check of this process, or replay, past its set-up?
+static PAST_SETUP: AtomicBool = AtomicBool::new(false);
+
+/// Is the last check that this process has begun past the set-up of its scenario? For a process that runs one check at a time, and has to
+/// say where a mutant ended it.
+#[must_use]
+pub fn past_setup() -> bool {
+    PAST_SETUP.load(Relaxed)
+}
+
 /// More steps than any set-up needs.
 const PATIENCE: usize = 1_000_000;
 
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
+        PAST_SETUP.store(false, Relaxed);
         let mut world = World::new(options.clone());
         scenario::build(options, &mut world)?;
         world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
@@ -56,6 +70,7 @@ impl Ready {
                         cpu.devices = w.options.irqs as u8;
                     }
                 });
+                PAST_SETUP.store(true, Relaxed);
                 return Ok(ready);
             };
             take(world, choice, false);

@@ -2,19 +2,26 @@
 //!
 //! ```text
 //! mutants cells                  the cells that are exhausted in seconds
-//! mutants sites CELL             the cell must pass; its mutants, one in a line
-//! mutants run "MUTANT" CELL...   runs the mutant in each cell until it is caught
+//! mutants sites CELL             the cell must pass; its mutants, one in a line: whether its set-up comes there, and what follows
+//! mutants run "MUTANT" CELL...   runs the mutant in each cell until it is caught behind a set-up
+//! mutants explore MEMORY TRIED   all cells of a memory model, behind those that were tried, until something is found
 //! ```
 //! A cell is `scenario:cpus:irqs:memory:fan_in:protocol:waits:seconds`, with `waits` `polls` or `sleeps`; `cells` prints it without the last
-//! two. A mutant may break what the checker itself relies on, so
-//! each runs in a process of its own.
+//! two. For `run` it ends with `:at-once` or `:after-setup`: from when on the mutant is one. A mutant may break what the checker itself
+//! relies on, so each runs in a process of its own.
 
+mod end;
+mod explore;
+
+use std::io::Write;
 use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use standstill::Protocol;
-use standstill_model::{Bound, Coverage, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios};
+use standstill_model::{
+    Begins, Bound, Coverage, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios,
+};
 
 fn cell(text: &str) -> Option<Options> {
     let parts: Vec<&str> = text.split(':').collect();
@@ -42,6 +49,13 @@ fn plain(text: &str) -> String {
     text.replace(['\t', '\n'], " ")
 }
 
+/// Prints a line at once, as the next cell may end the process.
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody reads it any more: then nobody needs it.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
 fn sites(text: &str) -> ExitCode {
     let Some(mut options) = cell(text) else { return wrong(text) };
     let sites = Sites::new();
@@ -60,31 +74,41 @@ fn sites(text: &str) -> ExitCode {
     }
     println!("cell\t{}\t{}\t{}", verdict.passed(), verdict.states, began.elapsed().as_millis());
     for mutant in sites.list() {
-        println!("{mutant}");
+        let part = |part| if sites.has(&mutant, part) { "yes" } else { "no" };
+        println!("{}\t{}\t{mutant}", part(Begins::AtOnce), part(Begins::AfterSetup));
     }
     ExitCode::SUCCESS
 }
 
+/// Runs a mutant in each cell, until one catches it behind its set-up; says before each which one it is, and what its set-up failed of.
 fn mutant(mutant: &str, cells: &[String]) -> ExitCode {
     let Ok(mutant) = mutant.parse() else { return wrong(mutant) };
-    let began = Instant::now();
     let mut bounded = 0;
-    for text in cells {
-        let Some(mut options) = cell(text) else { return wrong(text) };
-        options.mutant = Some(Mutant::clone(&mutant));
-        let verdict = run(&options);
-        let (rule, why) = match (&verdict.violation, &verdict.error) {
-            (Some(violation), _) => (violation.rule.clone(), violation.text.clone()),
-            (None, Some(error)) => ("set-up".to_string(), error.clone()),
-            (None, None) => {
-                bounded += usize::from(!verdict.passed());
-                continue;
-            }
+    for (index, text) in cells.iter().enumerate() {
+        let (name, begins) = match text.rsplit_once(':') {
+            Some((name, "at-once")) => (name, Begins::AtOnce),
+            Some((name, "after-setup")) => (name, Begins::AfterSetup),
+            _ => return wrong(text),
         };
-        println!("caught\t{rule}\t{text}\t{}\t{}", began.elapsed().as_millis(), plain(&why));
-        return ExitCode::SUCCESS;
+        let Some(mut options) = cell(name) else { return wrong(text) };
+        (options.mutant, options.mutant_begins) = (Some(Mutant::clone(&mutant)), begins);
+        say(&format!("in\t{index}\t{text}"));
+        let verdict = run(&options);
+        let panic = end::last_panic();
+        match (&verdict.violation, &verdict.error) {
+            (Some(violation), _) => {
+                let checker = violation.rule == "panic" && panic.is_some_and(|(at, _)| end::is_checker(&at));
+                let word = if checker { "checker" } else { "caught" };
+                say(&format!("{word}\t{}\t{text}\t{}", violation.rule, plain(&violation.text)));
+                if !checker {
+                    return ExitCode::SUCCESS;
+                }
+            }
+            (None, Some(error)) => say(&format!("set-up\t{text}\t{}", plain(error))),
+            (None, None) => bounded += usize::from(!verdict.passed()),
+        }
     }
-    println!("survived\t{bounded}\t{}", began.elapsed().as_millis());
+    say(&format!("survived\t{bounded}"));
     ExitCode::SUCCESS
 }
 
@@ -108,20 +132,21 @@ const OTHER: [(&str, usize, &str); 3] = [
 ];
 
 /// Each scenario on as few CPUs as it makes sense for, in both memory models.
-fn cells() -> ExitCode {
+fn cells() -> Vec<String> {
+    let mut cells = Vec::new();
     for memory in ["sc", "ra"] {
         for scenario in scenarios() {
             let (name, irqs) = (scenario.name, usize::from(!LARGE.contains(&scenario.name)));
-            println!("{name}:{}:{irqs}:{memory}:8:standstill", scenario.min_cpus);
+            cells.push(format!("{name}:{}:{irqs}:{memory}:8:standstill", scenario.min_cpus));
         }
         for name in TREES {
-            println!("{name}:3:0:{memory}:2:standstill");
+            cells.push(format!("{name}:3:0:{memory}:2:standstill"));
         }
         for (name, irqs, protocol) in OTHER {
-            println!("{name}:2:{irqs}:{memory}:8:{protocol}");
+            cells.push(format!("{name}:2:{irqs}:{memory}:8:{protocol}"));
         }
     }
-    ExitCode::SUCCESS
+    cells
 }
 
 fn wrong(text: &str) -> ExitCode {
@@ -130,11 +155,19 @@ fn wrong(text: &str) -> ExitCode {
 }
 
 fn main() -> ExitCode {
+    end::watch();
     let args: Vec<String> = std::env::args().skip(1).collect();
     match &args[..] {
-        [what] if what == "cells" => cells(),
+        [what] if what == "cells" => {
+            cells().iter().for_each(|cell| println!("{cell}"));
+            ExitCode::SUCCESS
+        }
         [what, cell] if what == "sites" => sites(cell),
         [what, which, cells @ ..] if what == "run" && !cells.is_empty() => mutant(which, cells),
+        [what, memory, tried] if what == "explore" => match tried.parse() {
+            Ok(tried) => explore::explore(memory, tried),
+            Err(_) => wrong(tried),
+        },
         _ => wrong(&args.join(" ")),
     }
 }

@@ -1,24 +1,29 @@
 //! `cargo xtask mutants`: the library with one thing left out, at each place where a scenario comes along; what catches it?
 //!
-//! The model finds the places and runs the mutants (`crates/standstill-model/examples/mutants.rs`), each in a process of its own, as a mutant may break the
-//! checker too. A mutant that survives must be explained in `crates/standstill-model/mutants.txt`, by the text of its line; an explanation
+//! The model finds the places and runs the mutants (`crates/standstill-model/examples/mutants/`), each in a process of its own, as a mutant
+//! may break the checker too. A mutant is one from the end of a scenario's set-up on. Where nothing is found so, the set-up has it, too; but
+//! what only dies in set-ups counts as open, as the interleavings that its place is there for were never run.
+//! A mutant that survives must be explained in `crates/standstill-model/mutants.txt`, by the text of its line; an explanation
 //! that explains nothing any more is an error, so the list stays true.
 
-use std::collections::{BTreeMap, HashMap};
+mod explained;
+mod table;
+mod trials;
+
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
-use std::process::{Command, ExitCode, Stdio};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
-use comfy_table::{Table, presets};
 use serde::Serialize;
 
+use super::parallel::in_parallel;
 use crate::progress::Progress;
 use crate::run::{Not, cargo, root, succeed, target_dir};
+use explained::{EXPLAINED, Explanation, explanations};
+use trials::{Said, Trials, Visit};
 
-const EXPLAINED: &str = "crates/standstill-model/mutants.txt";
 /// Seconds for one cell of the library itself.
 const PATIENCE: u64 = 60;
 /// And in one that survivors get.
@@ -32,26 +37,22 @@ const MORE: [&str; 3] = [
     "offline-vs-device-irq:3:1:sc:8:standstill",
 ];
 
-/// What to run.
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// Without the long searches with three CPUs that survivors get otherwise
-    #[arg(long)]
-    quick: bool,
-    /// Prints one JSON object instead of the table
-    #[arg(long)]
-    json: bool,
-}
-
 /// What became of one mutant.
 #[derive(Serialize)]
 struct Fate {
     change: String,
     place: String,
     code: String,
-    /// The rule that caught it: a number, a property's letter, or a word; `None`: it survived.
+    /// The rule that caught it behind a set-up: a number, a property's letter, or a word; `None`: it survived.
     rule: Option<String>,
+    /// Whether it was one from the beginning, or from the end of the set-up on.
+    begins: String,
+    words: String,
     cell: String,
+    /// What the first set-up failed of that it broke; this alone does not count.
+    set_up: Option<String>,
+    /// No scenario comes to its place behind its set-up.
+    only_in_set_up: bool,
     milliseconds: u64,
     explanation: Option<String>,
 }
@@ -71,7 +72,7 @@ impl Count {
 }
 
 #[derive(Serialize)]
-struct Report {
+pub(crate) struct Report {
     schema: &'static str,
     mutants: Vec<Fate>,
     #[serde(flatten)]
@@ -84,6 +85,15 @@ struct Report {
 }
 
 impl Report {
+    /// Nothing is open, and the list of explanations is true.
+    pub(crate) fn passed(&self) -> bool {
+        self.errors.is_empty() && self.total.open == 0
+    }
+
+    pub(crate) fn show(&self, json: bool) {
+        table::print(self, json);
+    }
+
     const fn new() -> Report {
         Report {
             schema: "standstill-mutants-1",
@@ -97,22 +107,8 @@ impl Report {
     }
 }
 
-/// Runs all.
-pub(crate) fn main(args: &Args) -> ExitCode {
-    match all(args) {
-        Ok(report) => {
-            show(&report, args.json);
-            let failed = !report.errors.is_empty() || report.total.open > 0;
-            if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
-        }
-        Err(Not::Passed(why) | Not::Run(why)) => {
-            eprintln!("mutants: {why}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn all(args: &Args) -> Result<Report, Not> {
+/// Runs all. `quick`: without the long searches with three CPUs that survivors get otherwise.
+pub(crate) fn run(quick: bool, jobs: usize) -> Result<Report, Not> {
     let began = Instant::now();
     eprintln!("building");
     succeed(&mut cargo(&["build", "--release", "-p", "standstill-model", "--example", "mutants"]))?;
@@ -120,15 +116,16 @@ fn all(args: &Args) -> Result<Report, Not> {
     let explanations = explanations()?;
     let cells: Vec<String> = in_both_ways(&lines(&worker, &["cells"])?).collect();
     // Those for survivors have to pass without a mutant, too, or they would catch whatever comes to them.
-    let more: Vec<String> = if args.quick { Vec::new() } else { in_both_ways(&MORE).collect() };
+    let more: Vec<String> = if quick { Vec::new() } else { in_both_ways(&MORE).collect() };
     let bar = Progress::new("places", cells.len() + more.len());
-    let more_pass = in_parallel(&more, &bar, |cell| sites(&worker, cell, MORE_PATIENCE));
+    let more_pass = in_parallel(&more, jobs, &bar, |cell| sites(&worker, cell, MORE_PATIENCE));
     more_pass.into_iter().collect::<Result<Vec<_>, _>>()?;
-    let found =
-        in_parallel(&cells, &bar, |cell| sites(&worker, cell, PATIENCE).map(|sites| (cell.clone(), sites)));
+    let found = in_parallel(&cells, jobs, &bar, |cell| {
+        sites(&worker, cell, PATIENCE).map(|sites| (cell.clone(), sites))
+    });
     let mut report = Report::new();
     // Which cells come to a mutant, the quickest first.
-    let mut touched: BTreeMap<String, Vec<(u64, String)>> = BTreeMap::new();
+    let mut touched: BTreeMap<String, Vec<Visit>> = BTreeMap::new();
     for result in found {
         let (cell, sites) = result?;
         if !sites.exhausted {
@@ -136,21 +133,15 @@ fn all(args: &Args) -> Result<Report, Not> {
             report.left_out.push(cell);
             continue;
         }
-        for mutant in sites.mutants.iter().filter(|mutant| belongs(mutant, &cell)) {
-            touched.entry(mutant.clone()).or_default().push((sites.ms, cell.clone()));
+        for (mutant, early, late) in sites.mutants.into_iter().filter(|(mutant, ..)| belongs(mutant, &cell)) {
+            let visit = Visit { ms: sites.ms, cell: cell.clone(), early, late };
+            touched.entry(mutant).or_default().push(visit);
         }
     }
-    let mutants: Vec<(String, Vec<String>)> = touched
-        .into_iter()
-        .map(|(mutant, mut cells)| {
-            cells.sort();
-            // A mutant may have more states than the library; one that has far more is left at that.
-            let patient = |(ms, cell): (u64, String)| format!("{cell}:{}", 10 + 10 * ms.div_ceil(1000));
-            (mutant, cells.into_iter().map(patient).collect())
-        })
-        .collect();
+    let mutants: Vec<(String, Trials)> =
+        touched.into_iter().map(|(mutant, visits)| (mutant, Trials::of(visits))).collect();
     let bar = Progress::new("mutants", mutants.len());
-    let fates = in_parallel(&mutants, &bar, |(mutant, cells)| fate(&worker, mutant, cells, args.quick));
+    let fates = in_parallel(&mutants, jobs, &bar, |(mutant, trials)| fate(&worker, mutant, trials, quick));
     let mut used = vec![false; explanations.len()];
     for fate in fates {
         judge(fate?, &explanations, &mut used, &mut report);
@@ -176,7 +167,8 @@ fn in_both_ways(cells: &[impl AsRef<str>]) -> impl Iterator<Item = String> {
 struct Sites {
     exhausted: bool,
     ms: u64,
-    mutants: Vec<String>,
+    /// Each mutant, and whether the set-up comes to it, and what follows.
+    mutants: Vec<(String, bool, bool)>,
 }
 
 /// Searches a cell without a mutant, for so many seconds.
@@ -185,7 +177,12 @@ fn sites(worker: &Path, cell: &str, seconds: u64) -> Result<Sites, Not> {
     let head = if lines.is_empty() { String::new() } else { lines.remove(0) };
     match head.split('\t').collect::<Vec<_>>()[..] {
         ["cell", exhausted @ ("true" | "false"), _, ms] => {
-            Ok(Sites { exhausted: exhausted == "true", ms: ms.parse().unwrap_or(0), mutants: lines })
+            let mutants = lines.iter().filter_map(|line| match line.split('\t').collect::<Vec<_>>()[..] {
+                [early, late, mutant] => Some((mutant.to_string(), early == "yes", late == "yes")),
+                _ => None,
+            });
+            let mutants = mutants.collect();
+            Ok(Sites { exhausted: exhausted == "true", ms: ms.parse().unwrap_or(0), mutants })
         }
         _ => crate::run::fail(format!("the library itself does not pass in {cell}: {head}")),
     }
@@ -229,31 +226,39 @@ fn belongs(mutant: &str, cell: &str) -> bool {
     weakens == of_views(cell) && !(wakes && cell.ends_with(":polls")) && !mutant.starts_with("read-zero")
 }
 
-fn fate(worker: &Path, mutant: &str, cells: &[String], quick: bool) -> Result<Fate, Not> {
+fn fate(worker: &Path, mutant: &str, trials: &Trials, quick: bool) -> Result<Fate, Not> {
     let (change, place) = mutant.split_once(' ').unwrap_or((mutant, ""));
-    let mut all = cells.to_vec();
+    let mut all = trials.cells.clone();
     if !quick {
         let more = in_both_ways(&MORE).filter(|cell| belongs(mutant, cell));
-        all.extend(more.map(|cell| format!("{cell}:{MORE_PATIENCE}")));
+        all.extend(more.map(|cell| format!("{cell}:{MORE_PATIENCE}:after-setup")));
     }
     let began = Instant::now();
-    let out = Command::new(worker).arg("run").arg(mutant).args(&all).stdin(Stdio::null()).output();
-    let out = out.map_err(|error| Not::Passed(format!("{}: {error}", worker.display())))?;
-    let text = String::from_utf8_lossy(&out.stdout);
-    let fields: Vec<&str> = text.trim().split('\t').collect();
-    let (rule, cell) = match fields[..] {
-        ["caught", rule, cell, ..] => (Some(rule.to_string()), cell.to_string()),
-        ["survived", ..] => (None, String::new()),
-        // It followed a link that is none, or broke a promise where nothing can unwind.
-        _ if out.status.code().is_none() => (Some("crash".to_string()), String::new()),
-        _ => return crate::run::fail(format!("{mutant}: {}", String::from_utf8_lossy(&out.stderr))),
-    };
+    let mut said = Said::default();
+    // A process that a mutant has ended goes on in another one, behind the cell that it ended in.
+    while said.caught.is_none() && !said.survived && said.begun < all.len() {
+        let before = said.begun;
+        let out =
+            Command::new(worker).arg("run").arg(mutant).args(&all[before..]).stdin(Stdio::null()).output();
+        let out = out.map_err(|error| Not::Passed(format!("{}: {error}", worker.display())))?;
+        String::from_utf8_lossy(&out.stdout).lines().for_each(|line| said.line(line));
+        if said.begun == before {
+            return crate::run::fail(format!("{mutant}: {}", String::from_utf8_lossy(&out.stderr)));
+        }
+    }
+    let (cell, begins) = said.cell.rsplit_once(':').unwrap_or((&said.cell, ""));
+    let (rule, words) =
+        said.caught.clone().map_or((None, String::new()), |(rule, words)| (Some(rule), words));
     Ok(Fate {
         change: change.to_string(),
         place: place.to_string(),
         code: code_at(place).unwrap_or_default(),
+        begins: if rule.is_some() { begins.to_string() } else { String::new() },
+        cell: if rule.is_some() { cell.to_string() } else { String::new() },
         rule,
-        cell,
+        words,
+        set_up: said.set_up,
+        only_in_set_up: trials.only_in_set_up,
         milliseconds: began.elapsed().as_millis() as u64,
         explanation: None,
     })
@@ -272,124 +277,9 @@ fn lines(worker: &Path, args: &[&str]) -> Result<Vec<String>, Not> {
     Ok(out.stdout.lines().map(str::to_string).collect())
 }
 
-/// Calls `f` with each job on all cores; the results in the order of the jobs.
-fn in_parallel<J: Sync, R: Send>(jobs: &[J], bar: &Progress, f: impl Fn(&J) -> R + Sync) -> Vec<R> {
-    let next = AtomicUsize::new(0);
-    let results: Mutex<HashMap<usize, R>> = Mutex::new(HashMap::new());
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    std::thread::scope(|scope| {
-        for _ in 0..cores {
-            scope.spawn(|| {
-                while let Some((index, job)) = {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    jobs.get(index).map(|job| (index, job))
-                } {
-                    let result = f(job);
-                    bar.step();
-                    if let Ok(mut results) = results.lock() {
-                        results.insert(index, result);
-                    }
-                }
-            });
-        }
-    });
-    bar.clear();
-    let mut results = results.into_inner().unwrap_or_default();
-    (0..jobs.len()).filter_map(|index| results.remove(&index)).collect()
-}
-
-/// One line of the list of explanations.
-struct Explanation {
-    line: usize,
-    change: String,
-    file: String,
-    code: String,
-    why: String,
-}
-
-fn explanations() -> Result<Vec<Explanation>, Not> {
-    let text = fs::read_to_string(root().join(EXPLAINED))
-        .map_err(|error| Not::Passed(format!("{EXPLAINED}: {error}")))?;
-    parse(&text)
-}
-
-fn parse(text: &str) -> Result<Vec<Explanation>, Not> {
-    let mut all = Vec::new();
-    for (index, line) in text.lines().enumerate() {
-        if line.trim().is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let fields: Vec<&str> = line.split(" ;; ").map(str::trim).collect();
-        let [change, file, code, why] = fields[..] else {
-            return crate::run::fail(format!(
-                "{EXPLAINED}:{}: an explanation is `change ;; file ;; code of the line ;; why`",
-                index + 1
-            ));
-        };
-        let (change, file, code, why) = (change.into(), file.into(), code.into(), why.into());
-        all.push(Explanation { line: index + 1, change, file, code, why });
-    }
-    Ok(all)
-}
-
-fn show(report: &Report, json: bool) {
-    if json {
-        match serde_json::to_string_pretty(report) {
-            Ok(text) => println!("{text}"),
-            Err(error) => eprintln!("mutants: {error}"),
-        }
-        return;
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header(["mutant", "place", "caught by", "in", "ms"]);
-    for fate in &report.mutants {
-        let place = fate.place.strip_prefix("crates/standstill/src/").unwrap_or(&fate.place);
-        let by = match (&fate.rule, &fate.explanation) {
-            (Some(rule), _) => rule.as_str(),
-            (None, Some(_)) => "nothing: explained",
-            (None, None) => "NOTHING",
-        };
-        let cell = fate.cell.split(':').next().unwrap_or_default();
-        table.add_row([&fate.change, place, by, cell, &fate.milliseconds.to_string()]);
-    }
-    println!("{table}");
-    for fate in report.mutants.iter().filter(|fate| fate.rule.is_none()) {
-        println!("{} {}\n    {}", fate.change, fate.place, fate.code);
-        println!("    {}", fate.explanation.as_deref().unwrap_or("survives, and nobody says why"));
-    }
-    for error in &report.errors {
-        println!("{error}");
-    }
-    for cell in &report.left_out {
-        println!("{cell}: not exhausted in {PATIENCE} s, so no mutant was tried there");
-    }
-    let mut table = Table::new();
-    table.load_preset(presets::UTF8_HORIZONTAL_ONLY).set_header([
-        "mutant",
-        "all",
-        "caught",
-        "explained",
-        "open",
-    ]);
-    let total = [("all".to_string(), report.total)];
-    for (change, count) in report.by_change.iter().chain(total.iter().map(|(name, count)| (name, count))) {
-        let figures =
-            [count.all(), count.caught, count.explained, count.open].map(|figure| figure.to_string());
-        table.add_row(std::iter::once(change.clone()).chain(figures));
-    }
-    println!("{table}");
-    println!(
-        "{} of {} mutants are caught, {} are explained, {} are open; {} s",
-        report.total.caught,
-        report.total.all(),
-        report.total.explained,
-        report.total.open,
-        report.seconds
-    );
-}
-
 #[cfg(test)]
 mod tests {
+    use super::explained::parse;
     use super::*;
 
     fn survivor() -> Fate {
@@ -398,7 +288,11 @@ mod tests {
             place: "crates/standstill/src/stop/lock.rs:44:21".to_string(),
             code: "self.holder.store(cpu, Relaxed);".to_string(),
             rule: None,
+            begins: String::new(),
+            words: String::new(),
             cell: String::new(),
+            set_up: None,
+            only_in_set_up: false,
             milliseconds: 1,
             explanation: None,
         }
