@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::error::{ContextKind, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use standstill::Protocol;
+use standstill_io::words::quote;
 
 use crate::check_args::{CheckArgs, ReplayArgs};
 use crate::flags;
@@ -185,7 +186,7 @@ pub enum Parsed {
     Run(Cli),
     /// Print this on standard output and succeed: help, version.
     Print(String),
-    /// Print this one line on standard error and fail: the line says what is wrong and what is allowed.
+    /// Say this one line and fail: it says what is wrong and what is allowed.
     Refuse(String),
 }
 
@@ -206,47 +207,53 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Parsed {
     }
 }
 
-/// Clap says it in several lines; the first one and the list of what is allowed are what matters.
+/// Clap says it in several lines; what is wrong and what is allowed matters. What was typed is quoted: it may be long, or
+/// hold what a terminal acts on.
 fn one_line(error: &clap::Error) -> String {
-    let context = |kind| error.get(kind).map(ToString::to_string);
+    let context = |kind| error.get(kind).map(|value| quote(&value.to_string())).unwrap_or_default();
+    let list = |kind| error.get(kind).map(ToString::to_string).unwrap_or_default();
     match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            "standstill: say what to do: torture, console, check, replay, scenarios, presets (see `standstill --help`)".into()
+            "say what to do: torture, console, check, replay, scenarios, presets (see `standstill --help`)"
+                .into()
         }
         ErrorKind::InvalidSubcommand => {
-            let what = context(ContextKind::InvalidSubcommand).unwrap_or_default();
-            format!("standstill: there is no command '{what}'; the commands are: torture, console, check, replay, scenarios, presets")
+            let what = context(ContextKind::InvalidSubcommand);
+            format!(
+                "there is no command '{what}'; the commands are: torture, console, check, replay, scenarios, presets"
+            )
         }
         ErrorKind::UnknownArgument => {
-            let what = context(ContextKind::InvalidArg).unwrap_or_default();
+            let what = context(ContextKind::InvalidArg);
             let kind = if what.starts_with('-') { "option" } else { "argument" };
             // "Usage: standstill check [OPTIONS]": what is not an option or a value is the command.
-            let usage = context(ContextKind::Usage).unwrap_or_default();
+            let usage = list(ContextKind::Usage);
             let words = usage.split_whitespace().skip(2);
             let command: String = words
                 .take_while(|word| word.starts_with(|c: char| c.is_ascii_lowercase()))
                 .map(|word| format!("{word} "))
                 .collect();
-            format!("standstill: there is no {kind} '{what}'; `standstill {command}--help` lists what there is")
+            format!("there is no {kind} '{what}'; `standstill {command}--help` lists what there is")
         }
-        ErrorKind::MissingRequiredArgument => {
-            let what = context(ContextKind::InvalidArg).unwrap_or_default();
-            format!("standstill: what is missing: {what}")
-        }
-        ErrorKind::InvalidValue if error.get(ContextKind::ValidValue).is_some() => {
-            let [what, option, allowed] =
-                [ContextKind::InvalidValue, ContextKind::InvalidArg, ContextKind::ValidValue]
-                    .map(|kind| context(kind).unwrap_or_default());
-            if what.is_empty() {
-                format!("standstill: '{option}' wants a value: {allowed}")
-            } else {
-                format!("standstill: invalid value '{what}' for '{option}': there are: {allowed}")
+        ErrorKind::MissingRequiredArgument => format!("what is missing: {}", list(ContextKind::InvalidArg)),
+        ErrorKind::InvalidValue => {
+            let [what, option] = [ContextKind::InvalidValue, ContextKind::InvalidArg].map(context);
+            let allowed = list(ContextKind::ValidValue);
+            match (what.as_str(), allowed.as_str()) {
+                ("", "") => format!("'{option}' wants a value"),
+                ("", _) => format!("'{option}' wants a value: {allowed}"),
+                _ => format!("invalid value '{what}' for '{option}': there are: {allowed}"),
             }
+        }
+        ErrorKind::ValueValidation => {
+            let [what, option] = [ContextKind::InvalidValue, ContextKind::InvalidArg].map(context);
+            let why = std::error::Error::source(error).map_or_else(String::new, |why| format!(": {why}"));
+            format!("invalid value '{what}' for '{option}'{why}")
         }
         _ => {
             let text = error.to_string();
             let first = text.lines().next().unwrap_or_default();
-            format!("standstill: {}", first.strip_prefix("error: ").unwrap_or(first))
+            first.strip_prefix("error: ").unwrap_or(first).into()
         }
     }
 }
@@ -339,7 +346,7 @@ mod tests {
             let line = refusal(args);
             assert!(line.contains(allowed), "{args:?}: {line}");
             assert!(!line.contains('\n'), "{args:?}: {line}");
-            assert!(line.starts_with("standstill: "), "{args:?}: {line}");
+            assert!(line.len() < 280, "{args:?}: {line}");
         }
     }
 

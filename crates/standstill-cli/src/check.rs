@@ -1,28 +1,25 @@
 //! `standstill check`: runs the model, and says what was covered and what was found.
 
 use std::ops::ControlFlow;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Instant;
 
 use standstill::{Property, Protocol};
+use standstill_io::Outputs;
 use standstill_model::{
-    Bound, Coverage, Options, Progress, Step, Verdict as Found, Violation, counterexample, critical_pair,
-    follow, load, replay, save,
+    Bound, Coverage, Options, Progress, Run, Saved, Step, Verdict as Found, Violation, counterexample,
+    follow, replay, save,
 };
 use standstill_report::html::{Case, Page};
 use standstill_report::{Trace, chrome, html, svg};
 
-use crate::check_args::{CheckArgs, Instead, ReplayArgs};
+use crate::check_args::{CheckArgs, Instead};
 use crate::check_json::{AuditedJson, CHECK, CheckJson, CoverageJson, ViolationJson};
 use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
 use crate::json::{Host, ProtocolJson, Verdict};
 use crate::{check_matrix, check_matrix_parts, check_parts, run};
-
-/// The command line, or a file, can't be used.
-pub(crate) const USAGE: u8 = 2;
 
 /// Ctrl-C was pressed.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -71,7 +68,7 @@ impl Failure {
     }
 
     /// What the model says of a broken promise or rule.
-    fn told(violation: &Violation, steps: Vec<Step>) -> Failure {
+    pub(crate) fn told(violation: &Violation, steps: Vec<Step>) -> Failure {
         Failure {
             rule: violation.rule.clone(),
             cpu: violation.cpu,
@@ -82,6 +79,22 @@ impl Failure {
             steps,
             pair: violation.critical_pair,
             choices: violation.choices.clone(),
+        }
+    }
+
+    /// That a run has no end: its last step is as good as any.
+    pub(crate) fn endless(saved: &Saved, run: &Run) -> Failure {
+        let last = run.steps.last();
+        Failure {
+            rule: saved.rule.clone(),
+            cpu: last.map_or(0, |step| step.cpu),
+            text: format!("a run of {} steps has no end", saved.choices.len()),
+            location: last.map_or_else(String::new, |step| step.location.clone()),
+            interrupts: words::interrupts(&run.steps),
+            preemptions: run.preemptions,
+            steps: run.steps.clone(),
+            pair: None,
+            choices: saved.choices.clone(),
         }
     }
 
@@ -183,20 +196,16 @@ pub fn check(args: &CheckArgs) -> u8 {
     if let Some(Instead::Merge(args)) = &args.instead {
         return check_parts::merge(args);
     }
-    if let Err(error) = args.refuse() {
-        eprintln!("standstill: {error}");
-        return USAGE;
-    }
+    let mut outputs = match args.refuse().and_then(|()| outputs(args)) {
+        Ok(outputs) => outputs,
+        Err(error) => return standstill_io::refuse(&error),
+    };
     listen();
-    if let (Some(shard), Some(file)) = (args.shard, &args.part_file) {
-        return if args.matrix {
-            check_matrix_parts::part(args, shard, file)
-        } else {
-            check_parts::part(args, shard, file)
-        };
-    }
-    if args.matrix {
-        return check_matrix::matrix(args);
+    match args.shard {
+        Some(shard) if args.matrix => return check_matrix_parts::part(args, shard, outputs),
+        Some(shard) => return check_parts::part(args, shard, outputs),
+        None if args.matrix => return check_matrix::matrix(args, outputs),
+        None => {}
     }
     let options = args.options();
     let mut progress = CheckProgress::new();
@@ -211,22 +220,22 @@ pub fn check(args: &CheckArgs) -> u8 {
     });
     progress.clear();
     if let Some(error) = &found.error {
-        eprintln!("standstill: {error}");
-        return USAGE;
+        return standstill_io::refuse(error);
     }
     let verdict = verdict(&found, failure.is_some());
     let time_ns = if found.time_ns == 0 { began.elapsed().as_nanos() as u64 } else { found.time_ns };
-    if let Err(error) = write_files(args, &options, &found, failure.as_ref()) {
-        eprintln!("standstill: {error}");
-        return USAGE;
-    }
-    if args.json {
+    let text = if args.json {
         let json = json(args, &options, &found, failure.as_ref(), verdict, time_ns);
-        println!("{}", serde_json::to_string(&json).expect("plain values can be written"));
+        serde_json::to_string(&json).expect("plain values can be written") + "\n"
     } else {
-        print!("{}", words::report(&options, &found, failure.as_ref(), verdict, words::style()));
+        words::report(&options, &found, failure.as_ref(), verdict, words::style())
+    };
+    let exit = standstill_io::answer(&text, Some(verdict.name()), verdict.exit());
+    write_files(&mut outputs, &options, &found, failure.as_ref());
+    if let Some(error) = found.not_kept {
+        outputs.fail(error);
     }
-    verdict.exit()
+    outputs.end(exit)
 }
 
 /// Pass or fail, or neither.
@@ -242,36 +251,41 @@ pub(crate) fn verdict(found: &Found, failed: bool) -> Verdict {
     }
 }
 
-/// Writes a file that the command line asks for.
-///
-/// # Errors
-/// In words.
-pub(crate) fn write_file(path: &Path, text: &str) -> Result<(), String> {
-    std::fs::write(path, text).map_err(|error| format!("{} can't be written: {error}", path.display()))
+/// What is asked for, probed.
+fn outputs(args: &CheckArgs) -> Result<Outputs, String> {
+    let mut outputs = Outputs::new();
+    if args.matrix {
+        outputs.folder("--save", args.save.as_ref(), ".replay")?;
+    } else {
+        outputs.file("--save", args.save.as_ref())?;
+    }
+    outputs.kept("--checkpoint", args.checkpoint.as_ref())?;
+    for (name, path) in [
+        ("--part-file", &args.part_file),
+        ("--html", &args.html),
+        ("--svg", &args.svg),
+        ("--trace", &args.trace),
+    ] {
+        outputs.file(name, path.as_ref())?;
+    }
+    Ok(outputs)
 }
 
-fn write_files(
-    args: &CheckArgs,
-    options: &Options,
-    found: &Found,
-    failure: Option<&Failure>,
-) -> Result<(), String> {
-    let picture = failure.map(|failure| failure.trace(options));
-    let asked = [
-        (&args.save, failure.map(|failure| failure.file(options))),
-        (&args.svg, picture.as_ref().map(|trace| svg::render(trace, svg::Style::default()))),
-        (&args.trace, picture.as_ref().map(chrome::render)),
-    ];
-    for (path, text) in asked {
-        match (path, text) {
-            (Some(path), Some(text)) => write_file(path, &text)?,
-            (Some(path), None) => {
-                eprintln!("nothing was broken, so there is nothing to put into {}", path.display());
-            }
-            (None, _) => {}
+fn write_files(outputs: &mut Outputs, options: &Options, found: &Found, failure: Option<&Failure>) {
+    let names = ["--save", "--svg", "--trace"];
+    match failure {
+        Some(failure) => {
+            let picture = failure.trace(options);
+            outputs.write("--save", &failure.file(options));
+            outputs.write("--svg", &svg::render(&picture, svg::Style::default()));
+            outputs.write("--trace", &chrome::render(&picture));
         }
+        None => names.iter().filter_map(|name| outputs.wants(name)).for_each(|path| {
+            let path = path.display();
+            standstill_io::note(&format!("nothing was broken, so there is nothing to put into {path}"));
+        }),
     }
-    if let Some(path) = &args.html {
+    if outputs.wants("--html").is_some() {
         let mut about = vec![title(options), words::covered(found)];
         about.extend(found.assumptions.iter().map(|text| format!("Assumed: {text}.")));
         let cases = failure.map(|failure| failure.case(options, "violation".into(), title(options)));
@@ -281,9 +295,8 @@ fn write_files(
             matrix: None,
             cases: cases.into_iter().collect(),
         };
-        write_file(path, &html::render(&page))?;
+        outputs.write("--html", &html::render(&page));
     }
-    Ok(())
 }
 
 pub(crate) fn host() -> Host {
@@ -302,7 +315,7 @@ fn json(
     CheckJson {
         schema: CHECK.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
+        command: crate::command_line(),
         host: host(),
         protocol: ProtocolJson::from(&options.protocol),
         seed: args.seed,
@@ -344,85 +357,9 @@ fn json(
     }
 }
 
-/// The line of the choice that an error names, for the reader.
-fn line_of(text: &str, error: &str) -> String {
-    let number = error.strip_prefix("choice ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
-    let line = number.and_then(|number| {
-        let start = format!("{number:05} ");
-        text.lines().position(|line| line.starts_with(&start))
-    });
-    line.map_or_else(String::new, |line| format!("line {}: ", line + 1))
-}
-
-/// Replays a file, prints what happens and returns the exit code.
+/// What can be checked.
 #[must_use]
-pub fn replay_file(args: &ReplayArgs) -> u8 {
-    listen();
-    match try_replay(args) {
-        Ok(exit) => exit,
-        Err(error) => {
-            eprintln!("standstill: {error}");
-            USAGE
-        }
-    }
-}
-
-fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
-    let name = args.file.display();
-    let bytes = std::fs::read(&args.file).map_err(|error| format!("{name} can't be read: {error}"))?;
-    let text = String::from_utf8_lossy(&bytes);
-    let recorded = load(&text).map_err(|bad| format!("{name}, {bad}"))?;
-    let run = recorded.replay().map_err(|error| {
-        format!(
-            "{name}, {}{error}; the code has changed since: check again, and save it again if it still fails",
-            line_of(&text, &error)
-        )
-    })?;
-    let options = &recorded.options;
-    let pair = |rule: &str| critical_pair(options, rule, &recorded.choices, &run.steps, &mut |_| go_on());
-    let failure = match (&run.violation, recorded.rule.as_str()) {
-        (Some(violation), _) => {
-            let told = Failure::told(violation, run.steps.clone());
-            Some(Failure { pair: pair(&violation.rule), ..told })
-        }
-        // What the file says; if that is not so, what counts for every protocol.
-        (None, rule) => Property::ALL
-            .into_iter()
-            .filter(|property| property.letter().to_string() == rule)
-            .chain([Property::Late, Property::Lost])
-            .find(|property| run.properties[*property as usize] > 0)
-            .and_then(|property| {
-                let pair = pair(&property.letter().to_string());
-                Failure::at(options, property, &recorded.choices, pair)
-            }),
-    };
-    let picture = failure.as_ref().map_or_else(
-        || Trace { sentence: "nothing is broken".into(), ..trace(options, &run.steps, None) },
-        |failure| failure.trace(options),
-    );
-    if let Some(path) = &args.svg {
-        write_file(path, &svg::render(&picture, svg::Style::default()))?;
-    }
-    if let Some(path) = &args.trace {
-        write_file(path, &chrome::render(&picture))?;
-    }
-    if let Some(path) = &args.html {
-        let case = match &failure {
-            Some(failure) => failure.case(options, "run".into(), title(options)),
-            None => {
-                Case { id: "run".into(), title: title(options), trace: picture.clone(), ..Case::default() }
-            }
-        };
-        let page = Page { title: format!("standstill replay {name}"), cases: vec![case], ..Page::default() };
-        write_file(path, &html::render(&page))?;
-    }
-    print!("{}", words::replayed(options, &recorded.rule, failure.as_ref(), &picture, words::style()));
-    Ok(u8::from(failure.is_some()))
-}
-
-/// Prints what can be checked.
-pub fn list() {
-    for scenario in standstill_model::scenarios() {
-        println!("{:<28} {}", scenario.name, scenario.about);
-    }
+pub fn list() -> String {
+    let scenarios = standstill_model::scenarios().iter();
+    scenarios.map(|scenario| format!("{:<28} {}\n", scenario.name, scenario.about)).collect()
 }

@@ -1,17 +1,17 @@
 //! `standstill check --matrix`: every preset, instant and delayed IPIs, each of W, L, S, O, F; and what follows from it.
 
-use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
 use standstill::{Property, Protocol, Stages};
+use standstill_io::Outputs;
 use standstill_model::{Coverage, Ipi, Options, Verdict as Found};
 use standstill_report::html::{self, Page};
 use standstill_report::matrix::{Cell, Finding, Matrix, MatrixRow};
 
-use crate::check::{Failure, USAGE, go_on, host, write_file};
+use crate::check::{Failure, go_on, host};
 use crate::check_answer::{Seen, answer};
 use crate::check_args::CheckArgs;
 use crate::check_json::{CellJson, MATRIX, MatrixJson};
@@ -103,11 +103,11 @@ impl Row {
 }
 
 /// Computes the matrix, prints it and returns the exit code.
-pub(crate) fn matrix(args: &CheckArgs) -> u8 {
+pub(crate) fn matrix(args: &CheckArgs, outputs: Outputs) -> u8 {
     let began = Instant::now();
     let jobs = jobs(args);
     let all: Vec<usize> = (0..jobs.len()).collect();
-    conclude(args, &search(&jobs, &all, args.threads), began)
+    conclude(args, &search(&jobs, &all, args.threads), began, outputs)
 }
 
 /// Pass, fail, or not everything was seen.
@@ -120,8 +120,8 @@ pub(crate) fn verdict(rows: &[Row]) -> Verdict {
     }
 }
 
-/// Prints the matrix of these rows, all of them, and returns the exit code.
-pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant) -> u8 {
+/// Prints the matrix of these rows, all of them, writes what is asked for, and returns the exit code.
+pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant, mut outputs: Outputs) -> u8 {
     let wrong: Vec<String> = rows.iter().filter_map(|row| row.wrong.clone()).collect();
     let verdict = verdict(rows);
     let seen: Vec<Seen> = rows
@@ -134,24 +134,32 @@ pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant) -> u8 {
         })
         .collect();
     let answer = answer(&seen, args.irqs);
+    let said = if args.json {
+        let json = json(args, rows, answer.clone(), wrong.clone(), verdict, began);
+        serde_json::to_string(&json).expect("plain values can be written") + "\n"
+    } else {
+        text(args, rows, &answer, &wrong, verdict, began)
+    };
+    let exit = standstill_io::answer(&said, Some(verdict.name()), verdict.exit());
     for row in rows {
         for property in Property::ALL {
-            if row.finding(property) == Finding::Found && row.shown(property).is_none() {
-                eprintln!("standstill: {}: found, but its schedule can't be replayed", row.id(property));
+            match row.shown(property) {
+                Some(failure) => {
+                    let file = format!("{}.replay", row.id(property));
+                    outputs.write_in("--save", &file, &failure.file(&row.options));
+                }
+                None if row.finding(property) == Finding::Found => standstill_io::note(&format!(
+                    "{}: found, but its schedule can't be replayed",
+                    row.id(property)
+                )),
+                None => {}
             }
         }
     }
-    if let Err(error) = files(args, rows, &answer, &wrong) {
-        eprintln!("standstill: {error}");
-        return USAGE;
+    if outputs.wants("--html").is_some() {
+        outputs.write("--html", &html::render(&page(args, rows, &answer, &wrong)));
     }
-    if args.json {
-        let json = json(args, rows, answer, wrong, verdict, began);
-        println!("{}", serde_json::to_string(&json).expect("plain values can be written"));
-    } else {
-        print!("{}", text(args, rows, &answer, &wrong, verdict, began));
-    }
-    verdict.exit()
+    outputs.end(exit)
 }
 
 /// What is to be searched, in the order of the table.
@@ -226,24 +234,6 @@ pub(crate) fn search(jobs: &[Options], these: &[usize], at_a_time: usize) -> Vec
     let mut rows = rows.into_inner().expect("no worker panics");
     rows.sort_by_key(|(at, _)| *at);
     rows.into_iter().map(|(_, row)| row).collect()
-}
-
-fn files(args: &CheckArgs, rows: &[Row], answer: &[String], wrong: &[String]) -> Result<(), String> {
-    if let Some(dir) = &args.save {
-        std::fs::create_dir_all(dir).map_err(|error| format!("{} can't be made: {error}", dir.display()))?;
-        for row in rows {
-            for property in Property::ALL {
-                if let Some(failure) = row.shown(property) {
-                    let path = Path::new(dir).join(format!("{}.replay", row.id(property)));
-                    write_file(&path, &failure.file(&row.options))?;
-                }
-            }
-        }
-    }
-    if let Some(path) = &args.html {
-        write_file(path, &html::render(&page(args, rows, answer, wrong)))?;
-    }
-    Ok(())
 }
 
 /// The page. A property's counterexample is shown on the smallest machine that has one.
@@ -387,7 +377,7 @@ fn json(
     MatrixJson {
         schema: MATRIX.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
+        command: crate::command_line(),
         host: host(),
         protocol: ProtocolJson::from(&Protocol::STANDSTILL),
         protocols: STORY

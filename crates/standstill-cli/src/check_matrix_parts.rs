@@ -5,15 +5,16 @@
 //! is noticed.
 
 use std::hash::Hasher;
-use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use standstill::Property;
+use standstill_io::Outputs;
+use standstill_io::words::path;
 use standstill_model::Options;
 
 use crate::args::{Cli, Command, Parsed, parse};
-use crate::check::{Failure, USAGE, write_file};
+use crate::check::Failure;
 use crate::check_args::{CheckArgs, MergeArgs};
 use crate::check_matrix::{Row, conclude, jobs, search, verdict};
 use crate::check_words::count;
@@ -117,7 +118,7 @@ impl RowJson {
 }
 
 /// Makes one part of a matrix and writes what it found.
-pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), file: &Path) -> u8 {
+pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), mut outputs: Outputs) -> u8 {
     let jobs = jobs(args);
     // The large ones are the last ones: each part gets its share of them.
     let mine: Vec<usize> = (0..jobs.len()).filter(|nth| *nth % of as usize == index as usize - 1).collect();
@@ -132,13 +133,13 @@ pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), file: &Path) -> u8
     };
     part.sum = part.sum();
     let text = serde_json::to_string(&part).expect("plain values can be written");
-    if let Err(error) = write_file(file, &(text + "\n")) {
-        eprintln!("standstill: {error}");
-        return USAGE;
-    }
     let states = rows.iter().map(|row| row.states).sum();
-    println!("part {index} of {of}: {} of {} searches, {}", rows.len(), jobs.len(), count(states, "state"));
-    verdict(&rows).exit()
+    let figures = format!("{} of {} searches, {}", rows.len(), jobs.len(), count(states, "state"));
+    let verdict = verdict(&rows);
+    let said = format!("part {index} of {of}: {figures}\n");
+    let exit = standstill_io::answer(&said, Some(verdict.name()), verdict.exit());
+    outputs.write("--part-file", &(text + "\n"));
+    outputs.end(exit)
 }
 
 /// Is this the text of a part of a matrix, and not of a search?
@@ -147,23 +148,17 @@ pub(crate) fn is_part(text: &str) -> bool {
 }
 
 /// Puts the parts together. `texts` are those of the files.
-pub(crate) fn merge(args: &MergeArgs, texts: &[String]) -> u8 {
+pub(crate) fn merge(args: &MergeArgs, texts: &[String], outputs: Outputs) -> u8 {
     let began = Instant::now();
-    let name = |at: usize| args.files[at].display();
+    let name = |at: usize| path(&args.files[at]);
     match whole(texts) {
         Ok((mut matrix, rows)) => {
             (matrix.json, matrix.html) = (args.json, args.html.clone());
             matrix.save.clone_from(&args.save);
-            conclude(&matrix, &rows, began)
+            conclude(&matrix, &rows, began, outputs)
         }
-        Err((Some(at), why)) => {
-            eprintln!("standstill: {}: {why}", name(at));
-            USAGE
-        }
-        Err((None, why)) => {
-            eprintln!("standstill: {why}");
-            USAGE
-        }
+        Err((Some(at), why)) => standstill_io::refuse(&format!("{}: {why}", name(at))),
+        Err((None, why)) => standstill_io::refuse(&why),
     }
 }
 

@@ -1,11 +1,12 @@
 //! `standstill check --shard` and `standstill check merge`: one search in several processes.
 
-use std::path::{Path, PathBuf};
-
 use standstill::Property;
+use standstill_io::input::read_text;
+use standstill_io::words::path;
+use standstill_io::{Kind, Outputs};
 use standstill_model::{Merged, PartResult, check_part};
 
-use crate::check::{USAGE, go_on, write_file};
+use crate::check::go_on;
 use crate::check_args::{CheckArgs, MergeArgs};
 use crate::check_matrix_parts;
 use crate::check_progress::CheckProgress;
@@ -13,23 +14,22 @@ use crate::check_words::count;
 use crate::flags::{self, Mode};
 
 /// Makes one part of a search and writes what it found.
-pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), file: &Path) -> u8 {
+pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), mut outputs: Outputs) -> u8 {
     let mut progress = CheckProgress::new();
     let result = check_part(&args.options(), shard, &mut |now| {
         progress.show(now);
         go_on()
     });
     progress.clear();
-    let written = result.and_then(|part| write_file(file, &part.save()).map(|()| part));
-    match written {
+    match result {
         Ok(part) => {
-            println!("part {} of {}: {}", shard.0, shard.1, figures(&part));
-            u8::from(part.is_broken())
+            let text = format!("part {} of {}: {}\n", shard.0, shard.1, figures(&part));
+            let verdict = verdict(&part);
+            let exit = standstill_io::answer(&text, Some(verdict), u8::from(part.is_broken()));
+            outputs.write("--part-file", &part.save());
+            outputs.end(exit)
         }
-        Err(error) => {
-            eprintln!("standstill: {error}");
-            USAGE
-        }
+        Err(error) => standstill_io::refuse(&error),
     }
 }
 
@@ -47,35 +47,41 @@ fn figures(part: &PartResult) -> String {
 /// Puts the parts together.
 #[must_use]
 pub fn merge(args: &MergeArgs) -> u8 {
-    let texts = match read(args) {
-        Ok(texts) => texts,
-        Err(error) => {
-            eprintln!("standstill: {error}");
-            return USAGE;
-        }
+    let (outputs, texts) = match outputs(args).and_then(|outputs| Ok((outputs, read(args)?))) {
+        Ok(both) => both,
+        Err(error) => return standstill_io::refuse(&error),
     };
     if texts.first().is_some_and(|text| check_matrix_parts::is_part(text)) {
-        return check_matrix_parts::merge(args, &texts);
+        return check_matrix_parts::merge(args, &texts, outputs);
     }
     match try_merge(args, &texts) {
         Ok(merged) => {
-            print!("{}", report(&merged));
-            u8::from(merged.whole.is_broken())
+            let verdict = verdict(&merged.whole);
+            standstill_io::answer(&report(&merged), Some(verdict), u8::from(merged.whole.is_broken()))
         }
-        Err(error) => {
-            eprintln!("standstill: {error}");
-            USAGE
-        }
+        Err(error) => standstill_io::refuse(&error),
     }
 }
 
+/// What is asked for, probed: no part is overwritten.
+fn outputs(args: &MergeArgs) -> Result<Outputs, String> {
+    let mut outputs = Outputs::new();
+    args.files.iter().try_for_each(|file| outputs.input(file))?;
+    outputs.folder("--save", args.save.as_ref(), ".replay")?;
+    outputs.file("--html", args.html.as_ref())?;
+    Ok(outputs)
+}
+
+/// A part of a search, or of a matrix.
+const PART: Kind<'_> = Kind {
+    name: "a part of a search or of a matrix",
+    magic: &["standstill-part ", "{\"schema\":\"standstill.matrix-part/"],
+    // Twenty million traces.
+    most: 1 << 30,
+};
+
 fn read(args: &MergeArgs) -> Result<Vec<String>, String> {
-    let one = |file: &PathBuf| {
-        let bytes =
-            std::fs::read(file).map_err(|error| format!("{} can't be read: {error}", file.display()))?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    args.files.iter().map(one).collect()
+    args.files.iter().map(|file| read_text(file, PART)).collect()
 }
 
 fn try_merge(args: &MergeArgs, texts: &[String]) -> Result<Merged, String> {
@@ -84,10 +90,10 @@ fn try_merge(args: &MergeArgs, texts: &[String]) -> Result<Merged, String> {
     }
     let mut parts = Vec::new();
     for (file, text) in args.files.iter().zip(texts) {
-        parts.push(PartResult::load(text).map_err(|bad| format!("{}, {bad}", file.display()))?);
+        parts.push(PartResult::load(text).map_err(|bad| format!("{}, {bad}", path(file)))?);
     }
     standstill_model::merge(&parts).map_err(|(at, why)| match args.files.get(at) {
-        Some(file) => format!("{}: {why}", file.display()),
+        Some(file) => format!("{}: {why}", path(file)),
         None => why,
     })
 }
@@ -115,11 +121,14 @@ fn report(merged: &Merged) -> String {
     if let Some(fault) = &whole.fault {
         text.push_str(&format!("broken: {fault}\n"));
     }
-    let verdict = match (whole.is_broken(), whole.is_complete()) {
+    text.push_str(&format!("verdict: {}\n", verdict(whole)));
+    text
+}
+
+fn verdict(part: &PartResult) -> &'static str {
+    match (part.is_broken(), part.is_complete()) {
         (true, _) => "fail",
         (false, true) => "pass",
         (false, false) => "incomplete",
-    };
-    text.push_str(&format!("verdict: {verdict}\n"));
-    text
+    }
 }

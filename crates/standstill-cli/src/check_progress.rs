@@ -45,7 +45,7 @@ impl CheckProgress {
         self.next = elapsed + if self.plain { PLAIN } else { DRAWN };
         let line = format!("{name}{}", line(now));
         if self.plain {
-            eprintln!("{line}");
+            standstill_io::note(&line);
         } else {
             self.bar.set_message(line);
             self.bar.tick();

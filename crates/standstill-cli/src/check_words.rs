@@ -211,36 +211,22 @@ fn picture(trace: &Trace, facts: &[String], style: text::Style) -> String {
     format!("broken: {}\n{facts}\n{}\n{}\n", trace.sentence, text::render(trace, style), text::legend(style))
 }
 
-/// What `standstill replay` says.
+/// What `standstill replay` says. `rule`: what the file says.
 pub(crate) fn replayed(
     options: &Options,
     rule: &str,
-    failure: Option<&Failure>,
+    failure: &Failure,
     trace: &Trace,
     style: text::Style,
 ) -> String {
-    let mut out = format!("{}\n", title(options));
-    let broken = failure.map(|failure| failure.rule.as_str());
-    let was = if rule.is_empty() || broken == Some(rule) {
-        String::new()
-    } else {
-        format!("; the file says that it broke {rule}")
-    };
-    match failure {
-        Some(failure) => {
-            out.push_str(&format!("the run is the one in the file, step by step{was}\n\n"));
-            out.push_str(&picture(trace, &failure.facts(), style));
-        }
-        None => {
-            out.push_str(&format!(
-                "nothing is broken{was}\n\n{}\n{}\n",
-                text::render(trace, style),
-                text::legend(style)
-            ));
-        }
-    }
-    out.push_str(&format!("verdict: {}\n", if failure.is_some() { "fail" } else { "pass" }));
-    out
+    let was =
+        if failure.rule == rule { String::new() } else { format!("; the file says that it broke {rule}") };
+    format!(
+        "{}\nthe run is the one in the file, step by step{was}\n\n{}verdict: {}\n",
+        title(options),
+        picture(trace, &failure.facts(), style),
+        Verdict::Fail.name()
+    )
 }
 
 #[cfg(test)]

@@ -39,7 +39,7 @@ pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, f
     let result = TortureJson {
         schema: TORTURE.into(),
         version: env!("CARGO_PKG_VERSION").into(),
-        command: std::env::args().collect(),
+        command: crate::command_line(),
         host: found.host,
         protocol: ProtocolJson::from(&args.protocol),
         seed,
@@ -64,10 +64,10 @@ pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, f
         first_late: found.first_late,
         first_lost: found.first_lost,
     };
-    if args.json {
-        println!("{}", serde_json::to_string(&result).expect("plain values can be written"));
+    let text = if args.json {
+        serde_json::to_string(&result).expect("plain values can be written")
     } else {
-        println!("{}", table::render(&result, &wrong));
-    }
-    verdict.exit()
+        table::render(&result, &wrong)
+    };
+    standstill_io::answer(&(text + "\n"), Some(verdict.name()), verdict.exit())
 }

@@ -40,14 +40,14 @@ impl Progress {
             self.bar.set_message(line(elapsed, self.length, counts, tally));
         } else if elapsed >= self.next_line {
             self.next_line = elapsed + LINE_EVERY;
-            eprintln!("{}", line(elapsed, self.length, counts, tally));
+            standstill_io::note(&line(elapsed, self.length, counts, tally));
         }
     }
 
     /// Says something that stays.
     pub fn say(&self, text: &str) {
         if self.plain {
-            eprintln!("{text}");
+            standstill_io::note(text);
         } else {
             self.bar.println(text);
         }

@@ -144,7 +144,7 @@ fn files_are_written_and_replayed() {
     assert_eq!(read("w.svg"), read("again.svg"), "the same run has the same picture");
 
     // A call that comes too late counts, whatever the file says that the run breaks.
-    for rule in ["L", "S-0"] {
+    for rule in ["L", "F", "20", "deadlock", "livelock"] {
         let other = read("w.replay").replace("\nrule W\n", &format!("\nrule {rule}\n"));
         std::fs::write(dir.join("other.replay"), other).expect("writable");
         let (exit, stdout, stderr) = text(&standstill(&["replay", &path("other.replay")]));
@@ -153,10 +153,27 @@ fn files_are_written_and_replayed() {
         assert!(stdout.contains("broken: W (late)") && stdout.contains(&said), "{stdout}");
     }
 
-    std::fs::write(dir.join("cut.replay"), &read("w.replay")[..900]).expect("writable");
-    let (exit, stdout, stderr) = text(&standstill(&["replay", &path("cut.replay")]));
-    assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
-    assert!(stderr.contains("cut.replay, line "), "{stderr}");
+    let whole = read("w.replay");
+    let begin: Vec<_> = whole.lines().take_while(|line| !line.starts_with("00009 ")).collect();
+    let choices = whole.lines().find(|line| line.starts_with("choices ")).expect("it says how many");
+    let harmless = (begin.join("\n") + "\nend\n").replace(choices, "choices 9");
+    let terminal = format!("\x1b]0;title\x07{}\n", "x".repeat(100_000));
+    for (damaged, why) in [
+        (whole[..900].to_string(), ", line "),
+        (whole.replace("\nrule W\n", "\nrule S-0\n"), "there is no rule `S-0`"),
+        (whole.replace("\nrule W\n", &format!("\nrule {terminal}")), "there is no rule `\\u{1b}]0;"),
+        (whole.replace("\nend\n", &format!("\n{terminal}end\n")), "is no line of a schedule"),
+        (whole.clone() + "more\n", "and there is more: `more`"),
+        (whole.clone() + &whole, "and there is more: `standstill-replay 1`"),
+        (harmless, "its schedule breaks nothing, and should break W"),
+        ("hello".into(), "it does not begin with `standstill-replay`"),
+    ] {
+        std::fs::write(dir.join("damaged.replay"), damaged).expect("writable");
+        let (exit, stdout, stderr) = text(&standstill(&["replay", &path("damaged.replay")]));
+        assert_eq!((exit, stdout.as_str(), stderr.lines().count()), (2, "", 1), "{stderr}");
+        assert!(stderr.contains("damaged.replay") && stderr.contains(why), "{why}: {stderr:?}");
+        assert!(stderr.len() <= 300 && !stderr.contains('\x1b'), "{why}: {stderr:?}");
+    }
     std::fs::remove_dir_all(&dir).expect("it is ours");
 }
 

@@ -3,6 +3,8 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
+use standstill_io::words;
+
 use crate::audit::audit;
 use crate::bounded;
 use crate::checkpoint;
@@ -79,9 +81,7 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         shrunk.unwrap_or_else(|| describe(options, fault, choices))
     });
     verdict.time_ns += before;
-    if let Err(error) = end_at(options, way, verdict.time_ns) {
-        verdict.error = Some(error);
-    }
+    verdict.not_kept = end_at(options, way, verdict.time_ns).err();
     verdict
 }
 
@@ -94,7 +94,7 @@ fn begin_from(options: &Options, way: &mut Way) -> Result<(), String> {
     if way.from.as_ref().is_some_and(|from| from.birth != way.birth) {
         return Err(format!(
             "the checkpoint {} is of no use: this process begins in another state than the one that wrote it, so the scenario is not deterministic",
-            path.display()
+            words::path(path)
         ));
     }
     Ok(())
@@ -107,8 +107,8 @@ fn end_at(options: &Options, way: Way, time_ns: u64) -> Result<(), String> {
         Some(left) => Checkpoint { time_ns, ..left }.write(path, options),
         None => match std::fs::remove_file(path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
-                "the search is over, and its checkpoint {} can't be removed: {error}",
-                path.display()
+                "the search has ended, and its checkpoint {} can't be removed: {error}",
+                words::path(path)
             )),
             _ => Ok(()),
         },

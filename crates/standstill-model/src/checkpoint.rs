@@ -11,6 +11,9 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
+use standstill_io::input::{self, Kind, Unreadable};
+use standstill_io::words;
+
 use crate::class::Users;
 use crate::covers::Cover;
 use crate::hash::Hash128;
@@ -21,6 +24,9 @@ use crate::world::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
 const VERSION: u32 = 1;
+/// As large as a search of the largest machine can be, and no larger than memory.
+const KIND: Kind<'_> =
+    Kind { name: "the checkpoint of a search", magic: &["standstill-checkpoint "], most: 64 << 30 };
 
 /// Where a search is.
 pub(crate) struct Checkpoint {
@@ -53,6 +59,21 @@ pub(crate) fn what(options: &Options) -> String {
         options.sleepers,
         options.mutant,
         options.mutant_begins,
+    )
+}
+
+/// Where two searches differ: the first word that is another one, with the word before it, which is its name.
+fn differs(then: &str, now: &str) -> String {
+    let (then, now): (Vec<_>, Vec<_>) = (then.split(' ').collect(), now.split(' ').collect());
+    let at = then.iter().zip(&now).position(|(then, now)| then != now);
+    let at = at.unwrap_or(then.len().min(now.len()));
+    let word = |words: &[&str]| words::quote(words.get(at).copied().unwrap_or("nothing"));
+    let name = at.checked_sub(1).filter(|at| *at > 1).and_then(|at| now.get(at));
+    format!(
+        "{}`{}`, and this one has `{}`",
+        name.map_or_else(String::new, |name| format!("{name} is ")),
+        word(&then),
+        word(&now)
     )
 }
 
@@ -91,22 +112,20 @@ impl Checkpoint {
             body.0.len(),
             sum.0
         );
-        let beside = path.with_extension("part");
-        let written = std::fs::write(&beside, [head.as_bytes(), &body.0[..]].concat())
-            .and_then(|()| std::fs::rename(&beside, path));
-        written.map_err(|error| format!("the checkpoint {} can't be written: {error}", path.display()))
+        let written = standstill_io::replace(path, &[head.as_bytes(), &body.0[..]]);
+        written.map_err(|error| format!("the checkpoint {} can't be written: {error}", words::path(path)))
     }
 
     /// Reads the file, if there is one.
     pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
-        let bytes = match std::fs::read(path) {
+        let bytes = match input::read(path, KIND) {
             Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(format!("the checkpoint {} can't be read: {error}", path.display())),
+            Err(Unreadable::Missing(_)) => return Ok(None),
+            Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
         };
         load(&bytes, &program()?, &what(options))
             .map(Some)
-            .map_err(|why| format!("the checkpoint {} is of no use: {why}", path.display()))
+            .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
     }
 
     fn put(&self, to: &mut Numbers) {
@@ -211,7 +230,10 @@ fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
     };
     let version = line(MAGIC).ok_or_else(|| format!("it does not begin with `{MAGIC}`"))?;
     if version != VERSION.to_string() {
-        return Err(format!("it has version {version}, and this program reads version {VERSION}"));
+        return Err(format!(
+            "it has version {}, and this program reads version {VERSION}",
+            words::quote(&version)
+        ));
     }
     let damaged = || "it is damaged: take it away, and the search begins anew".to_string();
     let of = line("program").ok_or_else(damaged)?;
@@ -220,7 +242,7 @@ fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
     }
     let searched = line("search").ok_or_else(damaged)?;
     if searched != what {
-        return Err(format!("it is of another search: `{searched}`, and this one is `{what}`"));
+        return Err(format!("it is of another search: {}", differs(&searched, what)));
     }
     let length = line("length").ok_or_else(damaged)?;
     let sum = line("sum").ok_or_else(damaged)?;

@@ -118,7 +118,7 @@ pub(crate) struct Explorer<'a> {
 }
 
 /// A run that is longer than this goes round in circles.
-const LONGEST: usize = 20_000;
+pub(crate) const LONGEST: usize = 20_000;
 /// No more runs than this are between two looks at the limits.
 const REPORT: u64 = 1 << 8;
 

@@ -18,15 +18,35 @@
 
 use std::fmt;
 
-use standstill::Protocol;
+use standstill::invariants::RULES;
+use standstill::{Property, Protocol};
+use standstill_io::Kind;
+use standstill_io::words::quote;
 
 use crate::check::replay;
+use crate::dpor::LONGEST;
 use crate::options::{Ipi, MemoryModel, Options};
 use crate::scenario;
 use crate::verdict::{Step, StepWhat};
 
 const MAGIC: &str = "standstill-replay";
 const VERSION: u32 = 1;
+/// What can be wrong besides the five properties and the numbered rules.
+const WORDS: [&str; 4] = ["deadlock", LIVELOCK, "panic", "race"];
+const LIVELOCK: &str = "livelock";
+
+impl Saved {
+    /// The files that [`load`] reads. No run of a scenario is as long as the largest of them.
+    pub const KIND: Kind<'static> =
+        Kind { name: "a replay file", magic: &["standstill-replay "], most: 64 << 20 };
+}
+
+/// Is this a property's letter, a rule's number, or one of the checker's own words?
+pub(crate) fn is_rule(text: &str) -> bool {
+    WORDS.contains(&text)
+        || Property::ALL.iter().any(|property| property.letter().to_string() == text)
+        || RULES.iter().any(|rule| rule.id.to_string() == text)
+}
 
 /// A schedule from a file.
 #[derive(Clone, Debug)]
@@ -112,6 +132,12 @@ pub fn save(options: &Options, rule: &str, choices: &[u32]) -> Result<String, cr
             "a schedule with {what} can't be saved in a file"
         )));
     }
+    if !is_rule(rule) {
+        return Err(crate::ReplayError::BadOptions(format!("there is no rule `{}`", quote(rule))));
+    }
+    if rule == LIVELOCK && choices.is_empty() {
+        return Err(crate::ReplayError::BadOptions("no single schedule shows that no run ends".into()));
+    }
     let run = replay(options, choices)?;
     let mut text = format!(
         "{MAGIC} {VERSION}\nprotocol {}\nscenario {}\ncpus {}\nirqs {}\nipi {}\nmemory {}\nrule {rule}\nchoices {}\n",
@@ -158,7 +184,7 @@ pub fn load(text: &str) -> Result<Saved, FileError> {
             line,
             text: format!(
                 "the file has version {}, and this program reads version {VERSION}",
-                version.trim()
+                quote(version.trim())
             ),
         });
     }
@@ -168,20 +194,22 @@ pub fn load(text: &str) -> Result<Saved, FileError> {
             Some((key, value)) if key == name => Ok((line, value.to_string())),
             _ => Err(FileError {
                 line,
-                text: format!("`{name} ...` is expected here, and there is `{found}`"),
+                text: format!("`{name} ...` is expected here, and there is `{}`", quote(&found)),
             }),
         }
     };
     let unknown = |line: usize, what: &str, value: &str| FileError {
         line,
-        text: format!("there is no {what} `{value}`"),
+        text: format!("there is no {what} `{}`", quote(value)),
     };
     let (line, value) = field("protocol")?;
     let protocol = Protocol::by_name(&value).ok_or_else(|| unknown(line, "protocol", &value))?;
     let (line, value) = field("scenario")?;
     let scenario = scenario::by_name(&value).ok_or_else(|| unknown(line, "scenario", &value))?.name;
     let number = |(line, value): (usize, String)| {
-        value.parse::<usize>().map_err(|_| FileError { line, text: format!("`{value}` is no number") })
+        value
+            .parse::<usize>()
+            .map_err(|_| FileError { line, text: format!("`{}` is no number", quote(&value)) })
     };
     let cpus = number(field("cpus")?)?;
     let irqs = number(field("irqs")?)?;
@@ -189,7 +217,10 @@ pub fn load(text: &str) -> Result<Saved, FileError> {
     let ipi = Ipi::by_name(&value).ok_or_else(|| unknown(line, "latency of IPIs", &value))?;
     let (line, value) = field("memory")?;
     let memory = MemoryModel::by_name(&value).ok_or_else(|| unknown(line, "memory model", &value))?;
-    let (_, rule) = field("rule")?;
+    let (line, rule) = field("rule")?;
+    if !is_rule(&rule) {
+        return Err(unknown(line, "rule", &rule));
+    }
     let (line, value) = field("choices")?;
     let count = number((line, value))?;
     let options = Options { protocol, scenario, cpus, irqs, ipi, memory, ..Options::default() };
@@ -204,13 +235,17 @@ pub fn load(text: &str) -> Result<Saved, FileError> {
                 let text = format!("the schedule has {} choices, and should have {count}", choices.len());
                 return Err(FileError { line, text });
             }
+            if let Ok((line, more)) = next("nothing") {
+                let text = format!("the schedule has its `end`, and there is more: `{}`", quote(&more));
+                return Err(FileError { line, text });
+            }
             return Ok(Saved { options, rule, choices, notes });
         }
         let mut parts = found.splitn(3, ' ');
         let index = parts.next().and_then(|index| index.parse::<usize>().ok());
         let choice = parts.next().and_then(|choice| u32::from_str_radix(choice, 16).ok());
         let (Some(index), Some(choice)) = (index, choice) else {
-            return Err(FileError { line, text: format!("`{found}` is no line of a schedule") });
+            return Err(FileError { line, text: format!("`{}` is no line of a schedule", quote(&found)) });
         };
         if index != choices.len() {
             return Err(FileError { line, text: format!("choice {} is expected here", choices.len()) });
@@ -230,9 +265,22 @@ impl Saved {
         for (index, (now, then)) in notes(&run.steps, self.choices.len()).iter().zip(&self.notes).enumerate()
         {
             if now != then {
+                let [then, now] = [then, now].map(|what| quote(what));
                 return Err(format!("choice {index} did `{then}` when it was saved, and does `{now}` now"));
             }
         }
         Ok(run)
+    }
+
+    /// Is something broken in `run`, which is this schedule's: a rule, the promise that the file names, or one of those
+    /// that count for every protocol?
+    #[must_use]
+    pub fn is_broken(&self, run: &crate::Run) -> bool {
+        let named = |property: &Property| property.letter().to_string() == self.rule;
+        let counts = |property: Property| run.properties[property as usize] > 0;
+        // A run that has no end shows it by its length.
+        let endless = self.rule == LIVELOCK && !run.complete && self.choices.len() >= LONGEST;
+        let promised = Property::ALL.into_iter().find(named).is_some_and(counts);
+        run.violation.is_some() || endless || promised || counts(Property::Late) || counts(Property::Lost)
     }
 }

@@ -167,6 +167,7 @@ impl Found {
             blocked: self.blocked,
             audited: None,
             error: None,
+            not_kept: None,
         }
     }
 }

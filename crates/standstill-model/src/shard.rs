@@ -42,6 +42,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use standstill::{Property, Protocol};
+use standstill_io::words::quote;
 
 use crate::check::until_settled;
 use crate::dpor::{self, Part};
@@ -262,7 +263,8 @@ impl PartResult {
             ..error
         })?;
         if version != VERSION.to_string() {
-            let text = format!("the file has version {version}, and this program reads version {VERSION}");
+            let text =
+                format!("the file has version {}, and this program reads version {VERSION}", quote(version));
             return Err(FileError { line, text });
         }
         let names = ["version", "protocol", "scenario", "cpus", "irqs", "ipi", "memory", "points", "depth"];
@@ -277,7 +279,7 @@ impl PartResult {
                 _ => true,
             };
             if !known {
-                return Err(FileError { line, text: format!("there is no {name} `{value}`") });
+                return Err(FileError { line, text: format!("there is no {name} `{}`", quote(value)) });
             }
             run.push((name.to_string(), value.to_string()));
         }
@@ -286,7 +288,7 @@ impl PartResult {
             .split_once(" of ")
             .and_then(|(index, of)| Some((index.parse().ok()?, of.parse().ok()?)))
             .filter(|(index, of)| (1..=*of).contains(index) && *of <= MOST_PARTS)
-            .ok_or_else(|| FileError { line, text: format!("`{part}` is no part") })?;
+            .ok_or_else(|| FileError { line, text: format!("`{}` is no part", quote(part)) })?;
         let covered = lines.field("covered")?.1.to_string();
         let (line, counts) = lines.field("broken")?;
         let counts: Vec<u64> = counts.split(' ').filter_map(|count| count.parse().ok()).collect();
@@ -301,6 +303,10 @@ impl PartResult {
         let whole = text.lines().take(line - 1).fold(String::new(), |all, line| all + line + "\n");
         if found != format!("{:016x}", sum(&whole)) {
             return Err(FileError { line, text: "the file is damaged: its sum is another one".to_string() });
+        }
+        if let Ok((line, more)) = lines.next("nothing") {
+            let text = format!("the part has its `sum`, and there is more: `{}`", quote(more));
+            return Err(FileError { line, text });
         }
         Ok(PartResult { run, part, covered, broken, runs, blocked, steps, fault, ends, traces })
     }
@@ -354,7 +360,7 @@ impl<'a> Lines<'a> {
 
     fn number(&mut self, name: &str) -> Result<u64, FileError> {
         let (line, value) = self.field(name)?;
-        value.parse().map_err(|_| FileError { line, text: format!("`{value}` is no number") })
+        value.parse().map_err(|_| FileError { line, text: format!("`{}` is no number", quote(value)) })
     }
 
     fn hashes(&mut self, name: &str) -> Result<BTreeSet<u128>, FileError> {
@@ -363,9 +369,9 @@ impl<'a> Lines<'a> {
         for _ in 0..count {
             let (line, hash) = self.next(name)?;
             let number = u128::from_str_radix(hash, 16)
-                .map_err(|_| FileError { line, text: format!("`{hash}` is no hash") })?;
+                .map_err(|_| FileError { line, text: format!("`{}` is no hash", quote(hash)) })?;
             if !hashes.insert(number) {
-                return Err(FileError { line, text: format!("{hash} is there twice") });
+                return Err(FileError { line, text: format!("{} is there twice", quote(hash)) });
             }
         }
         Ok(hashes)

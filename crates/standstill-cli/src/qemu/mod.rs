@@ -8,11 +8,12 @@ mod machine;
 mod report;
 mod typed;
 
-use std::io::{Write, stdout};
 use std::process::Stdio;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use standstill_io::stream::{USAGE, pass_on};
 
 use crate::args::{ConsoleArgs, Port, QemuArgs, TortureArgs};
 use crate::progress::Progress;
@@ -24,8 +25,6 @@ use typed::Keys;
 const HANGS_AFTER: Duration = Duration::from_secs(120);
 /// Between two looks whether Ctrl-C was pressed.
 const LOOK: Duration = Duration::from_millis(100);
-/// It could not even be tried.
-const CANNOT: u8 = 2;
 /// Ended by a signal, as shells say it of Ctrl-C.
 const SIGNALLED: u8 = 130;
 
@@ -51,10 +50,7 @@ pub fn torture(args: &TortureArgs) -> u8 {
             let outcome = outcome.unwrap_or_else(|| Outcome::of(ended, heard.report.is_some()));
             report::conclude(args, seed, began.elapsed(), &heard, &outcome)
         }
-        Err(why) => {
-            eprintln!("standstill: {why}");
-            CANNOT
-        }
+        Err(why) => standstill_io::refuse(&why),
     }
 }
 
@@ -88,8 +84,7 @@ pub fn console(args: &ConsoleArgs) -> u8 {
     let (machine, lines) = match machine(&args.qemu, args.cpus, &line, Stdio::piped()) {
         Ok(machine) => machine,
         Err(why) => {
-            eprintln!("standstill: {why}");
-            return CANNOT;
+            return standstill_io::refuse(&why);
         }
     };
     // Without the handler, a signal leaves the terminal as it is now: no reason not to run.
@@ -111,7 +106,7 @@ pub fn console(args: &ConsoleArgs) -> u8 {
             if by_keys {
                 0
             } else {
-                CANNOT
+                USAGE
             }
         }
         (Shown::All, _) => 1,
@@ -130,7 +125,6 @@ enum Shown {
 
 /// Passes on what the machine prints, in pieces, as the prompt has no end of line; says `ready` when there is one.
 fn show(machine: &Machine, lines: &Receiver<String>, ready: &Sender<()>) -> Shown {
-    let mut out = stdout();
     let mut begun = String::new();
     let mut waits = true;
     loop {
@@ -143,7 +137,7 @@ fn show(machine: &Machine, lines: &Receiver<String>, ready: &Sender<()>) -> Show
             Err(RecvTimeoutError::Timeout) => continue,
             Err(RecvTimeoutError::Disconnected) => return Shown::All,
         };
-        if out.write_all(piece.as_bytes()).and_then(|()| out.flush()).is_err() {
+        if !pass_on(piece.as_bytes()) {
             machine.kill();
             return Shown::Unread;
         }

@@ -152,14 +152,14 @@ pub(super) fn conclude(
     // Of a good end only what has more than fits into a report: the event that broke the rule.
     for line in &heard.said[heard.said.len().saturating_sub(TAIL)..] {
         if !good || line.starts_with(RULE_IS_BROKEN) {
-            eprintln!("{line}");
+            standstill_io::note(line);
         }
     }
     let Some(report) = &heard.report else {
         for line in &wrong {
-            eprintln!("wrong: {line}");
+            standstill_io::note(&format!("wrong: {line}"));
         }
-        eprintln!("verdict: {}; the machine made no report", verdict.name());
+        standstill_io::note(&format!("verdict: {}; the machine made no report", verdict.name()));
         return verdict.exit();
     };
     let found = Found {

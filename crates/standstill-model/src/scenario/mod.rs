@@ -27,6 +27,7 @@ mod stops;
 mod turns;
 
 use standstill::Machine;
+use standstill_io::words::quote;
 
 use crate::counter::LITMUS;
 use crate::options::{Engine, MemoryModel, Options};
@@ -119,8 +120,11 @@ fn limits(options: &Options) -> Result<(), String> {
 pub(crate) fn refuse(options: &Options) -> Result<&'static ScenarioInfo, String> {
     limits(options)?;
     let Some(scenario) = by_name(options.scenario) else {
-        let names: Vec<_> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-        return Err(format!("there is no scenario `{}`; there are: {}", options.scenario, names.join(", ")));
+        let count = SCENARIOS.len();
+        return Err(format!(
+            "there is no scenario `{}` among the {count} there are",
+            quote(options.scenario)
+        ));
     };
     if !(scenario.min_cpus..=MAX_CPUS).contains(&options.cpus) {
         return Err(format!(

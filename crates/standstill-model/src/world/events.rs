@@ -7,6 +7,7 @@ use standstill::invariants::Tally;
 use standstill::{CpuId, Property};
 
 use super::{Fault, World};
+use crate::file::is_rule;
 use crate::rules::steadied;
 use crate::state::{Kind, LevelKind, Life, Power};
 use crate::verdict::{Context, Step, StepWhat};
@@ -14,8 +15,9 @@ use crate::verdict::{Context, Step, StepWhat};
 impl World {
     /// Notes what went wrong; the first fault of a step counts.
     pub(crate) fn fail(&mut self, rule: impl Into<String>, text: impl Into<String>, location: String) {
-        let cpu = self.cpu;
-        self.fault.get_or_insert(Fault { rule: rule.into(), cpu, text: text.into(), location });
+        let (cpu, rule) = (self.cpu, rule.into());
+        debug_assert!(is_rule(&rule), "a replay file can't name the rule {rule}");
+        self.fault.get_or_insert(Fault { rule, cpu, text: text.into(), location });
     }
 
     pub(crate) fn note(&mut self, what: impl FnOnce() -> StepWhat, at: &std::panic::Location<'_>) {
