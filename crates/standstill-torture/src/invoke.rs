@@ -11,6 +11,7 @@ use standstill::{CallError, CpuId, CpuMask};
 
 use crate::ground::Ground;
 use crate::kit::{CsdSlot, Slot};
+use crate::pulse::Doing;
 use crate::record::Record;
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
@@ -18,6 +19,19 @@ use crate::shared::Core;
 
 /// How many records an invoker has for each of the forms without wait, async aside: so many may be under way.
 pub(crate) const DEPTH: usize = 8;
+
+/// What a call of `form` is called in reports.
+fn doing(form: Form) -> Doing {
+    match form {
+        Form::Single => Doing::Call,
+        Form::SingleWait => Doing::CallWait,
+        Form::Async => Doing::Burst,
+        Form::Many => Doing::Many,
+        Form::ManyWait => Doing::ManyWait,
+        Form::All => Doing::All,
+        Form::AllWait => Doing::AllWait,
+    }
+}
 
 /// What one invoker sends with.
 pub(crate) struct Invoker<
@@ -51,19 +65,22 @@ where
     /// The thread.
     pub(crate) fn run(&self, task: &mut Task) {
         let mut done = [0_u64; Form::ALL.len()];
+        let pulse = &self.core.pulses[self.index];
         // So that a thousand invokers do not begin with one stroke.
-        self.core.rest(task, &self.rng);
+        self.core.rest(task, &self.rng, pulse);
         while !self.core.stopping() {
             let Some(form) = self.core.settings.weights.most_behind(&done) else { break };
             // At least one, so that a form whose slots are all busy does not keep the others from their turn.
+            self.core.begin(pulse, doing(form), None);
             done[form as usize] += self.send(form, task).max(1);
+            self.core.begin(pulse, Doing::Rest, None);
             if self.rng.one_in(4096) {
                 self.core.ground().sleep_ns(task, 1_000_000);
             } else {
-                self.core.rest(task, &self.rng);
+                self.core.rest(task, &self.rng, pulse);
             }
         }
-        self.core.thread_ends();
+        pulse.ends();
     }
 
     /// One operation of `form`; says how many calls it was.

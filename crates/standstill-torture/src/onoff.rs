@@ -4,9 +4,10 @@ use standstill::context::Task;
 use standstill::{CpuId, CpuMask};
 
 use crate::ground::Ground;
+use crate::pulse::Doing;
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
-use crate::shared::Core;
+use crate::shared::{Core, Other};
 use crate::states::Op;
 
 /// The thread that takes random CPUs down and up. There is one, so between its operations the masks stand still.
@@ -18,12 +19,15 @@ pub(crate) struct OnOff<P: Ground, const N: usize, const W: usize> {
 impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     /// The thread.
     pub(crate) fn run(&self, task: &mut Task) {
+        let pulse = self.core.pulse(Other::OnOff);
         while !self.core.stopping() {
+            self.core.begin(pulse, Doing::Rest, None);
             self.pause(task);
+            self.core.begin(pulse, Doing::Between, None);
             self.core.ground().between_operations(task);
             self.operate(task);
         }
-        self.core.thread_ends();
+        pulse.ends();
     }
 
     fn pause(&self, task: &mut Task) {
@@ -71,6 +75,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
 
     /// Brings all of `cpus` up in one operation. One of them may be made to fail.
     fn bring_up_together(&self, task: &mut Task, cpus: &CpuMask<W>, rng: &Rng) {
+        self.begin(self.pulse(Other::OnOff), Doing::UpTogether, None);
         let injected = self
             .sabotage(rng, Op::Up)
             .zip(cpus.last())
@@ -104,6 +109,9 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     }
 
     fn operation(&self, task: &mut Task, cpu: CpuId, op: Op, rng: Option<&Rng>) -> bool {
+        // Without random numbers it is the main thread that asks.
+        let pulse = self.pulse(if rng.is_some() { Other::OnOff } else { Other::Main });
+        self.begin(pulse, if op == Op::Up { Doing::Up } else { Doing::Down }, Some(cpu));
         let injected = rng
             .and_then(|rng| self.sabotage(rng, op))
             .filter(|state| self.machine.fail_once(task, cpu, *state).is_ok());

@@ -47,6 +47,8 @@ pub enum Rule {
     ReadLock,
     /// Each device interrupt that was raised was handled once.
     Lines,
+    /// Each workload gets on: none does one thing for longer than who watches it has patience.
+    Progress,
     /// At the end all CPUs are online again.
     Final,
     /// At the end sent = ran + refused + lost for each form.
@@ -55,7 +57,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 19] = [
+    pub const ALL: [Rule; 20] = [
         Rule::ExactlyOnce,
         Rule::RightCpu,
         Rule::IrqsOff,
@@ -73,6 +75,7 @@ impl Rule {
         Rule::Moved,
         Rule::ReadLock,
         Rule::Lines,
+        Rule::Progress,
         Rule::Final,
         Rule::Books,
     ];
@@ -98,6 +101,7 @@ impl Rule {
             Rule::Moved => "moved-off",
             Rule::ReadLock => "read-lock",
             Rule::Lines => "lines",
+            Rule::Progress => "progress",
             Rule::Final => "final",
             Rule::Books => "books",
         }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64, AtomicUsize,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence,
 };
 
@@ -16,6 +16,7 @@ use crate::counts::{Cycles, FormCounts, OpCounts};
 use crate::frozen::Frozen;
 use crate::ground::Ground;
 use crate::once::Once;
+use crate::pulse::{Doing, Pulse};
 use crate::record::{Record, Stream};
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule, Rules};
@@ -27,6 +28,21 @@ const NOBODY: usize = usize::MAX;
 
 /// How often an invoker that is held looks whether it may go on, in nanoseconds.
 const HELD_NS: u64 = 200_000;
+
+/// The workloads that are not the invokers'.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(usize)]
+pub(crate) enum Other {
+    OnOff,
+    Stops,
+    /// The thread that began it all.
+    Main,
+}
+
+fn pulses(cpus: usize) -> Vec<Pulse> {
+    let invokers = (0..cpus).map(|cpu| Pulse::new("invoker", Some(cpu)));
+    invokers.chain(["on/off", "stops", "main"].map(|name| Pulse::new(name, None))).collect()
+}
 
 /// What all workloads share.
 pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
@@ -67,7 +83,8 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     came_up: Vec<[AtomicU64; 2]>,
     stopping: AtomicBool,
     held: AtomicBool,
-    threads: AtomicUsize,
+    /// What each workload does: the invokers in their order, then the others.
+    pub(crate) pulses: Vec<Pulse>,
     promises_online: bool,
 }
 
@@ -101,7 +118,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             came_up: (0..cpus).map(|_| [const { AtomicU64::new(0) }; 2]).collect(),
             stopping: AtomicBool::new(false),
             held: AtomicBool::new(false),
-            threads: AtomicUsize::new(0),
+            pulses: pulses(cpus),
             promises_online: machine.protocol().promises().contains(&Property::Outside),
         }
     }
@@ -129,17 +146,22 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.stopping.store(true, Relaxed);
     }
 
-    pub(crate) fn thread_starts(&self) {
-        self.threads.fetch_add(1, Relaxed);
-    }
-
-    /// Release: pairs with [`all_ended`](Self::all_ended), so that what a thread counted is visible to the report.
-    pub(crate) fn thread_ends(&self) {
-        self.threads.fetch_sub(1, AcqRel);
-    }
-
+    /// Have all workloads ended but the one that asks?
     pub(crate) fn all_ended(&self) -> bool {
-        self.threads.load(Acquire) == 0
+        let main = self.cpus + Other::Main as usize;
+        self.pulses.iter().enumerate().all(|(at, pulse)| at == main || !pulse.runs())
+    }
+
+    // ---- who gets on
+
+    pub(crate) fn pulse(&self, other: Other) -> &Pulse {
+        &self.pulses[self.cpus + other as usize]
+    }
+
+    /// The workload of `pulse` begins something.
+    pub(crate) fn begin(&self, pulse: &Pulse, doing: Doing, about: Option<CpuId>) {
+        let ground = self.ground();
+        pulse.begin(doing, about, ground.this_cpu(), ground.now_ns());
     }
 
     // ---- who leaves
@@ -263,8 +285,9 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     }
 
     /// Lets others run between two operations of an invoker.
-    pub(crate) fn rest(&self, task: &mut Task, rng: &Rng) {
+    pub(crate) fn rest(&self, task: &mut Task, rng: &Rng, pulse: &Pulse) {
         while self.is_held() {
+            pulse.beat();
             self.ground().sleep_ns(task, HELD_NS);
         }
         match self.settings.rest_ns {

@@ -12,7 +12,7 @@ use crate::ground::Ground;
 use crate::once::Once;
 use crate::rng::Rng;
 use crate::rules::Rule;
-use crate::shared::Core;
+use crate::shared::{Core, Other};
 
 /// How a callback of the torture refuses.
 pub(crate) const REFUSAL: Reason = Reason { code: -1, text: "the torture refuses, to see it undone" };
@@ -88,6 +88,8 @@ impl States {
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     /// A callback of `section` is called for `cpu`, going up or down. Where and when it should be, and once in each direction.
     fn called(&self, section: Section, cpu: CpuId, up: bool) {
+        // An operation on many CPUs gets on with each of them.
+        self.pulse(Other::OnOff).beat();
         let here = self.ground().this_cpu();
         let online = self.machine.online().contains(cpu);
         let irqs_on = self.ground().irqs_on();

@@ -9,10 +9,11 @@ use standstill::stop::{Receipt, Receipts, StopError, StopWork, WorkState};
 use standstill::{CpuId, CpuMask};
 
 use crate::ground::Ground;
+use crate::pulse::Doing;
 use crate::record::SharedMask;
 use crate::rng::Rng;
 use crate::rules::Rule;
-use crate::shared::Core;
+use crate::shared::{Core, Other};
 
 /// No CPU.
 const NOWHERE: usize = usize::MAX;
@@ -75,10 +76,23 @@ where
     /// The thread.
     pub(crate) fn run(&self, task: &mut Task) {
         let core = self.core;
+        let pulse = core.pulse(Other::Stops);
+        let begin = |doing| core.begin(pulse, doing, None);
         while !core.stopping() {
+            begin(Doing::Rest);
             let mean = core.settings.stop_pause_ns.max(1);
             core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
-            match self.rng.below(10) {
+            let what = self.rng.below(10);
+            begin(match what {
+                0 | 1 => Doing::Stop,
+                2 => Doing::StopInTime,
+                3 => Doing::StopTwo,
+                4 => Doing::ReadLock,
+                5 => Doing::Quiesce,
+                6 | 7 => Doing::StopNowait,
+                _ => Doing::StopOne,
+            });
+            match what {
                 0 => self.stop_machine(task, None),
                 1 => self.stop_machine(task, Some(self.random_mask())),
                 2 => self.stop_in_time(task),
@@ -89,7 +103,7 @@ where
                 _ => self.stop_one(task),
             }
         }
-        core.thread_ends();
+        pulse.ends();
     }
 
     fn random_mask(&self) -> CpuMask<W> {

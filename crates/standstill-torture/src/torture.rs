@@ -15,12 +15,13 @@ use crate::invoke::{self, Invoker};
 use crate::kit::{self, Records};
 use crate::once::Once;
 use crate::onoff::OnOff;
+use crate::pulse::{Doing, Hang, HangWait, Patience, Pulse, note_wait};
 use crate::record::{Record, Stream};
 use crate::report::{Progress, Report, RuleCount};
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
 use crate::settings::Settings;
-use crate::shared::Core;
+use crate::shared::{Core, Other};
 use crate::states::{self, Hooks};
 use crate::stops::{self, Stops};
 
@@ -60,35 +61,59 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
 
     /// Runs the torture until `until` says so, ends the workloads, brings all CPUs online and closes the books.
     pub fn run(&self, task: &mut Task, until: impl Fn() -> bool) {
-        let ground = self.core.ground();
+        let core = self.core;
+        let ground = core.ground();
+        let pulse = core.pulse(Other::Main);
+        pulse.starts();
+        self.forget_failures(task);
         self.all_online(task);
-        states::install(self.core, &self.hooks, task);
+        core.begin(pulse, Doing::AddState, None);
+        states::install(core, &self.hooks, task);
         for (cpu, body) in self.invokers.iter().enumerate() {
-            self.spawn("torture: invoker", CpuId::new(cpu), *body);
+            self.spawn("torture: invoker", CpuId::new(cpu), *body, &core.pulses[cpu]);
         }
-        for (name, body) in self.others {
-            self.spawn(name, CpuId::BOOT, body);
+        for ((name, body), other) in self.others.into_iter().zip([Other::OnOff, Other::Stops]) {
+            self.spawn(name, CpuId::BOOT, body, core.pulse(other));
         }
         ground.start_devices(self.handler);
+        core.begin(pulse, Doing::Runs, None);
         while !until() {
+            pulse.beat();
             ground.sleep_ns(task, LOOK_NS);
         }
-        self.core.stop();
-        while !self.core.all_ended() {
+        core.stop();
+        core.begin(pulse, Doing::Watch, None);
+        while !core.all_ended() {
+            // Each of them has signs of its own.
+            pulse.beat();
             ground.sleep_ns(task, LOOK_NS);
         }
+        core.begin(pulse, Doing::Devices, None);
         let (raised, handled) = ground.stop_devices(task);
         self.check(Rule::Lines, raised == handled);
+        // What was to fail in an operation that failed before is not to fail in the next one.
+        self.forget_failures(task);
         let online = self.all_online(task);
         self.check(Rule::Final, online);
-        states::remove(self.core, task);
+        core.begin(pulse, Doing::RemoveState, None);
+        states::remove(core, task);
+        core.begin(pulse, Doing::Flush, None);
         self.flush(task);
         self.close_books();
+        pulse.ends();
     }
 
-    fn spawn(&self, name: &'static str, home: CpuId, body: &'static Body) {
-        self.core.thread_starts();
+    fn spawn(&self, name: &'static str, home: CpuId, body: &'static Body, pulse: &Pulse) {
+        pulse.starts();
         self.core.ground().spawn(name, home, body);
+    }
+
+    /// The torture counts the failures that it asks for, and no others.
+    fn forget_failures(&self, task: &mut Task) {
+        for cpu in &self.core.machine.possible().snapshot() {
+            // Every CPU of the mask is possible, so there is nothing to refuse.
+            let _ = self.core.machine.forget_failure(task, cpu);
+        }
     }
 
     /// Brings each CPU up that is not; says whether all are.
@@ -156,6 +181,10 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
             What::IrqsClosed { .. } => core.frozen.closed(event.cpu, core.ground().now_ns()),
             What::IrqsRestored { .. } => core.frozen.restored(event.cpu, core.ground().now_ns()),
             What::CpuStarted { .. } => core.frozen.started(event.cpu),
+            What::Stalled { site, waited_ns, missing, .. } => {
+                let since_ns = core.ground().now_ns().saturating_sub(waited_ns);
+                note_wait(core.pulses.iter(), since_ns, HangWait { site, missing });
+            }
             What::CallLate(info) => note(&core.late, "late", info),
             What::CallLost(info) => note(&core.lost, "lost", info),
             _ => {}
@@ -166,6 +195,45 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
     /// stops go on meanwhile.
     pub fn hold(&self, held: bool) {
         self.core.hold(held);
+    }
+
+    /// Is each workload getting on? The one that has not for longest, if that is longer than `patience` allows. To be
+    /// asked now and then, by a thread that waits for none of them: not by the one that [runs](Self::run) the torture.
+    #[must_use]
+    pub fn look(&self, patience: &mut Patience) -> Option<Hang> {
+        let slowest = patience.look(&self.core.pulses, self.core.ground().now_ns());
+        let hangs = slowest.filter(|(_, silent)| patience.is_over(*silent));
+        let hang = hangs.map(|(pulse, silent)| pulse.hang(silent));
+        self.judge_progress(hang.as_ref());
+        hang
+    }
+
+    /// The torture does not end: the workload that has shown no sign for longest has to answer for it.
+    #[must_use]
+    pub fn give_up(&self, patience: &mut Patience) -> Option<Hang> {
+        let hang = self.slowest(patience);
+        self.judge_progress(hang.as_ref());
+        hang
+    }
+
+    /// The workload that has shown no sign for longest, however short that is.
+    #[must_use]
+    pub fn slowest(&self, patience: &mut Patience) -> Option<Hang> {
+        let slowest = patience.look(&self.core.pulses, self.core.ground().now_ns());
+        slowest.map(|(pulse, silent)| pulse.hang(silent))
+    }
+
+    /// Are the workloads told to end?
+    #[must_use]
+    pub fn is_ending(&self) -> bool {
+        self.core.stopping()
+    }
+
+    fn judge_progress(&self, hang: Option<&Hang>) {
+        self.core.rules.check(Rule::Progress, hang.is_none(), |rule| {
+            let failure = self.core.failure(rule, hang.map_or(CpuId::BOOT, |hang| hang.cpu));
+            Failure { func: hang.map(|hang| hang.doing), ..failure }
+        });
     }
 
     /// A few counts, while it runs.

@@ -14,7 +14,9 @@ use super::port::Sim;
 use super::scenes::{Four, ONE, Small, THREE, TWO, leaked};
 use super::world::CPUS;
 use crate::ground::Ground as _;
+use crate::pulse::{Doing, Patience};
 use crate::rng::Rng;
+use crate::shared::Other;
 use crate::states::{self, Hooks};
 use crate::stops::{self, Log, Stops, value_of};
 
@@ -127,8 +129,8 @@ pub(super) fn work_value(torture: &Small, task: &mut Task, broken: bool) {
 pub(super) fn comes_back(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
     if broken {
-        // Between the end of the operation and the look at the masks: the torture asks for the time before and after.
-        lie::hook(At::Now, 1, move || {
+        // Between the end of the operation and the look at the masks: the torture asks for the time twice before and once after.
+        lie::hook(At::Now, 2, move || {
             // SAFETY: this thread has its interrupts on, and its other `Task` holds no lock.
             let mut task = unsafe { Task::new() };
             core.machine.cpu_up(&mut task, TWO).expect("it comes up");
@@ -205,4 +207,25 @@ pub(super) fn stays(torture: &Small, task: &mut Task, broken: bool) {
     }
     let here = core.ground().this_cpu();
     assert!(core.take_down(task, here, None));
+}
+
+/// One that begins nothing new for longer than anybody has patience.
+pub(super) fn shows_no_sign(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    let (pulse, mut patience) = (core.pulse(Other::Stops), Patience::new(3_000_000));
+    pulse.starts();
+    core.begin(pulse, Doing::StopOne, Some(TWO));
+    let mut hang = None;
+    for _ in 0..6 {
+        core.ground().sleep_ns(task, 1_000_000);
+        if !broken {
+            pulse.beat();
+        }
+        hang = torture.look(&mut patience);
+    }
+    assert_eq!(hang.is_some(), broken);
+    if let Some(hang) = hang {
+        assert_eq!((hang.workload, hang.doing, hang.about), ("stops", "stop_one_cpu", Some(TWO)));
+        assert!(hang.waited_ns > 3_000_000, "{hang}");
+    }
 }

@@ -3,7 +3,7 @@
 //! A case runs twice: as it should be, where nothing may fire and the rule must have been looked at, and broken, where the rule and those
 //! that the case names fire, and no other.
 
-use core::cell::Cell;
+use core::cell::{Cell, RefCell};
 use std::thread;
 use std::vec::Vec;
 
@@ -13,6 +13,7 @@ use super::lie::{self, Lie};
 use super::operations;
 use super::scenes::{self, Small};
 use super::world::{self, CPUS, Four};
+use crate::pulse::Patience;
 use crate::rules::{Rule, Rules};
 use crate::settings::Settings;
 use crate::torture::Torture;
@@ -86,6 +87,7 @@ const CASES: &[Case] = &[
     lies(Rule::ReadLock, "a writer and a reader hold the hotplug lock", Lie::LockForgotten),
     lies(Rule::Lines, "a device interrupt is lost", Lie::LineLost),
     lies(Rule::Lines, "a device interrupt is handled twice", Lie::LineTwice),
+    scene(Rule::Progress, "a workload shows no sign of life", operations::shows_no_sign),
     lies(Rule::Final, "a CPU that is offline at the end does not start", Lie::NoStart),
     scene(Rule::Books, "a call runs that nobody counted", scenes::not_counted),
 ];
@@ -112,8 +114,10 @@ fn torture(lie: Lie, rule: Option<Rule>) -> Counts {
             let torture = Torture::new(machine, settings());
             lie::tell(lie);
             let looks = Cell::new(0);
+            let patience = RefCell::new(Patience::new(10_000_000_000));
             torture.run(task, || {
                 looks.set(looks.get() + 1);
+                assert_eq!(torture.look(&mut patience.borrow_mut()), None);
                 // What can be told only at the end ends soon.
                 let enough = match lie {
                     Lie::LineLost | Lie::LineTwice => lie::was_told(),
