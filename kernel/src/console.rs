@@ -121,7 +121,7 @@ fn command(task: &mut Task, options: &Options, command: Command<'_>) {
     }
 }
 
-fn cpus() {
+pub(crate) fn cpus() {
     let machine = machine();
     for id in &machine.possible().snapshot() {
         let of = masks(id);

@@ -6,7 +6,7 @@ use core::fmt::{self, Display, Formatter};
 use standstill::event::What;
 use standstill::invariants::{RULES, Scope, Tally};
 use standstill::{CpuId, Property, Protocol};
-use standstill_torture::{Calls, Dist, Failure, Ops, Progress, Report};
+use standstill_torture::{Calls, Dist, Failure, Hang, Ops, Progress, Report};
 
 use crate::{say, watch};
 
@@ -92,6 +92,25 @@ impl Display for First<'_> {
             cpu.index(),
             Maybe(func.map(Text)),
             Maybe(sender.map(CpuId::index)),
+        )
+    }
+}
+
+struct Stuck<'a>(&'a Hang);
+
+impl Display for Stuck<'_> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let Hang { workload, number, doing, about, cpu, waited_ns, wait } = *self.0;
+        write!(
+            f,
+            r#"{{"workload":{},"number":{},"doing":{},"about":{},"cpu":{},"waited_ns":{waited_ns},"site":{},"missing":{}}}"#,
+            Text(workload),
+            Maybe(number),
+            Text(doing),
+            Maybe(about.map(CpuId::index)),
+            cpu.index(),
+            Maybe(wait.map(|wait| Text(wait.site))),
+            Maybe(wait.map(|wait| wait.missing.index())),
         )
     }
 }
@@ -199,12 +218,12 @@ fn first_failure(report: &Report) -> Option<Failure> {
     })
 }
 
-/// Everything, in one line; `cycles` says how often a CPU was down and up again.
-pub(crate) fn report(took_ns: u64, report: &Report, cycles: impl Fn(CpuId) -> u64) {
+/// Everything, in one line; `hang` is the workload that hangs, and `cycles` says how often a CPU was down and up again.
+pub(crate) fn report(took_ns: u64, report: &Report, hang: Option<&Hang>, cycles: impl Fn(CpuId) -> u64) {
     let tally = watch::tally();
     let properties = Properties(&tally);
     say!(
-        r#"@report {{"ran_ns":{took_ns},"calls":{},{properties},"hotplug":{{"down":{},"up":{},"first_veto":{},"cycles":{}}},"stop":{{"count":{},"aborted":{},"frozen":{}}},"rules":{},"first_stall":{},"first_failure":{},"first_late":{},"first_lost":{}}}"#,
+        r#"@report {{"ran_ns":{took_ns},"calls":{},{properties},"hotplug":{{"down":{},"up":{},"first_veto":{},"cycles":{}}},"stop":{{"count":{},"aborted":{},"frozen":{}}},"rules":{},"hang":{},"first_stall":{},"first_failure":{},"first_late":{},"first_lost":{}}}"#,
         List(|| calls(report, &tally)),
         Direction(&report.down),
         Direction(&report.up),
@@ -214,6 +233,7 @@ pub(crate) fn report(took_ns: u64, report: &Report, cycles: impl Fn(CpuId) -> u6
         report.aborted,
         Distribution(&report.frozen),
         List(|| rules(report, &tally)),
+        Maybe(hang.map(Stuck)),
         Maybe(stall()),
         Maybe(first_failure(report).as_ref().map(First)),
         Maybe(report.first_late.as_ref().map(First)),

@@ -5,6 +5,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::AtomicU16;
 use core::sync::atomic::Ordering::Relaxed;
 
+use standstill_console::END_OF_INPUT;
 use standstill_x86_64::time::now_ns;
 use x86_64::instructions::port::Port;
 
@@ -104,6 +105,16 @@ pub(crate) fn typed(ns: u64) -> Option<u8> {
         byte.is_some()
     });
     byte.or_else(next)
+}
+
+/// Was the end of the input typed? For who reads nothing else: what comes before it is thrown away.
+pub(crate) fn input_ended() -> bool {
+    while Serial::get(5) & DATA != 0 {
+        if Serial::get(0) == END_OF_INPUT {
+            return true;
+        }
+    }
+    false
 }
 
 pub(crate) fn print(text: fmt::Arguments<'_>) {

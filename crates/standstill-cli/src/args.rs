@@ -82,6 +82,10 @@ pub struct TortureArgs {
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds, allow_hyphen_values = true)]
     pub stall_after: Duration,
 
+    /// Ends as soon as something is wrong
+    #[arg(long)]
+    pub fail_fast: bool,
+
     /// QEMU, for `--on qemu`
     #[command(flatten)]
     pub qemu: QemuArgs,

@@ -2,8 +2,8 @@
 
 use crate::args::TortureArgs;
 use crate::json::{
-    CallsJson, FailureJson, Host, HotplugJson, ProtocolJson, StallJson, StopJson, TORTURE, TortureJson,
-    Verdict,
+    CallsJson, FailureJson, HangJson, Host, HotplugJson, ProtocolJson, StallJson, StopJson, TORTURE,
+    TortureJson, Verdict,
 };
 use crate::table;
 use crate::verdict::Findings;
@@ -15,6 +15,7 @@ pub(crate) struct Found {
     pub(crate) calls: Vec<CallsJson>,
     pub(crate) hotplug: HotplugJson,
     pub(crate) stop: StopJson,
+    pub(crate) hang: Option<HangJson>,
     pub(crate) first_stall: Option<StallJson>,
     pub(crate) first_failure: Option<FailureJson>,
     pub(crate) first_late: Option<FailureJson>,
@@ -59,6 +60,7 @@ pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, f
         stop: found.stop,
         rules: rules.to_vec(),
         stalls: tally.stalled,
+        hang: found.hang,
         first_stall: found.first_stall,
         first_failure: found.first_failure,
         first_late: found.first_late,

@@ -118,6 +118,7 @@ const TABLE: &[(&str, Flags)] = &[
             ("seconds", ALWAYS),
             ("cycles", SEVERAL_CPUS),
             ("protocol", ALWAYS),
+            ("fail_fast", HOSTED),
             ("seed", ALWAYS),
             ("json", ALWAYS),
             ("stall_after", HOSTED),

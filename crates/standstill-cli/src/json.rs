@@ -1,8 +1,8 @@
 //! What `--json` prints. A reader ignores fields that it does not know; a change of meaning changes the number in `schema`.
 
 use serde::{Deserialize, Serialize};
-use standstill::{Drain, Property, Protocol, Stages};
-use standstill_torture::Dist;
+use standstill::{CpuId, Drain, Property, Protocol, Stages};
+use standstill_torture::{Dist, Hang};
 
 /// `schema` of a torture.
 pub const TORTURE: &str = "standstill.torture/1";
@@ -199,6 +199,35 @@ pub struct StallJson {
     pub runs: String,
 }
 
+/// A workload that did not get on.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+#[expect(missing_docs, reason = "the names say it; docs/torture.md has the rest")]
+pub struct HangJson {
+    pub workload: String,
+    pub number: Option<usize>,
+    pub doing: String,
+    pub about: Option<usize>,
+    pub cpu: usize,
+    pub waited_ns: u64,
+    pub site: Option<String>,
+    pub missing: Option<usize>,
+}
+
+impl From<&Hang> for HangJson {
+    fn from(hang: &Hang) -> Self {
+        HangJson {
+            workload: hang.workload.into(),
+            number: hang.number,
+            doing: hang.doing.into(),
+            about: hang.about.map(CpuId::index),
+            cpu: hang.cpu.index(),
+            waited_ns: hang.waited_ns,
+            site: hang.wait.map(|wait| wait.site.to_string()),
+            missing: hang.wait.map(|wait| wait.missing.index()),
+        }
+    }
+}
+
 /// The result of a torture.
 #[derive(Clone, PartialEq, Serialize, Deserialize, Debug)]
 #[expect(missing_docs, reason = "the names say it; docs/torture.md has the rest")]
@@ -231,6 +260,9 @@ pub struct TortureJson {
     pub stop: StopJson,
     pub rules: Vec<RuleJson>,
     pub stalls: u64,
+    /// The workload that did not get on, if one did not.
+    #[serde(default)]
+    pub hang: Option<HangJson>,
     pub first_stall: Option<StallJson>,
     pub first_failure: Option<FailureJson>,
     pub first_late: Option<FailureJson>,
@@ -295,6 +327,7 @@ pub(crate) mod tests {
                 broken: 0,
             }],
             stalls: 0,
+            hang: None,
             first_stall: None,
             first_failure: None,
             first_late: None,

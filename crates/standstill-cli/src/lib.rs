@@ -17,6 +17,7 @@ mod check_progress;
 pub mod check_trace;
 pub mod check_words;
 mod conclude;
+mod ends;
 pub mod flags;
 pub mod json;
 pub mod judge;

@@ -15,11 +15,16 @@ use standstill::context::Task;
 use standstill::event::Form;
 use standstill::{CpuId, Machine};
 use standstill_hosted::{Config, Hosted};
-use standstill_torture::{Calls, Failure, Progress as Counts, Report, RuleCount, Settings, Torture};
+use standstill_torture::{
+    Calls, Failure, Hang, Patience, Progress as Counts, Report, RuleCount, Settings, Torture,
+};
 
 use crate::args::TortureArgs;
 use crate::conclude::{Found, conclude as print};
-use crate::json::{CallsJson, FailureJson, Host, HotplugJson, OpsJson, RuleJson, StallJson, StopJson};
+use crate::ends::{End, Ends, Workloads};
+use crate::json::{
+    CallsJson, FailureJson, HangJson, Host, HotplugJson, OpsJson, RuleJson, StallJson, StopJson,
+};
 use crate::judge::Judge;
 use crate::progress::Progress;
 use crate::table;
@@ -30,8 +35,6 @@ use crate::watch::Watch;
 const SHOW_EVERY: Duration = Duration::from_millis(100);
 /// How many events are eaten between two looks at the clock.
 const BITE: usize = 4096;
-/// A machine on which nothing at all happens for so long hangs.
-const HANGS_AFTER: Duration = Duration::from_secs(60);
 
 /// Ctrl-C was pressed.
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
@@ -50,14 +53,37 @@ pub fn torture(args: &TortureArgs) -> u8 {
 }
 
 /// What the watcher needs of a torture, whatever its size.
-trait Watched: Sync {
+trait Watched: Workloads + Sync {
+    fn workloads(&self) -> &dyn Workloads;
     fn progress(&self) -> Counts;
     fn hold(&self, held: bool);
     fn report(&self) -> Report;
     fn cycles(&self) -> Vec<u64>;
 }
 
+impl<const N: usize, const W: usize> Workloads for Torture<Hosted, N, W> {
+    fn look(&self, patience: &mut Patience) -> Option<Hang> {
+        Torture::look(self, patience)
+    }
+
+    fn give_up(&self, patience: &mut Patience) -> Option<Hang> {
+        Torture::give_up(self, patience)
+    }
+
+    fn slowest(&self, patience: &mut Patience) -> Option<Hang> {
+        Torture::slowest(self, patience)
+    }
+
+    fn is_ending(&self) -> bool {
+        Torture::is_ending(self)
+    }
+}
+
 impl<const N: usize, const W: usize> Watched for Torture<Hosted, N, W> {
+    fn workloads(&self) -> &dyn Workloads {
+        self
+    }
+
     fn progress(&self) -> Counts {
         Torture::progress(self)
     }
@@ -83,6 +109,8 @@ struct Run {
     over: AtomicBool,
     /// For how long the workloads ran.
     ran_ns: AtomicU64,
+    /// Something is wrong, and that is enough.
+    enough: AtomicBool,
 }
 
 /// What a torture on threads is made of.
@@ -91,6 +119,7 @@ struct Plan {
     settings: Settings,
     length: Duration,
     cycles: u64,
+    fail_fast: bool,
 }
 
 impl Plan {
@@ -100,16 +129,17 @@ impl Plan {
             settings: settings(args.cpus, seed),
             length: args.seconds,
             cycles: args.cycles,
+            fail_fast: args.fail_fast,
         }
     }
 }
 
 /// What a torture on threads is made of, in words.
 pub(crate) fn effective(args: &TortureArgs) -> String {
-    let Plan { config, settings, length, cycles } = Plan::of(args, args.seed.unwrap_or(0));
+    let Plan { config, settings, length, cycles, fail_fast } = Plan::of(args, args.seed.unwrap_or(0));
     let Config { cpus, stall_after, seed, .. } = config;
     let protocol = args.protocol.name();
-    format!("{protocol} {cpus} {stall_after:?} {seed} {settings:?} {length:?} {cycles}")
+    format!("{protocol} {cpus} {stall_after:?} {seed} {settings:?} {length:?} {cycles} {fail_fast}")
 }
 
 fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
@@ -118,6 +148,7 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
         torture: OnceLock::new(),
         over: AtomicBool::new(false),
         ran_ns: AtomicU64::new(0),
+        enough: AtomicBool::new(false),
     }));
     let seed = args.seed.unwrap_or_else(seed_from_the_clock);
     let watcher = {
@@ -127,7 +158,7 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
             .spawn(move || watch(run, &args, seed))
             .expect("the OS refuses a thread")
     };
-    let Plan { config, settings, length, cycles } = Plan::of(args, seed);
+    let Plan { config, settings, length, cycles, fail_fast: _ } = Plan::of(args, seed);
     let config = Config { observer: Some(&run.watch), ..config };
     standstill_hosted::run::<N, W, ()>(
         config,
@@ -140,7 +171,7 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
             let began = Instant::now();
             torture.run(task, || {
                 let done = began.elapsed() >= length && torture.least_cycles() >= cycles;
-                done || INTERRUPTED.load(Relaxed)
+                done || INTERRUPTED.load(Relaxed) || run.enough.load(Relaxed)
             });
             run.ran_ns.store(began.elapsed().as_nanos() as u64, Relaxed);
         },
@@ -169,10 +200,9 @@ fn watch(run: &'static Run, args: &TortureArgs, seed: u64) -> u8 {
     let _ = rustix::process::nice(-10);
     let mut judge = Judge::new(args.cpus, args.protocol);
     let mut progress = Progress::new(args.seconds);
-    let mut last_life = (Instant::now(), Counts::default());
     let mut next_show = Instant::now() + SHOW_EVERY;
-    let mut hangs = false;
-    loop {
+    let mut ends = Ends::new(Instant::now());
+    let end = loop {
         // Looked at before the last bite, so that nothing that was emitted before the end is left.
         let over = run.over.load(SeqCst);
         let mut eaten = 0;
@@ -181,53 +211,83 @@ fn watch(run: &'static Run, args: &TortureArgs, seed: u64) -> u8 {
             judge.eat(&event);
             eaten += 1;
         }
-        let Some(torture) = run.torture.get() else {
-            thread::sleep(Duration::from_millis(1));
-            continue;
-        };
-        if !run.watch.is_crowded() {
+        let torture = run.torture.get();
+        if let Some(torture) = torture
+            && !run.watch.is_crowded()
+        {
             torture.hold(false);
         }
         if over {
-            break;
+            break None;
         }
         let now = Instant::now();
         if now >= next_show {
             next_show = now + SHOW_EVERY;
-            let counts = torture.progress();
-            progress.show(&counts, &judge.tally());
+            if let Some(torture) = torture {
+                progress.show(&torture.progress(), &judge.tally());
+                if args.fail_fast && is_wrong(run, args, *torture, &judge) {
+                    run.enough.store(true, Relaxed);
+                }
+            }
             for stall in judge.new_stalls() {
                 progress.say(&stall.to_string());
             }
-            if counts != last_life.1 {
-                last_life = (now, counts);
-            } else if now - last_life.0 > HANGS_AFTER {
-                hangs = true;
-                break;
+            let hurry = INTERRUPTED.load(Relaxed) || run.enough.load(Relaxed);
+            let end = ends.look(now, torture.map(|torture| torture.workloads()), hurry);
+            if end.is_some() {
+                break end;
             }
         }
         if eaten < BITE {
             thread::sleep(Duration::from_millis(1));
         }
-    }
+    };
     progress.clear();
-    if !hangs {
+    if end.is_none() {
         judge.finish();
     }
-    let exit = conclude(run, args, seed, &judge, hangs);
-    if hangs {
+    let exit = conclude(run, args, seed, &judge, end.as_ref());
+    if end.is_some() {
         // The machine's threads can't be ended one by one any more.
         std::process::exit(exit.into());
     }
     exit
 }
 
+/// Is what was seen so far a failure?
+fn is_wrong(run: &Run, args: &TortureArgs, torture: &dyn Watched, judge: &Judge) -> bool {
+    let (tally, rules) = (judge.tally(), rules(&torture.report(), judge));
+    let missed = run.watch.missed();
+    let findings = Findings {
+        protocol: args.protocol,
+        tally: &tally,
+        rules: &rules,
+        missed,
+        cut_short: false,
+        hangs: None,
+    };
+    !findings.wrong().is_empty()
+}
+
 /// Prints the result and returns the exit code.
-fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool) -> u8 {
-    let report = run.torture.get().expect("the watcher waits for it").report();
+fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, end: Option<&End>) -> u8 {
+    let (hangs, hang) = match end {
+        Some(End::Hangs(words, hang)) => (Some(words.as_str()), hang.as_ref()),
+        Some(End::LetGo(about)) => {
+            eprintln!("let go before its end: {about}");
+            (None, None)
+        }
+        None => (None, None),
+    };
+    let Some(torture) = run.torture.get() else {
+        // There is nothing to report of a machine that never was.
+        eprintln!("wrong: {}", hangs.unwrap_or("it was let go"));
+        return u8::from(hangs.is_some());
+    };
+    let report = torture.report();
     let tally = judge.tally();
     let mut rules = rules(&report, judge);
-    if !hangs {
+    if end.is_none() {
         rules.push(torture_rule(&report.agreement(&tally)));
     }
     let findings = Findings {
@@ -235,7 +295,7 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
         tally: &tally,
         rules: &rules,
         missed: run.watch.missed(),
-        cut_short: INTERRUPTED.load(Relaxed) || hangs,
+        cut_short: INTERRUPTED.load(Relaxed) || end.is_some(),
         hangs,
     };
     let found = Found {
@@ -246,9 +306,10 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, hangs: bool
             down: ops(&report.down),
             up: ops(&report.up),
             first_veto: report.veto.map(|veto| veto.to_string()),
-            cycles: run.torture.get().map_or_else(Vec::new, |torture| torture.cycles()),
+            cycles: torture.cycles(),
         },
         stop: StopJson { count: report.stops, aborted: report.aborted, frozen: report.frozen.into() },
+        hang: hang.map(HangJson::from),
         first_stall: judge.stalls().first().map(|stall| StallJson {
             cpu: stall.cpu.index(),
             site: stall.site.to_string(),

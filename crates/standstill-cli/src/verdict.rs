@@ -17,8 +17,8 @@ pub struct Findings<'a> {
     pub missed: u64,
     /// The run was cut short, or it hangs.
     pub cut_short: bool,
-    /// The run did not end.
-    pub hangs: bool,
+    /// The run did not end, in words.
+    pub hangs: Option<&'a str>,
 }
 
 impl Findings<'_> {
@@ -53,8 +53,8 @@ impl Findings<'_> {
                 self.missed
             ));
         }
-        if self.hangs {
-            wrong.push("the machine hangs".into());
+        if let Some(what) = self.hangs {
+            wrong.push(what.into());
         }
         wrong
     }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     fn findings<'a>(protocol: Protocol, tally: &'a Tally, rules: &'a [RuleJson]) -> Findings<'a> {
-        Findings { protocol, tally, rules, missed: 0, cut_short: false, hangs: false }
+        Findings { protocol, tally, rules, missed: 0, cut_short: false, hangs: None }
     }
 
     fn verdict(protocol: Protocol, change: impl FnOnce(&mut Tally)) -> Verdict {
@@ -135,6 +135,6 @@ mod tests {
         let plain = || findings(Protocol::STANDSTILL, &tally, &[]);
         assert_eq!(Findings { cut_short: true, ..plain() }.verdict(), Verdict::Incomplete);
         assert_eq!(Findings { missed: 1, ..plain() }.verdict(), Verdict::Fail);
-        assert_eq!(Findings { cut_short: true, hangs: true, ..plain() }.verdict(), Verdict::Fail);
+        assert_eq!(Findings { cut_short: true, hangs: Some("it hangs"), ..plain() }.verdict(), Verdict::Fail);
     }
 }

@@ -65,10 +65,6 @@ doing! {
 }
 
 impl Doing {
-    fn words(self) -> &'static str {
-        Self::WORDS[self as usize]
-    }
-
     fn from_number(number: u8) -> &'static str {
         Self::WORDS.get(usize::from(number)).copied().unwrap_or("?")
     }

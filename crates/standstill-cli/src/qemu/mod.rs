@@ -19,10 +19,13 @@ use crate::args::{ConsoleArgs, Port, QemuArgs, TortureArgs};
 use crate::progress::Progress;
 use machine::Machine;
 use report::{Heard, Outcome};
+use standstill_console::END_OF_INPUT;
 use typed::Keys;
 
-/// QEMU runs, and nobody hears of it for so long: it hangs. The kernel's own watchdog barks long before.
-const HANGS_AFTER: Duration = Duration::from_secs(120);
+/// QEMU runs, and nobody hears of it for so long: it hangs. The kernel's own watchers bark before.
+const HANGS_AFTER: Duration = Duration::from_secs(45);
+/// A torture that a signal is to end makes its report in this time, or none.
+const LET_GO_AFTER: Duration = Duration::from_secs(8);
 /// Between two looks whether Ctrl-C was pressed.
 const LOOK: Duration = Duration::from_millis(100);
 /// Ended by a signal, as shells say it of Ctrl-C.
@@ -41,10 +44,10 @@ pub fn torture(args: &TortureArgs) -> u8 {
     // Without the handler, Ctrl-C ends this program, and the kernel of the computer below ends QEMU.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, SeqCst));
     let began = Instant::now();
-    match machine(&args.qemu, args.cpus, &line, Stdio::null()) {
+    match machine(&args.qemu, args.cpus, &line, Stdio::piped()) {
         Ok((machine, lines)) => {
             let mut progress = Progress::new(args.seconds);
-            let (heard, outcome) = listen(&machine, &lines, &mut progress);
+            let (heard, outcome) = listen(&machine, &lines, &mut progress, limit(args));
             progress.clear();
             let ended = machine.end();
             let outcome = outcome.unwrap_or_else(|| Outcome::of(ended, heard.report.is_some()));
@@ -169,24 +172,43 @@ fn machine(
     Machine::start(&qemu, &image, cpus, line, stdin)
 }
 
+/// How long after its first word the torture may take, if no number of cycles was asked for.
+fn limit(args: &TortureArgs) -> Option<Duration> {
+    (args.cycles == 0).then(|| args.seconds + crate::ends::ENDS_WITHIN)
+}
+
 /// Hears the machine out. `None`: its output ended.
-fn listen(machine: &Machine, lines: &Receiver<String>, progress: &mut Progress) -> (Heard, Option<Outcome>) {
+fn listen(
+    machine: &Machine,
+    lines: &Receiver<String>,
+    progress: &mut Progress,
+    limit: Option<Duration>,
+) -> (Heard, Option<Outcome>) {
     let mut heard = Heard::default();
     let mut rest = String::new();
     let mut last_word = Instant::now();
-    let (started, mut began) = (last_word, false);
+    let (started, mut began) = (last_word, None);
+    let mut keys = machine.typed();
+    let mut interrupted: Option<Instant> = None;
     loop {
         if INTERRUPTED.load(SeqCst) {
-            machine.kill();
-            return (heard, Some(Outcome::Interrupted));
+            let since = *interrupted.get_or_insert_with(Instant::now);
+            if let Some(mut keys) = keys.take() {
+                // Asks for the report. A machine that has ended has made it.
+                let _ = keys.write_all(&[END_OF_INPUT]);
+            }
+            if since.elapsed() > LET_GO_AFTER {
+                machine.kill();
+                return (heard, Some(Outcome::Interrupted));
+            }
         }
         match lines.recv_timeout(LOOK) {
             Ok(piece) => {
                 last_word = Instant::now();
                 rest += &piece;
                 while let Some((line, after)) = rest.split_once('\n') {
-                    if !began && line.starts_with("@progress") {
-                        began = true;
+                    if began.is_none() && line.starts_with("@progress") {
+                        began = Some(Instant::now());
                         let ms = started.elapsed().as_millis();
                         progress.say(&format!("booted: the torture began {ms} ms after QEMU"));
                     }
@@ -194,12 +216,16 @@ fn listen(machine: &Machine, lines: &Receiver<String>, progress: &mut Progress) 
                     rest = after.to_string();
                 }
             }
-            Err(RecvTimeoutError::Timeout) if last_word.elapsed() > HANGS_AFTER => {
-                machine.kill();
-                return (heard, Some(Outcome::Hangs));
-            }
             Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => return (heard, None),
+            Err(RecvTimeoutError::Disconnected) => {
+                let end = interrupted.is_some() && heard.report.is_some();
+                return (heard, end.then_some(Outcome::Interrupted));
+            }
+        }
+        let late = limit.zip(began).is_some_and(|(limit, began)| began.elapsed() > limit);
+        if late || last_word.elapsed() > HANGS_AFTER {
+            machine.kill();
+            return (heard, Some(Outcome::Hangs));
         }
     }
 }

@@ -9,7 +9,7 @@ use standstill_torture::Progress as Counts;
 use super::machine::DONE;
 use crate::args::TortureArgs;
 use crate::conclude::{Found, conclude as print};
-use crate::json::{CallsJson, FailureJson, Host, HotplugJson, RuleJson, StallJson, StopJson};
+use crate::json::{CallsJson, FailureJson, HangJson, Host, HotplugJson, RuleJson, StallJson, StopJson};
 use crate::progress::Progress;
 use crate::table;
 use crate::verdict::Findings;
@@ -87,6 +87,8 @@ pub(super) struct ReportLine {
     hotplug: HotplugJson,
     stop: StopJson,
     rules: Vec<RuleJson>,
+    #[serde(default)]
+    hang: Option<HangJson>,
     first_stall: Option<StallJson>,
     first_failure: Option<FailureJson>,
     first_late: Option<FailureJson>,
@@ -146,7 +148,7 @@ pub(super) fn conclude(
         rules: &rules,
         missed: 0,
         cut_short: *outcome == Outcome::Interrupted,
-        hangs: *outcome == Outcome::Hangs,
+        hangs: (*outcome == Outcome::Hangs).then_some("the machine hangs: it says nothing any more"),
     };
     let (verdict, wrong) = (findings.verdict(), findings.wrong());
     // Of a good end only what has more than fits into a report: the event that broke the rule.
@@ -168,6 +170,7 @@ pub(super) fn conclude(
         calls: report.calls.clone(),
         hotplug: report.hotplug.clone(),
         stop: report.stop.clone(),
+        hang: report.hang.clone(),
         first_stall: report.first_stall.clone(),
         first_failure: report.first_failure.clone().map(short),
         first_late: report.first_late.clone().map(short),
