@@ -57,7 +57,9 @@ impl Machine {
             .arg("-kernel")
             .arg(image)
             .stdin(stdin)
-            .stdout(Stdio::piped());
+            .stdout(Stdio::piped())
+            // A terminal's Ctrl-C is for this command, which asks the machine for its report.
+            .process_group(0);
         let parent = getpid();
         // SAFETY: two system calls, between fork and exec, that allocate nothing.
         unsafe {
