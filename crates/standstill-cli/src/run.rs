@@ -274,14 +274,14 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, end: Option
     let (hangs, hang) = match end {
         Some(End::Hangs(words, hang)) => (Some(words.as_str()), hang.as_ref()),
         Some(End::LetGo(about)) => {
-            eprintln!("let go before its end: {about}");
+            standstill_io::note(&format!("let go before its end: {about}"));
             (None, None)
         }
         None => (None, None),
     };
     let Some(torture) = run.torture.get() else {
         // There is nothing to report of a machine that never was.
-        eprintln!("wrong: {}", hangs.unwrap_or("it was let go"));
+        standstill_io::note(&format!("wrong: {}", hangs.unwrap_or("it was let go")));
         return u8::from(hangs.is_some());
     };
     let report = torture.report();
