@@ -1,7 +1,6 @@
 //! From nothing to the state in which the branching begins, by one fixed schedule.
 
-use std::sync::atomic::AtomicBool;
-use std::sync::atomic::Ordering::Relaxed;
+use std::cell::Cell;
 
 use crate::options::Options;
 use crate::scenario;
@@ -23,14 +22,15 @@ impl Drop for Ready {
     }
 }
 
-/// Is the last check of this process, or replay, past its set-up?
-static PAST_SETUP: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    static PAST_SETUP: Cell<bool> = const { Cell::new(false) };
+}
 
-/// Is the last check that this process has begun past the set-up of its scenario? For a process that runs one check at a time, and has to
-/// say where a mutant ended it.
+/// Is the last check that this thread has begun past the set-up of its scenario? For a process that
+/// has to say where a mutant ended it.
 #[must_use]
 pub fn past_setup() -> bool {
-    PAST_SETUP.load(Relaxed)
+    PAST_SETUP.get()
 }
 
 /// More steps than any set-up needs.
@@ -38,7 +38,7 @@ const PATIENCE: usize = 1_000_000;
 
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
-        PAST_SETUP.store(false, Relaxed);
+        PAST_SETUP.set(false);
         let mut world = World::new(options.clone());
         scenario::build(options, &mut world)?;
         world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
@@ -70,7 +70,7 @@ impl Ready {
                         cpu.devices = w.options.irqs as u8;
                     }
                 });
-                PAST_SETUP.store(true, Relaxed);
+                PAST_SETUP.set(true);
                 return Ok(ready);
             };
             take(world, choice, false);

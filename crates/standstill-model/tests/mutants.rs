@@ -5,7 +5,9 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use standstill::{Property, Protocol};
-use standstill_model::{CALLER, Change, MemoryModel, Mutant, Options, Sites, Verdict, check, scenarios};
+use standstill_model::{
+    Begins, CALLER, Change, MemoryModel, Mutant, Options, Sites, Verdict, check, past_setup, scenarios,
+};
 
 fn options(scenario: &str) -> Options {
     let mut options = Options::default();
@@ -96,6 +98,27 @@ fn orderings_that_stops_need() {
             assert_eq!(caught(options, change, "stop/acks.rs", "AcqRel, Relaxed"), "race", "{scenario}");
         }
     }
+}
+
+/// What dies in the set-up says nothing about the interleavings, so a mutant can begin behind it.
+#[test]
+fn a_mutant_that_breaks_the_set_up_is_caught_behind_it() {
+    let (file, code) = ("hotplug/thread.rs", "asked.store(asked, Release)");
+    let mut options = options("payload-offline");
+    options.irqs = 0;
+    let mutant = find(&options, Change::DropWrite, file, code);
+    let sites = Sites::new();
+    options.sites = Some(sites.clone());
+    assert!(run(&options).passed());
+    assert!(sites.has(&mutant, Begins::AtOnce) && sites.has(&mutant, Begins::AfterSetup));
+    (options.sites, options.mutant) = (None, Some(mutant));
+    let verdict = run(&options);
+    assert!(verdict.violation.is_none() && !past_setup());
+    assert!(verdict.error.is_some_and(|error| error.contains("set-up")));
+    options.mutant_begins = Begins::AfterSetup;
+    let violation = run(&options).violation.expect("nobody answers a request that is not there");
+    assert_eq!(violation.rule, "deadlock");
+    assert!(past_setup());
 }
 
 #[test]

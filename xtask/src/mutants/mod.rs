@@ -23,9 +23,9 @@ pub(crate) struct Args {
     /// Without the long searches with three CPUs that survivors of the changes by place get otherwise
     #[arg(long)]
     quick: bool,
-    /// Of the errors in the source, those with this in their name or file
+    /// Of the errors in the source, those with this in their name or file; can be given more than once
     #[arg(long, value_name = "PART", requires = "source")]
-    only: Option<String>,
+    only: Vec<String>,
     /// Of those, every n-th from the i-th
     #[arg(long, value_name = "I/N", value_parser = shard, requires = "source")]
     shard: Option<(usize, usize)>,

@@ -10,7 +10,10 @@ mod trial;
 mod weave;
 
 use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Write;
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use serde::Serialize;
@@ -26,8 +29,8 @@ use crate::run::{Not, fail, target_dir};
 /// Which mutants, of all.
 #[derive(Clone, Default)]
 pub(crate) struct Choice {
-    /// A part of a name or of a file.
-    pub(crate) only: Option<String>,
+    /// Parts of names or of files: one of them has to be there, if there are any.
+    pub(crate) only: Vec<String>,
     /// Every n-th one, from the i-th.
     pub(crate) shard: Option<(usize, usize)>,
     /// How many at a time.
@@ -76,7 +79,8 @@ fn open(fate: &Fate) -> Option<&'static str> {
 /// The mutants that are chosen, with their numbers in the whole list, from 1.
 fn chosen(choice: &Choice, all: &[Mutant]) -> Vec<(usize, Mutant)> {
     let fits = |mutant: &Mutant| {
-        choice.only.as_ref().is_none_or(|part| mutant.name.contains(part) || mutant.file.contains(part))
+        let has = |part: &String| mutant.name.contains(part) || mutant.file.contains(part);
+        choice.only.is_empty() || choice.only.iter().any(has)
     };
     let numbered = all.iter().enumerate().map(|(index, mutant)| (index + 1, mutant.clone()));
     let fitting = numbered.filter(|(_, mutant)| fits(mutant));
@@ -143,6 +147,26 @@ fn nobody_finds_the_library_wrong(built: &Built, packages: &BTreeSet<&str>, at: 
     Ok(())
 }
 
+/// Keeps each fate at once, as the whole takes long: one JSON object in a line.
+struct Log(Mutex<File>);
+
+impl Log {
+    fn new() -> Result<Log, Not> {
+        let path = target_dir().join("source-mutants/fates.jsonl");
+        let file = path.parent().map_or(Ok(()), std::fs::create_dir_all).and_then(|()| File::create(&path));
+        file.map(|file| Log(Mutex::new(file)))
+            .map_err(|error| Not::Passed(format!("{}: {error}", path.display())))
+    }
+
+    fn add(&self, fate: &Fate) {
+        let line = serde_json::to_string(fate).unwrap_or_default();
+        let mut file = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Err(error) = writeln!(file, "{line}") {
+            eprintln!("mutants: a fate is not kept: {error}");
+        }
+    }
+}
+
 /// Runs those that are chosen.
 pub(crate) fn run(choice: &Choice) -> Result<Report, Not> {
     let began = Instant::now();
@@ -167,15 +191,18 @@ pub(crate) fn run(choice: &Choice) -> Result<Report, Not> {
     nobody_finds_the_library_wrong(&built, &packages, &at)?;
     let (alone, woven): (Vec<_>, Vec<_>) = mutants.iter().partition(|(number, _)| alone.contains(number));
     let bar = Progress::new("source mutants", woven.len());
-    let fates =
-        in_parallel(&woven, choice.jobs, &bar, |(number, mutant)| trial::fate(mutant, *number, &built, &at));
+    let log = Log::new()?;
+    let kept = |fate: Result<Fate, Not>| fate.inspect(|fate| log.add(fate));
+    let fates = in_parallel(&woven, choice.jobs, &bar, |(number, mutant)| {
+        kept(trial::fate(mutant, *number, &built, &at))
+    });
     let mut mutants = fates.into_iter().collect::<Result<Vec<_>, _>>()?;
     let bar = Progress::new("source mutants with a build of their own", alone.len());
     for (_, mutant) in alone {
         tree.apply(mutant)?;
         let package = BTreeSet::from([mutant.file.split('/').nth(1).unwrap_or_default()]);
         match tree.build(package.contains("standstill"), &package)? {
-            Build::Done(built) => mutants.push(trial::fate(mutant, 0, &built, &at)?),
+            Build::Done(built) => mutants.push(kept(trial::fate(mutant, 0, &built, &at))?),
             Build::Errors(wrong) => {
                 let words = wrong.first().map_or("", |(_, _, words)| words);
                 errors.push(format!("{}: `{}` does not build: {words}", mutant.at, mutant.name));
@@ -234,7 +261,7 @@ mod tests {
         let mut numbers: Vec<usize> = (1..=3).flat_map(|i| of(i, 3)).map(|(number, _)| number).collect();
         numbers.sort_unstable();
         assert_eq!(numbers, (1..=7).collect::<Vec<_>>());
-        let only = Choice { only: Some("m3".to_string()), ..Choice::default() };
+        let only = Choice { only: vec!["m3".to_string()], ..Choice::default() };
         assert_eq!(chosen(&only, &all).len(), 1);
     }
 }

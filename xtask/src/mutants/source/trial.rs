@@ -163,8 +163,8 @@ impl Seen {
 fn explore(explorer: &Path, number: usize, memory: &str, fate: &mut Fate) -> Result<(), Not> {
     let (mut tried, mut hangs) = (0, 0);
     loop {
-        let mut command = Command::new("nice");
-        command.arg(explorer).args(["explore", memory, &tried.to_string()]).env(CHOICE, number.to_string());
+        let mut command = Command::new(explorer);
+        command.args(["explore", memory, &tried.to_string()]).env(CHOICE, number.to_string());
         let mut seen = Seen::default();
         let code = lines(command, |line| seen.line(line))?;
         fate.set_up_deaths += seen.set_up.len();
@@ -207,8 +207,7 @@ fn failed_test(text: &str) -> Option<(String, String)> {
 /// Runs one program of the tests, for as long as it may.
 fn test(test: &Test, tree: &Path, number: usize) -> Result<Option<Catch>, Not> {
     let wrong = |error: std::io::Error| Not::Passed(format!("{}: {error}", test.path.display()));
-    let mut child = Command::new("nice")
-        .arg(&test.path)
+    let mut child = Command::new(&test.path)
         .current_dir(tree.join("crates").join(&test.package))
         .env(CHOICE, number.to_string())
         .stdin(Stdio::null())
