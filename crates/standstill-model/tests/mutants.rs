@@ -172,7 +172,7 @@ fn ipis_and_wake_ups_that_are_lost() {
 /// Each ordering of calls, of the masks and of `stop_others` is caught by the promise that it carries.
 #[test]
 fn orderings_of_calls_that_are_weakened() {
-    use Change::{SkipFence, ToAcquire, ToRelaxed, ToRelease, WeakerFence};
+    use Change::{ToAcquire, ToRelaxed, ToRelease};
     for (scenario, change, file, code, rule) in [
         ("payload-call", ToRelaxed, "call/flush.rs", "store(csd::FREE, Release)", "race"),
         ("payload-call", ToRelaxed, "call/single.rs", "csd.state.load(Acquire)", "race"),
@@ -194,14 +194,52 @@ fn orderings_of_calls_that_are_weakened() {
         ("payload-masks", ToRelaxed, CALLER, "", "race"),
         ("payload-halt", ToRelaxed, "call/halt.rs", "halt.halted.insert(me)", "race"),
         ("payload-halt", ToRelaxed, "call/halt.rs", "halt.halted.snapshot()", "race"),
-        ("halt-vs-online", SkipFence, "call/halt.rs", "platform.fence()", "require"),
-        ("halt-vs-online", WeakerFence, "call/halt.rs", "platform.fence()", "require"),
     ] {
         let mut options = options(scenario);
         options.cpus = if scenario == "payload-boards" { 3 } else { 2 };
         options.memory = MemoryModel::Ra;
         assert_eq!(caught(options, change, file, code), rule, "{}: `{code}` in {file}", change.name());
     }
+}
+
+/// Who stops all others, and who begins or ends to run something, look at each other's word.
+#[test]
+fn fences_of_who_is_alone() {
+    for (scenario, protocol, line, rule) in [
+        ("halt-vs-starting", Protocol::STANDSTILL, "// Against the fence of `halt_if_told`.", "require"),
+        ("halt-vs-starting", Protocol::STANDSTILL, "// Against the fence of `stop_others`", "require"),
+        // A sleeper is not told that a CPU has nothing left to do but to die.
+        ("halt-vs-dying", Protocol::REFUSE, "// As in `halt_if_told`.", "deadlock"),
+    ] {
+        for change in [Change::SkipFence, Change::WeakerFence] {
+            let mut options = options(scenario);
+            (options.memory, options.protocol) = (MemoryModel::Ra, protocol);
+            options.sleepers = rule == "deadlock";
+            let sites = Sites::new();
+            let mut whole = options.clone();
+            whole.sites = Some(sites.clone());
+            assert!(run(&whole).passed(), "{scenario}: the library itself passes");
+            let source = include_str!("../../standstill/src/call/halt.rs");
+            let comment = source.lines().position(|text| text.contains(line)).expect("the comment above it");
+            let at = |site: &Mutant| site.file.ends_with("call/halt.rs") && site.line as usize == comment + 2;
+            let found = sites.list().into_iter().find(|site| site.change == change && at(site));
+            options.mutant = Some(found.unwrap_or_else(|| panic!("{scenario} does not come to `{line}`")));
+            let violation = run(&options).violation.unwrap_or_else(|| panic!("{line}: {change:?}"));
+            assert_eq!(violation.rule, rule, "{line}: {change:?}");
+        }
+    }
+}
+
+/// Who sees that a CPU was given up sees that it runs callbacks still. It takes a third CPU to look.
+#[test]
+fn who_is_given_up_is_seen_to_run() {
+    let mut options = options("halt-vs-starting");
+    options.memory = MemoryModel::Ra;
+    let mutant =
+        find(&options, Change::ToRelaxed, "hotplug/mod.rs", "compare_exchange(from.pack(), to.pack()");
+    (options.cpus, options.mutant, options.keep_going) = (3, Some(mutant), false);
+    let verdict = run(&options);
+    assert_eq!(verdict.violation.map(|violation| violation.rule).as_deref(), Some("require"));
 }
 
 /// A waiter that compares its word and nothing else before it sleeps has to find it changed.
@@ -272,12 +310,6 @@ fn orderings_of_hotplug_that_are_weakened() {
         options.memory = MemoryModel::Ra;
         options.protocol = Protocol::REFUSE;
         assert_eq!(caught(options, Change::ToRelaxed, file, code), "race", "`{code}` in {file}");
-    }
-    // Who stops all others and who comes up look at each other's word.
-    for change in [Change::SkipFence, Change::WeakerFence] {
-        let mut options = options("halt-vs-online");
-        options.memory = MemoryModel::Ra;
-        assert_eq!(caught(options, change, "hotplug/arrive.rs", "platform.fence()"), "require");
     }
     // A writer that sleeps is woken by the reader that goes, or sees it gone.
     let mut options = options("readers-and-writers");

@@ -135,6 +135,8 @@ exhausted! {
         payload_late: "payload-late",
         payload_bits: "payload-bits",
         halt_vs_online: "halt-vs-online",
+        halt_vs_starting: "halt-vs-starting",
+        halt_vs_dying: "halt-vs-dying",
     }
     quick {
         down_and_up: "down-and-up",
@@ -164,6 +166,18 @@ exhausted! {
         "payload-late-link",
         "deadline-vs-last-ack",
         "turn-until",
+    }
+}
+
+/// Without a stop a CPU dies beside others that run; and those that wait sleep until they are notified.
+#[test]
+fn who_stopped_all_others_is_alone_without_a_stop_too() {
+    for name in ["halt-vs-dying", "halt-vs-starting"] {
+        for sleepers in [false, true] {
+            let mut options = options(name);
+            (options.protocol, options.irqs, options.sleepers) = (Protocol::REFUSE, 1, sleepers);
+            exhaust(&options);
+        }
     }
 }
 

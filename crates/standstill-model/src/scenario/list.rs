@@ -509,4 +509,18 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         AT_START,
         for_size!(payload_hotplug::halt_vs_online),
     ),
+    info(
+        "halt-vs-starting",
+        "a CPU stops all others while another is in its STARTING callbacks, given up or not: who is told that nobody is left is alone",
+        2,
+        AT_START,
+        for_size!(payload_hotplug::halt_vs_starting),
+    ),
+    info(
+        "halt-vs-dying",
+        "a CPU stops all others while another is in its DYING callbacks: who is told that nobody is left is alone",
+        2,
+        AT_STOP,
+        for_size!(payload_hotplug::halt_vs_dying),
+    ),
 ];

@@ -8,7 +8,7 @@ use standstill::platform::{Cpus, Word};
 use standstill::{CpuId, HotplugError};
 
 use super::Machined;
-use super::build::{Setup, all_up, branch, expect, require};
+use super::build::{Setup, all_up, branch, branch_at_stop, expect, require};
 use super::hotplug::{await_off, others_up};
 use crate::memory::ModelWord;
 
@@ -199,5 +199,59 @@ pub(super) fn halt_vs_online<const N: usize>(s: &mut Setup<'_, N>) {
         others_up(machine, task);
         branch();
         let _ = machine.cpu_up(task, last);
+    });
+}
+
+/// Who stopped all others and was told that nobody is left is alone: no callback of a CPU that is not
+/// online runs any more.
+fn nobody_else<const N: usize>(s: &mut Setup<'_, N>, from: CpuId) -> &'static ModelWord {
+    let machine = s.machine();
+    let alone = s.keep(ModelWord::ZERO);
+    s.device(move |off, cpu| {
+        if cpu == from {
+            let left = machine.stop_others(off, 1);
+            if left.is_empty() {
+                alone.store(1, Relaxed);
+            }
+            machine.platform().halt();
+        }
+    });
+    alone
+}
+
+/// Callbacks of STARTING and DYING that must not run beside somebody who is alone.
+fn callbacks<const N: usize>(s: &mut Setup<'_, N>, alone: &'static ModelWord) -> Callbacks {
+    let last = s.last();
+    let runs = s.keep(move |_: &IrqOff<'_>, cpu: CpuId| {
+        let beside = cpu == last && alone.load(Relaxed) != 0;
+        require(!beside, "a callback runs beside a CPU that was told that nobody is left");
+    });
+    Callbacks::Starting { starting: Some(runs), dying: Some(runs) }
+}
+
+/// One CPU stops all others while another one is in its STARTING callbacks, given up or not.
+pub(super) fn halt_vs_starting<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.deadlines_may_be_over(1);
+    let alone = nobody_else(s, CpuId::new(N - 2));
+    let callbacks = callbacks(s, alone);
+    s.task(move |task| {
+        install(machine, task, callbacks);
+        others_up(machine, task);
+        branch();
+        let _ = machine.cpu_up(task, last);
+    });
+}
+
+/// The same while one is in its DYING callbacks.
+pub(super) fn halt_vs_dying<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let alone = nobody_else(s, CpuId::new(N - 2));
+    let callbacks = callbacks(s, alone);
+    s.task(move |task| {
+        install(machine, task, callbacks);
+        all_up(machine, task);
+        branch_at_stop();
+        let _ = machine.cpu_down(task, last);
     });
 }

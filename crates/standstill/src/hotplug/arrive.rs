@@ -19,6 +19,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !self.move_sync(me, at(Sync::Kicked), Sync::Alive) {
             return Err(TooLate);
         }
+        self.halt_if_told(me);
         // SAFETY: interrupts are off until the port opens them after this function.
         let off = unsafe { IrqOff::new() };
         self.walk_irqs_off(&off, me, Dir::Up);
@@ -38,13 +39,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // What its callbacks did comes before whatever was not allowed meanwhile: pairs with the
             // acquire of `nothing_is_loose`.
             self.hotplug.loose.remove_last(me);
+            self.halt_if_told(me);
             return Err(TooLate);
         }
-        // Against the fence of `stop_others`: it sees this CPU online and halts it, or is seen here.
-        self.platform.fence();
-        if self.halt.is_taken() {
-            self.halt_self(me);
-        }
+        self.halt_if_told(me);
         self.platform.notify(self.accepting.word_of(me));
         Ok(())
     }

@@ -195,7 +195,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             if reason == NOT_IDLE {
                 HotplugError::Occupied {
                     cpu: who,
-                    by: self.platform.occupied(who).unwrap_or("(gone by now)"),
+                    by: self.platform.occupied(who).unwrap_or("what its stopper interrupted"),
                 }
             } else {
                 HotplugError::Lines { cpu: who, reason }

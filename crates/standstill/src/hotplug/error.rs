@@ -55,7 +55,7 @@ pub enum HotplugError {
         /// Why there was a rollback at all.
         first: Reason,
     },
-    /// This thread did not leave the CPU in time.
+    /// This did not leave the CPU in time: a thread, or what its stopper interrupted in its place.
     Occupied {
         /// The CPU.
         cpu: CpuId,
@@ -187,7 +187,7 @@ impl fmt::Display for HotplugError {
                 f,
                 "{cpu}: after a refusal ({first}), {name} (state {state}) failed, too: {reason}; it is left as it was then"
             ),
-            Self::Occupied { cpu, by } => write!(f, "{cpu}: thread {by} did not leave it in time"),
+            Self::Occupied { cpu, by } => write!(f, "{cpu}: {by} did not leave it in time"),
             Self::Lines { cpu, reason } => write!(f, "{cpu}: its interrupt lines can't move: {reason}"),
             Self::Start { cpu, error } => write!(f, "{cpu} could not be started: {error}"),
             Self::NoAnswer(cpu) => {
@@ -203,7 +203,10 @@ impl fmt::Display for HotplugError {
                 )
             }
             Self::NotDead(cpu) => {
-                write!(f, "{cpu} left and was not seen dead in time: it can't be started before it is")
+                write!(
+                    f,
+                    "{cpu} left and was not seen dead in time: try again when it is, it can't be started before"
+                )
             }
             Self::CannotFail(state) => write!(f, "nothing can fail in state {state}: no failure to inject"),
             Self::Full(section) => {

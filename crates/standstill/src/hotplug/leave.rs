@@ -57,6 +57,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.close_stopper(me);
         let at = self.sync_of(me);
         self.move_sync(me, at, Sync::Dying);
+        self.dies_while_others_halt();
     }
 
     /// Without a stop, first part: senders are refused from here on. The CPU keeps answering those that were not.

@@ -55,7 +55,7 @@ mod up;
 mod walk;
 
 use core::panic::Location;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
 use crate::context::Task;
 use crate::cpu::CpuId;
@@ -148,6 +148,17 @@ impl<P: Memory> HotplugCpu<P> {
     }
 }
 
+/// What a CPU runs of the kernel: threads, handlers, callbacks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Life {
+    /// Nothing; a start signal may be under way to it.
+    Still,
+    /// Something.
+    Runs,
+    /// Nothing but its way to its death.
+    Dies,
+}
+
 /// (incarnation, step) in one word: a CPU that is late for one start can't be taken for the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct SyncWord {
@@ -206,19 +217,47 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         SyncWord::unpack(self.cpu[who.index()].hotplug.sync.load(Acquire))
     }
 
+    /// Where `who` is, for `stop_others`.
+    pub(crate) fn life_of(&self, who: CpuId) -> Life {
+        match self.sync_of(who).step {
+            Sync::Dead | Sync::Kicked => Life::Still,
+            Sync::Alive | Sync::Online => Life::Runs,
+            Sync::Dying => Life::Dies,
+            // Relaxed: who sees that it was given up (acquire) sees it in here (release), until it is still.
+            Sync::GivenUp if self.hotplug.loose.has(who) => Life::Runs,
+            Sync::GivenUp => Life::Still,
+        }
+    }
+
+    /// The word that changes when `who` is dead.
+    pub(crate) fn death_of(&self, who: CpuId) -> &P::Word {
+        &self.cpu[who.index()].hotplug.sync
+    }
+
     /// Moves the handshake, if it is still where the caller saw it.
     ///
     /// Relaxed: the word only says how far the two sides are, and that in one order. What they did is handed over by others. By control, before it
     /// starts the CPU: by the start (`Cpus` 4). By the CPU, before it is online: by its bit in `accepting`, which control waits for as
     /// well. By a dying CPU: by the store that it dies with. By a CPU that was given up: by `loose`.
     fn move_sync(&self, who: CpuId, from: SyncWord, to: Sync) -> bool {
+        self.exchange_sync(who, from, to, Relaxed)
+    }
+
+    /// As [`move_sync`](Self::move_sync), for a CPU that was put into `loose` before: release, for
+    /// `life_of`.
+    fn give_up_loose(&self, who: CpuId, from: SyncWord) -> bool {
+        self.exchange_sync(who, from, Sync::GivenUp, Release)
+    }
+
+    #[track_caller]
+    fn exchange_sync(&self, who: CpuId, from: SyncWord, to: Sync, order: Ordering) -> bool {
         let word = &self.cpu[who.index()].hotplug.sync;
         if word.load(Relaxed) != from.pack() {
             return false;
         }
         self.emit(|| What::SyncMoved { who, from: from.step, to });
         let to = SyncWord { step: to, ..from };
-        let moved = word.compare_exchange(from.pack(), to.pack(), Relaxed, Relaxed).is_ok();
+        let moved = word.compare_exchange(from.pack(), to.pack(), order, Relaxed).is_ok();
         self.platform.notify(&raw const *word);
         moved
     }

@@ -267,7 +267,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // First noted, then given up: it takes itself out when it has ended its callbacks.
             self.hotplug.loose.insert(who);
             let at = self.sync_of(who);
-            if at.step == Sync::Alive && self.move_sync(who, at, Sync::GivenUp) {
+            if at.step == Sync::Alive && self.give_up_loose(who, at) {
                 return false;
             }
             self.hotplug.loose.remove(who);

@@ -72,6 +72,8 @@ pub unsafe trait Cpus: Memory {
     fn halt(&self) -> !;
 
     /// Makes `cpu` call [`Entry::on_halt_ipi`](crate::platform::Entry::on_halt_ipi) by the strongest means there is
-    /// (an NMI), even if its interrupts are off.
+    /// (an NMI), even if its interrupts are off. It has called
+    /// [`Entry::start_cpu`](crate::platform::Entry::start_cpu) by then, and need not be online; it may be
+    /// dead by the time that the signal comes: then nothing has to happen.
     fn halt_hard(&self, cpu: CpuId);
 }

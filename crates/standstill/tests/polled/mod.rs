@@ -54,6 +54,12 @@ pub(crate) struct Board {
     pub(crate) lines_stuck: AtomicBool,
     /// The CPUs whose lines have no other place: a bit for each.
     pub(crate) lines_full: AtomicUsize,
+    /// A thread that does not leave sits on these CPUs.
+    pub(crate) squatted: AtomicUsize,
+    /// The stoppers of these CPUs find something else than the idle loop below them.
+    pub(crate) not_idle: AtomicUsize,
+    /// Call IPIs are on their way to these CPUs for as long as the bit is set.
+    pub(crate) hold_calls: AtomicUsize,
     /// The thread that calls `cpu_down` is bound to its CPU.
     pub(crate) bound: AtomicBool,
     pub(crate) log: Mutex<Vec<Event>>,
@@ -120,8 +126,10 @@ impl Polled {
         if cpu.irqs_off.load(SeqCst) {
             return;
         }
-        while cpu.pending.load(SeqCst) & (CALL | HALT) != 0 {
-            let taken = cpu.pending.fetch_and(!(CALL | HALT), SeqCst);
+        let held = self.0.hold_calls.load(SeqCst) & 1 << ME.get().0 != 0;
+        let takes = if held { HALT } else { CALL | HALT };
+        while cpu.pending.load(SeqCst) & takes != 0 {
+            let taken = cpu.pending.fetch_and(!takes, SeqCst) & takes;
             cpu.irqs_off.store(true, SeqCst);
             if taken & HALT != 0 {
                 // SAFETY: on this CPU, interrupts off.
@@ -311,6 +319,9 @@ pub(crate) fn run_with<R: Send + 'static>(
         refuse_start: AtomicUsize::new(0),
         lines_stuck: AtomicBool::new(false),
         lines_full: AtomicUsize::new(0),
+        squatted: AtomicUsize::new(0),
+        not_idle: AtomicUsize::new(0),
+        hold_calls: AtomicUsize::new(0),
         bound: AtomicBool::new(false),
         log: Mutex::default(),
     }));
@@ -507,12 +518,16 @@ unsafe impl Sched for Polled {
         Ok(())
     }
     fn occupied(&self, cpu: CpuId) -> Option<&'static str> {
+        if self.0.squatted.load(SeqCst) & 1 << cpu.index() != 0 {
+            return Some("squatter/1");
+        }
         let ready = self.0.cpus[cpu.index()].ready.lock().unwrap();
         ready.iter().any(|(_, role)| *role != Role::Idle).then_some("a task")
     }
     fn only_idle_left(&self) -> bool {
         let (at, me) = ME.get();
-        role_of(&self.0.cpus[at], me) == Some(Role::Idle) && self.occupied(CpuId::new(at)).is_none()
+        let idle = self.0.not_idle.load(SeqCst) & 1 << at == 0;
+        idle && role_of(&self.0.cpus[at], me) == Some(Role::Idle) && self.occupied(CpuId::new(at)).is_none()
     }
     fn park_threads(&self, cpu: CpuId) {
         while !self.0.cpus[cpu.index()].hotplug_parked.load(SeqCst) {
