@@ -182,7 +182,7 @@ fn rules(report: &Report, tally: &Tally) -> impl Iterator<Item = Rule> {
         checked: checks.asked(rule.id),
         broken: checks.broken(rule.id),
     });
-    let own = report.rules.into_iter().chain(core::iter::once(report.agreement(tally)));
+    let own = report.rules.into_iter().chain([report.agreement(tally), report.operations()]);
     on_events.chain(own.map(|rule| Rule {
         id: (0, rule.id),
         scope: "torture",

@@ -287,6 +287,7 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, end: Option
     let report = torture.report();
     let tally = judge.tally();
     let mut rules = rules(&report, judge);
+    rules.push(torture_rule(&report.operations()));
     if end.is_none() {
         rules.push(torture_rule(&report.agreement(&tally)));
     }

@@ -11,7 +11,8 @@ use crate::rules::{Failure, Rule};
 /// A few counts, while the torture runs.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Progress {
-    /// Calls sent so far, refused ones included.
+    /// Calls sent so far, refused ones included. A handler may run before its sender has counted the
+    /// call; here such a call counts as sent.
     pub sent: u64,
     /// Handlers that ran.
     pub ran: u64,
@@ -81,6 +82,30 @@ impl Report {
         })
     }
 
+    /// Did each hotplug operation reach its target that was not made to fail? A machine that refuses all of
+    /// them breaks no other rule, as nothing happens on it.
+    #[must_use]
+    pub const fn operations(&self) -> RuleCount {
+        let (down, up) = (&self.down, &self.up);
+        let failed = (down.tried - down.ok - down.vetoed) + (up.tried - up.ok - up.vetoed);
+        RuleCount { id: "operations-succeed", checked: down.tried + up.tried, broken: failed }
+    }
+
+    /// Did something happen, and is nothing wrong, as far as the torture knows by itself? What the events
+    /// show comes on top, if they are listened to: [`agreement`](Self::agreement), and the monitors of
+    /// `standstill::invariants`.
+    #[must_use]
+    pub fn passed(&self) -> bool {
+        let own = self.rules.iter().all(|rule| rule.broken == 0) && self.operations().broken == 0;
+        let balanced = self.calls.iter().all(|(_, calls)| calls.balanced() && calls.lost == 0);
+        let nothing_failed = self.veto.is_none()
+            && self.first_late.is_none()
+            && self.first_lost.is_none()
+            && self.first_failure.is_none();
+        let ran = self.calls.iter().any(|(_, calls)| calls.ran > 0);
+        own && balanced && nothing_failed && ran
+    }
+
     /// Do the workloads and the events tell the same story? For the forms that nobody else uses: what handlers counted is what the
     /// library says it ran, and what senders were told is what it says it refused.
     #[must_use]
@@ -123,6 +148,28 @@ mod tests {
             first_lost: None,
             first_failure: None,
         }
+    }
+
+    #[test]
+    fn a_run_passes_if_something_happened_and_nothing_is_wrong() {
+        let good = || report(|_| Calls { sent: 3, ran: 2, refused: 1, ..Calls::default() });
+        assert!(good().passed());
+        assert!(!report(|_| Calls::default()).passed(), "nothing happened");
+        assert!(!report(|_| Calls { sent: 3, ran: 2, ..Calls::default() }).passed(), "a call has no end");
+        let lost = |_| Calls { sent: 3, ran: 2, lost: 1, ..Calls::default() };
+        assert!(!report(lost).passed(), "a call is lost");
+        let mut broken = good();
+        broken.rules[0].broken = 1;
+        assert!(!broken.passed(), "a rule is broken");
+        let error = HotplugError::Disabled;
+        assert!(!Report { veto: Some(error), ..good() }.passed(), "nothing could be tried");
+        let refused = Ops { tried: 3, ok: 1, vetoed: 1, ..Ops::default() };
+        for refuses in [Report { down: refused, ..good() }, Report { up: refused, ..good() }] {
+            assert_eq!((refuses.operations().checked, refuses.operations().broken), (3, 1));
+            assert!(!refuses.passed(), "an operation was refused, and no rule of the torture is broken");
+        }
+        let made_to = Ops { tried: 3, ok: 1, vetoed: 2, ..Ops::default() };
+        assert!(Report { down: made_to, ..good() }.passed());
     }
 
     #[test]

@@ -247,7 +247,8 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
             refused += form.refused;
         }
         Progress {
-            sent,
+            // Senders count when they know what became of the call.
+            sent: sent.max(ran + refused),
             ran,
             refused,
             down: self.core.down.ok(),

@@ -164,20 +164,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         &self.present
     }
 
-    /// The CPUs that run.
+    /// The CPUs that run threads, handlers and works. What a pinned section that found one here may rely on
+    /// depends on the [protocol](crate::Protocol::pins_online).
     #[doc(alias = "cpu_online_mask")]
     #[doc(alias = "cpu_online")]
     pub const fn online(&self) -> &AtomicCpuMask<P, W> {
         &self.online
     }
 
-    /// The CPUs that threads may be put on.
+    /// The CPUs that threads may be put on. One that a pinned section finds here is online, and takes calls,
+    /// until that section ends, whatever the protocol.
     #[doc(alias = "cpu_active_mask")]
     pub const fn active(&self) -> &AtomicCpuMask<P, W> {
         &self.active
     }
 
-    /// The CPUs that take calls.
+    /// The CPUs that take calls. One that a pinned section finds here is online until that section ends.
     pub const fn accepting(&self) -> &AtomicCpuMask<P, W> {
         &self.accepting
     }

@@ -13,6 +13,10 @@
 //! | [`standstill`](Protocol::STANDSTILL) | split | at the start of RUN | yes | W, L, S, O (and F, if IPIs are instant) |
 //! | `no-stop` (study) | none | after a pass of every stopper | yes | L |
 //! | `refuse` | none | after a pass of every stopper | yes | W, L, S, O, F |
+//!
+//! Those without a stop have a price that no letter shows: a pinned section may not rely on `online`, and
+//! [`on_each_cpu`](crate::Machine::on_each_cpu) leaves out a CPU that is leaving and runs still. See
+//! [`pins_online`](Protocol::pins_online).
 
 use core::fmt;
 
@@ -102,7 +106,7 @@ impl Protocol {
         Protocol { name: "single-deaf", stages: Stages::Single, ..Self::STANDSTILL };
 
     /// No stop: senders are refused, every stopper passes, the CPU drains and leaves. Nobody is frozen, so the DYING callbacks
-    /// run beside everybody else.
+    /// run beside everybody else, and pinned sections have [less to rely on](Self::pins_online).
     pub const REFUSE: Protocol = Protocol {
         name: "refuse",
         stages: Stages::None,
@@ -184,6 +188,15 @@ impl Protocol {
     #[must_use]
     pub const fn deaf(&self) -> bool {
         self.deaf
+    }
+
+    /// Is a CPU that a pinned section found in the online mask there, and does it take calls, until that
+    /// section ends? If not, that is so for the active mask only; and
+    /// [`on_each_cpu`](crate::Machine::on_each_cpu) leaves out a CPU from the moment that it takes no
+    /// calls, while it is online and runs.
+    #[must_use]
+    pub const fn pins_online(&self) -> bool {
+        !matches!(self.stages, Stages::None)
     }
 
     /// What it promises, whatever the latency of IPIs. Only a broken promise is a failure.

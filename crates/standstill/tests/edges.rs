@@ -233,3 +233,22 @@ fn a_machine_of_one_cpu_works() {
         assert_eq!(machine.cpu_down(task, cpu(0)), Err(HotplugError::LastOnline(cpu(0))));
     });
 }
+
+/// The last look comes before the drain: whoever makes it come after it is to change the docs.
+#[test]
+fn what_a_drained_call_leaves_behind_is_not_looked_at_again() {
+    for protocol in [Protocol::STANDSTILL, Protocol::SINGLE_DEAF, Protocol::REFUSE] {
+        run(protocol, |machine, task| {
+            let board = machine.platform().0;
+            machine.cpu_up(task, cpu(1)).unwrap();
+            // Its IPI is under way for as long as the CPU lives.
+            board.hold_calls.store(1 << 1, SeqCst);
+            let wakes = leak(|_: &Off<'_>| {
+                board.not_idle.store(1 << 1, SeqCst);
+            });
+            machine.call_single_nowait(task, cpu(1), wakes).unwrap();
+            assert_eq!(machine.cpu_down(task, cpu(1)), Ok(()));
+            assert_eq!(board.not_idle.load(SeqCst), 1 << 1, "the call was drained");
+        });
+    }
+}

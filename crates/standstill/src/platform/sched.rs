@@ -29,7 +29,8 @@ pub enum Vacate {
 /// The calls come in this order. Down: `evict`, `vacate`, (ONLINE callbacks down), `aim_lines_away`, `park_threads`, `occupied` until it
 /// is `None`, then in the stop, on the dying CPU with interrupts off: `only_idle_left`, `lines_left`. A failed operation ends with
 /// `unpark_threads` (if they were parked), `lines_back`, `readmit` (if it was evicted in this operation). Up: `unpark_threads`, `lines_back`, (ONLINE
-/// callbacks up), `readmit` as the last step. A CPU that was never readmitted counts as evicted.
+/// callbacks up), `readmit` as the last step. `only_idle_left` and `lines_left` are asked once: what the
+/// calls that are drained after them leave behind on the CPU is not looked at again. A CPU that was never readmitted counts as evicted.
 ///
 /// # Safety
 /// 1. After `vacate(cpu)` returned `Ok`, the caller is not on `cpu` and does not come back while `cpu` is evicted.
@@ -40,6 +41,11 @@ pub enum Vacate {
 pub unsafe trait Sched: Memory {
     /// From now on no thread that may run elsewhere is put on `cpu`; those that are there move off when they are next
     /// switched out.
+    ///
+    /// Another CPU may have looked a moment before, and be about to put a thread there. One pass of every
+    /// stopper follows this call before [`occupied`](Self::occupied) is asked: so keep preemption off from
+    /// the look to the end of the enqueueing. Sections that looked too early have ended when the pass
+    /// has, and no lock is needed for it.
     fn evict(&self, cpu: CpuId);
 
     /// `cpu` takes threads again.

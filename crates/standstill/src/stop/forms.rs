@@ -229,7 +229,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         value
     }
 
-    /// One turn of every online CPU's stopper: whatever a pinned section or an interrupts-off section did before this call is done
+    /// One turn of every online CPU's stopper: whatever a pinned section or an interrupts-off section did there before this call is done
     /// when it returns. Nobody is frozen.
     ///
     /// Context: thread; inside a hotplug callback, too.

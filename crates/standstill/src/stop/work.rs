@@ -193,7 +193,7 @@ pub enum WorkState {
     Queued,
     /// It ran and returned this.
     Ran(i32),
-    /// Its CPU left the machine before it could run. It did not run.
+    /// Its CPU was offline, or left the machine before it could run. It did not run.
     Refused,
 }
 
