@@ -28,5 +28,22 @@ pub(crate) fn list() -> String {
          CPU.  O: no call of another CPU runs outside the online mask.  \
          F: none runs while the machine is frozen.\n",
     );
+    let less: Vec<_> = Protocol::ALL.iter().filter(|p| !p.pins_online()).map(Protocol::name).collect();
+    let _ = writeln!(
+        out,
+        "\n{}: no stop, so a pinned section may rely on the active mask and not on the online one,\n\
+         and `on_each_cpu` leaves out a CPU that is leaving while it still runs.",
+        less.join(", ")
+    );
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_letter_shows_is_said_of_those_without_a_stop() {
+        assert!(list().contains("\nrefuse, no-stop: no stop, so a pinned section"), "{}", list());
+    }
 }
