@@ -151,6 +151,7 @@ exhausted! {
         two_operations: "two-operations",
         rollback: "rollback",
         half_way: "half-way",
+        old_handle: "old-handle",
         payload_offline: "payload-offline",
         payload_lock: "payload-lock",
         stop_pairs: "stop-pairs",

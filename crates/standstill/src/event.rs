@@ -429,10 +429,10 @@ pub enum What {
     InjectionArmed {
         /// The CPU.
         who: CpuId,
-        /// The state. OFFLINE, through which no walk comes: what was armed was taken back.
+        /// The state.
         state: StateId,
     },
-    /// It will not, as what was installed in its state is removed.
+    /// It will not: it was taken back, or what was installed in its state is removed.
     InjectionDropped {
         /// The CPU.
         who: CpuId,

@@ -238,6 +238,31 @@ pub(super) fn half_way<const N: usize>(s: &mut Setup<'_, N>) {
     });
 }
 
+/// Callbacks are removed, and others get their place: what was meant for the first ones means nothing to them.
+pub(super) fn old_handle<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        let callbacks = Callbacks::Online { up: Some(&works), down: Some(&works) };
+        let [old, new] = [true, false].map(|gone| match machine.add_state(task, "driver", callbacks) {
+            Ok(state) => {
+                if gone {
+                    inject(machine, task, last, state);
+                    assert_eq!(machine.remove_state(task, state), Ok(()));
+                }
+                state
+            }
+            Err(error) => panic!("callbacks can't be installed: {error}"),
+        });
+        assert_eq!(new.id(), old.id(), "the place is used again");
+        let gone = Err(HotplugError::NotInstalled(old.id()));
+        assert_eq!(machine.remove_state(task, old), gone, "an old handle is taken for another one");
+        assert_eq!(machine.cpu_down(task, last), Ok(()), "a failure strikes those that it was not meant for");
+        assert_eq!(machine.remove_state(task, new), Ok(()));
+    });
+}
+
 #[expect(clippy::missing_const_for_fn, clippy::unnecessary_wraps, reason = "a callback")]
 fn works(_: &mut Task, _: CpuId) -> Result<(), Reason> {
     Ok(())

@@ -258,6 +258,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(hotplug::half_way),
     ),
     info(
+        "old-handle",
+        "callbacks are removed and others get their place: an old handle, and a failure that was injected there, mean nothing to them",
+        2,
+        ALL_UP,
+        for_size!(hotplug::old_handle),
+    ),
+    info(
         "halt",
         "two CPUs stop all others at once: one of them wins, and it is told that all others did stop",
         2,

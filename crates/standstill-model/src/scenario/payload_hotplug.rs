@@ -203,13 +203,14 @@ pub(super) fn halt_vs_online<const N: usize>(s: &mut Setup<'_, N>) {
 }
 
 /// Who stopped all others and was told that nobody is left is alone: no callback of a CPU that is not
-/// online runs any more.
-fn nobody_else<const N: usize>(s: &mut Setup<'_, N>, from: CpuId) -> &'static ModelWord {
+/// online runs any more. Without `deadlines` that may expire, nobody is left in the end.
+fn nobody_else<const N: usize>(s: &mut Setup<'_, N>, from: CpuId, deadlines: bool) -> &'static ModelWord {
     let machine = s.machine();
     let alone = s.keep(ModelWord::ZERO);
     s.device(move |off, cpu| {
         if cpu == from {
             let left = machine.stop_others(off, 1);
+            require(deadlines || left.is_empty(), "a CPU that halts or dies is not waited for");
             if left.is_empty() {
                 alone.store(1, Relaxed);
             }
@@ -233,7 +234,7 @@ fn callbacks<const N: usize>(s: &mut Setup<'_, N>, alone: &'static ModelWord) ->
 pub(super) fn halt_vs_starting<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
     s.deadlines_may_be_over(1);
-    let alone = nobody_else(s, CpuId::new(N - 2));
+    let alone = nobody_else(s, CpuId::new(N - 2), true);
     let callbacks = callbacks(s, alone);
     s.task(move |task| {
         install(machine, task, callbacks);
@@ -246,7 +247,7 @@ pub(super) fn halt_vs_starting<const N: usize>(s: &mut Setup<'_, N>) {
 /// The same while one is in its DYING callbacks.
 pub(super) fn halt_vs_dying<const N: usize>(s: &mut Setup<'_, N>) {
     let (machine, last) = (s.machine(), s.last());
-    let alone = nobody_else(s, CpuId::new(N - 2));
+    let alone = nobody_else(s, CpuId::new(N - 2), false);
     let callbacks = callbacks(s, alone);
     s.task(move |task| {
         install(machine, task, callbacks);

@@ -249,7 +249,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.exchange_sync(who, from, Sync::GivenUp, Release)
     }
 
-    #[track_caller]
     fn exchange_sync(&self, who: CpuId, from: SyncWord, to: Sync, order: Ordering) -> bool {
         let word = &self.cpu[who.index()].hotplug.sync;
         if word.load(Relaxed) != from.pack() {

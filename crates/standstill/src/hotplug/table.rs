@@ -197,10 +197,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let inject = &machine.cpu[cpu.index()].hotplug.inject;
             // Relaxed: as in `struck`, the lock orders all that use it.
             let armed = StateId::from_index(inject.load(Relaxed)).filter(|state| state.can_fail());
-            if armed.is_some() {
-                // No walk passes OFFLINE: nothing is armed any more.
-                machine.emit(|| What::InjectionArmed { who: cpu, state: StateId::OFFLINE });
-                inject.store(StateId::OFFLINE.index(), Relaxed);
+            if let Some(state) = armed {
+                machine.disarm(cpu, state);
             }
             Ok(armed)
         })
@@ -261,10 +259,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         for (index, cpu) in self.cpu.iter().enumerate() {
             // Relaxed: as in `struck`.
             if cpu.hotplug.inject.load(Relaxed) == state.index() {
-                self.emit(|| What::InjectionDropped { who: CpuId::new(index), state });
-                cpu.hotplug.inject.store(0, Relaxed);
+                self.disarm(CpuId::new(index), state);
             }
         }
+    }
+
+    fn disarm(&self, who: CpuId, state: StateId) {
+        self.emit(|| What::InjectionDropped { who, state });
+        // No walk passes OFFLINE: nothing is armed any more. Relaxed: as in `struck`.
+        self.cpu[who.index()].hotplug.inject.store(StateId::OFFLINE.index(), Relaxed);
     }
 
     /// Calls the callback of `state` for each CPU that is past it. If one refuses, those before it are
