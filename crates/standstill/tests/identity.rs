@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use polled::{Four, Off, Polled, run, run_with};
 use standstill::context::{IrqOff, Pinned, Stopped, Task};
 use standstill::hotplug::{Callbacks, HotplugError, Reason, StateHandle, StateId};
+use standstill::platform::Wait;
 use standstill::stop::{Receipt, StopError, StopWork, WorkState};
 use standstill::{CallError, CpuId, CpuMask, Csd, Machine, Protocol};
 
@@ -420,4 +421,46 @@ fn a_guard_that_is_forgotten_blocks_hotplug_and_nothing_else() {
             machine.platform().breathe();
         }
     });
+}
+
+/// The numbers of stops have 44 bits, and are used again after the last: across that, every form works as
+/// before, and a CPU that is late for a stop of the old numbers is not taken for one of the new.
+#[cfg(feature = "study")]
+#[test]
+fn the_numbers_of_stops_are_used_again_and_nobody_notices() {
+    for left in 0..4 {
+        for protocol in [Protocol::STANDSTILL, Protocol::REFUSE] {
+            let early = move |machine: &'static Four, _: &mut Task| machine.spend_epochs(left);
+            run_with(protocol, CpuMask::first_n(4), early, |machine, task| {
+                for n in 1..4 {
+                    machine.cpu_up(task, cpu(n)).unwrap();
+                }
+                let all = CpuMask::first_n(4);
+                assert_eq!(machine.stop_machine(task, Some(&all), &|_: &Stopped<'_>| 7).unwrap().ran(), 4);
+                machine.quiesce(task);
+                drop(machine.stop_two_cpus(task, cpu(1), cpu(2), &|_: &Stopped<'_>| 0).unwrap());
+                // One that is given up because of CPU 3, which is late for it.
+                let (inside, go): (&AtomicBool, &AtomicBool) =
+                    (leak(AtomicBool::new(false)), leak(AtomicBool::new(false)));
+                machine.platform().task(3, move |task| {
+                    machine.irq_off(task, |_| {
+                        inside.store(true, SeqCst);
+                        while !go.load(SeqCst) {
+                            std::thread::yield_now();
+                        }
+                    });
+                });
+                while !inside.load(SeqCst) {
+                    machine.platform().breathe();
+                }
+                let deadline = machine.platform().deadline_in(20_000_000);
+                let stop = machine.stop_machine_deadline(task, None, deadline, &|_: &Stopped<'_>| 0).err();
+                assert!(matches!(stop, Some(StopError::Deadline { .. })), "{stop:?}");
+                go.store(true, SeqCst);
+                assert_eq!(machine.stop_machine(task, Some(&all), &|_: &Stopped<'_>| 7).unwrap().ran(), 4);
+                machine.cpu_down(task, cpu(2)).unwrap();
+                machine.cpu_up(task, cpu(2)).unwrap();
+            });
+        }
+    }
 }

@@ -14,7 +14,7 @@
 
 use core::sync::atomic::Ordering::{AcqRel, Relaxed};
 
-use super::stage::At;
+use super::stage::{At, is_later};
 use super::tree::Shape;
 use super::work::Part;
 use crate::cpu::CpuId;
@@ -22,7 +22,7 @@ use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{Memory, Platform, Word};
 
-const COUNT_BITS: u32 = 16;
+pub(super) const COUNT_BITS: u32 = 16;
 const COUNT: usize = (1 << COUNT_BITS) - 1;
 
 /// The most CPUs that can be counted.
@@ -50,7 +50,7 @@ impl<P: Memory> Acks<P> {
         let mut seen = self.word.guess();
         loop {
             let count = match seen >> COUNT_BITS {
-                newer if newer > tag => return false,
+                later if is_later(later, tag) => return false,
                 same if same == tag => (seen & COUNT) + 1,
                 _ => 1,
             };
@@ -60,6 +60,12 @@ impl<P: Memory> Acks<P> {
                 Err(now) => seen = now,
             }
         }
+    }
+
+    /// As if it had counted up to `at` so far.
+    #[cfg(feature = "study")]
+    pub(super) fn spend(&self, at: At) {
+        self.word.store(at.pack() << COUNT_BITS, Relaxed);
     }
 
     /// Has the group so few members in the stop that they need not meet? Only a hint while the stop is filled in.
@@ -125,6 +131,7 @@ mod tests {
     use super::*;
     use crate::platform::{Datum, PlainCell};
     use crate::stop::Stage;
+    use crate::stop::stage::{LAST_EPOCH, next_epoch};
 
     struct Ram;
 
@@ -136,6 +143,26 @@ mod tests {
 
         fn fence(&self) {
             fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Numbers are used again: the first stops after the last number are later than those before it.
+    #[test]
+    fn acknowledgements_are_counted_across_the_last_epoch() {
+        let acks = Acks::<Ram>::new();
+        acks.expected.store(2, Relaxed);
+        let mut epoch = LAST_EPOCH - 1;
+        acks.word.store(At::new(epoch, Stage::None).pack() << COUNT_BITS, Relaxed);
+        let mut before = None;
+        for _ in 0..4 {
+            for stage in [Stage::Prepare, Stage::DisableIrqActive, Stage::Run, Stage::Exit] {
+                let tag = At::new(epoch, stage).pack();
+                assert!(!acks.ack(tag), "one of two");
+                assert!(before.is_none_or(|old| !acks.ack(old)), "too late");
+                assert!(acks.ack(tag), "the last of {epoch}");
+                before = Some(tag);
+            }
+            epoch = next_epoch(epoch);
         }
     }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use super::machine::Body;
 use super::receipts::{Receipt, StopError};
-use super::stage::{At, Stage};
+use super::stage::{At, Stage, next_epoch};
 use super::work::Part;
 use crate::cpu::CpuId;
 use crate::event::{What, WorkKey};
@@ -72,7 +72,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         context: WaitContext,
         from: &'static Location<'static>,
     ) -> Result<(), StopError<W>> {
-        let epoch = At::unpack(self.stop.at.load(Relaxed)).epoch + 1;
+        let epoch = next_epoch(At::unpack(self.stop.at.load(Relaxed)).epoch);
         self.emit(|| What::StopBegin { epoch, leaving: plan.leaving.first() });
         // Relaxed: a CPU that is late for an abandoned stop goes its way when it sees this, and has nothing to read for that.
         self.stop.at.store(At::new(epoch, Stage::None).pack(), Relaxed);

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 use super::lock::TicketLock;
 use super::receipts::Receipt;
 use super::relay::Post;
-use super::stage::{At, Stage};
+use super::stage::{At, Stage, is_later};
 use super::work::{MultiWork, Part, Works};
 use crate::context::{Stopped, no_unwind};
 use crate::cpu::CpuId;
@@ -171,7 +171,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let word = self.stage_word(s.me, s.post).load(Acquire);
         let at = At::unpack(word);
         // A copy may be behind, down to earlier stops.
-        let moved = word > s.seen;
+        let moved = is_later(word, s.seen);
         let over = moved && (at.epoch != s.part.epoch || at.aborted);
         if over {
             self.relay(s.me, s.post, word);
@@ -303,7 +303,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     fn await_stage(&self, s: &Loop<P::Flags>, word: usize) {
-        let at = At::unpack(word.max(s.seen));
+        let at = At::unpack(if is_later(word, s.seen) { word } else { s.seen });
         let abortable =
             matches!(at.stage, Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive);
         let deadline = if abortable { self.deadline_of(s.me) } else { Deadline::NEVER };
@@ -346,7 +346,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.platform.notify(&raw const *self.stop.at);
             // It has ended, for who waits for that. By now the next stop may have, too. Relaxed, as above.
             let mut seen = self.stop.done.load(Relaxed);
-            while seen < aborted.pack() {
+            while is_later(aborted.pack(), seen) {
                 match self.stop.done.compare_exchange(seen, aborted.pack(), Relaxed, Relaxed) {
                     Ok(_) => break,
                     Err(now) => seen = now,
@@ -366,7 +366,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     pub(super) fn has_acknowledged(&self, cpu: CpuId, at: At) -> bool {
-        self.cpu[cpu.index()].stop.progress.load(Relaxed) >= At { aborted: false, ..at }.pack()
+        !is_later(At { aborted: false, ..at }.pack(), self.cpu[cpu.index()].stop.progress.load(Relaxed))
     }
 
     pub(super) fn report_missing(&self, site: Site, waited_ns: u64, at: At) {

@@ -44,6 +44,8 @@ mod receipts;
 mod relay;
 mod stage;
 mod stopper;
+#[cfg(feature = "study")]
+mod study;
 mod tree;
 mod work;
 
@@ -57,4 +59,5 @@ pub(crate) use control::Plan;
 pub(crate) use lock::TicketLock;
 pub(crate) use machine::{Body as StopBody, Stop, StopCpu};
 pub(crate) use relay::Copied;
+pub(crate) use stage::is_later_epoch;
 pub(crate) use work::Body as WorkBody;

@@ -16,6 +16,9 @@
 
 use core::sync::atomic::Ordering::{Relaxed, Release};
 
+#[cfg(feature = "study")]
+use super::stage::At;
+use super::stage::{is_later, is_later_epoch};
 use super::work::Part;
 use crate::cpu::CpuId;
 use crate::machine::Machine;
@@ -36,7 +39,7 @@ impl<P: Memory> Copied<P> {
     /// True if the caller becomes the relay for stop `epoch`; false if there is one.
     fn take(&self, epoch: usize) -> bool {
         let mut seen = self.relayed.load(Relaxed);
-        while seen < epoch {
+        while is_later_epoch(epoch, seen) {
             // Relaxed: nothing is read by who knows that there is a relay; what it passes on is released by itself.
             match self.relayed.compare_exchange(seen, epoch, Relaxed, Relaxed) {
                 Ok(_) => return true,
@@ -46,9 +49,16 @@ impl<P: Memory> Copied<P> {
         false
     }
 
+    /// As if the copy had been raised up to `at` so far.
+    #[cfg(feature = "study")]
+    pub(super) fn spend(&self, at: At) {
+        self.word.store(at.pack(), Relaxed);
+        self.relayed.store(at.epoch, Relaxed);
+    }
+
     fn raise(&self, to: usize) {
         let mut seen = self.word.load(Relaxed);
-        while seen < to {
+        while is_later(to, seen) {
             match self.word.compare_exchange(seen, to, Release, Relaxed) {
                 Ok(_) => return,
                 Err(now) => seen = now,

@@ -309,7 +309,7 @@ pub(crate) struct Part {
 }
 
 impl Part {
-    const fn pack(self) -> usize {
+    pub(super) const fn pack(self) -> usize {
         self.epoch << 10
             | self.top << 5
             | (self.split as usize) << 4
@@ -318,7 +318,7 @@ impl Part {
             | QUEUED
     }
 
-    const fn unpack(word: usize) -> Part {
+    pub(super) const fn unpack(word: usize) -> Part {
         Part {
             epoch: word >> 10,
             top: word >> 5 & 31,

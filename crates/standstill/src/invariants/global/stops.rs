@@ -3,7 +3,7 @@
 use crate::cpu::CpuId;
 use crate::event::{Event, What};
 use crate::invariants::{Checks, Verdict};
-use crate::stop::Stage;
+use crate::stop::{Stage, is_later_epoch};
 
 /// One CPU's part in the stop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -82,7 +82,12 @@ impl<const N: usize> Stops<N> {
                     e,
                     "a stop begins before the last one is over",
                 )?;
-                checks.ask(27, before.is_none_or(|now| now.epoch < epoch), e, "a stop has no new number")
+                checks.ask(
+                    27,
+                    before.is_none_or(|now| is_later_epoch(epoch, now.epoch)),
+                    e,
+                    "a stop has no new number",
+                )
             }
             What::IrqsClosed { epoch, active, split, .. } => {
                 if let Some(closed) = self.closed.get_mut(me) {

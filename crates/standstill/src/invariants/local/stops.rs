@@ -4,7 +4,7 @@ use crate::cpu::CpuId;
 use crate::event::{Event, What, WorkKey};
 use crate::invariants::{Checks, Verdict};
 use crate::protocol::{Protocol, Stages};
-use crate::stop::Stage;
+use crate::stop::{Stage, is_later_epoch};
 
 /// This CPU's part in one stop.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -135,7 +135,7 @@ impl Stops {
         if let Some(part) = before.filter(|part| part.epoch != epoch) {
             checks.ask(
                 27,
-                part.epoch < epoch,
+                is_later_epoch(epoch, part.epoch),
                 e,
                 "this CPU takes part in an older stop after a newer one",
             )?;
