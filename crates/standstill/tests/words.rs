@@ -396,9 +396,11 @@ fn two_states(machine: &Four, task: &mut Task) -> (&'static Switch, &'static Swi
 fn rollback_failed_up() -> Hotplug {
     standstill(|machine, task| {
         let (first, second) = two_states(machine, task);
-        (second.up.store(1 << 1, SeqCst), first.down.store(1 << 1, SeqCst));
+        second.up.store(1 << 1, SeqCst);
+        first.down.store(1 << 1, SeqCst);
         let error = machine.cpu_up(task, CPU_1).unwrap_err();
-        (second.up.store(0, SeqCst), first.down.store(0, SeqCst));
+        second.up.store(0, SeqCst);
+        first.down.store(0, SeqCst);
         assert!(machine.online().contains(CPU_1), "it is left as it was then");
         told(error, &["CPU 1", "first", "no memory", "left as it was"], machine.cpu_up(task, CPU_1))
     })
@@ -408,9 +410,11 @@ fn rollback_failed_down() -> Hotplug {
     standstill(|machine, task| {
         let (first, second) = two_states(machine, task);
         machine.cpu_up(task, CPU_1).unwrap();
-        (first.down.store(1 << 1, SeqCst), second.up.store(1 << 1, SeqCst));
+        first.down.store(1 << 1, SeqCst);
+        second.up.store(1 << 1, SeqCst);
         let error = machine.cpu_down(task, CPU_1).unwrap_err();
-        (first.down.store(0, SeqCst), second.up.store(0, SeqCst));
+        first.down.store(0, SeqCst);
+        second.up.store(0, SeqCst);
         assert!(machine.online().contains(CPU_1) && !machine.active().contains(CPU_1));
         told(error, &["CPU 1", "second", "no memory", "left as it was"], machine.cpu_down(task, CPU_1))
     })
@@ -437,7 +441,8 @@ fn rollback_failed_added() -> Hotplug {
         three_up(machine, task);
         switch.down.store(1 << 0, SeqCst);
         let error = adds_to_three(machine, task, switch).unwrap_err();
-        (switch.up.store(0, SeqCst), switch.down.store(0, SeqCst));
+        switch.up.store(0, SeqCst);
+        switch.down.store(0, SeqCst);
         let later = machine.add_state(task, "workers", online(switch)).map(|_| ());
         told(error, &["CPU 0", "workers", "failed, too", "left as it was"], later)
     })
@@ -448,9 +453,11 @@ fn rollback_failed_removed() -> Hotplug {
         let switch = switch();
         three_up(machine, task);
         let workers = machine.add_state(task, "workers", online(switch)).unwrap();
-        (switch.down.store(1 << 2, SeqCst), switch.up.store(1 << 1, SeqCst));
+        switch.down.store(1 << 2, SeqCst);
+        switch.up.store(1 << 1, SeqCst);
         let error = machine.remove_state(task, workers).unwrap_err();
-        (switch.up.store(0, SeqCst), switch.down.store(0, SeqCst));
+        switch.up.store(0, SeqCst);
+        switch.down.store(0, SeqCst);
         let later = machine.remove_state(task, workers);
         told(error, &["CPU 1", "workers", "failed, too", "left as it was"], later)
     })
