@@ -161,7 +161,7 @@ fn cycles(text: &str) -> Result<u64, String> {
     }
 }
 
-fn seconds(text: &str) -> Result<Duration, String> {
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     match text.parse::<f64>() {
         Ok(s) if (MIN_SECONDS..=MAX_SECONDS).contains(&s) => Ok(Duration::from_secs_f64(s)),
         _ => Err(format!("a time is {MIN_SECONDS} to {MAX_SECONDS} seconds, e.g. 10 or 0.5")),

@@ -2,9 +2,11 @@
 
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use standstill::Protocol;
-use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, litmus, scenarios};
+use standstill_model::{Engine, Ipi, Limits, MAX_CPUS, MemoryModel, Options, Room, litmus, scenarios};
 
 use crate::args::preset;
 use crate::check_matrix::LARGEST;
@@ -79,9 +81,17 @@ pub struct CheckArgs {
     #[arg(long, value_name = "S", default_value = "0", value_parser = limit, allow_hyphen_values = true)]
     pub max_seconds: u64,
 
-    /// A search that ends early is kept in this file, and goes on from it the next time (engine stateful)
+    /// Ends when the process has so much memory: bytes, or with K, M, G, T [default: what the system allows it]
+    #[arg(long, value_name = "SIZE", value_parser = size, allow_hyphen_values = true)]
+    pub max_memory: Option<u64>,
+
+    /// A search is kept in this file now and then and if it ends early, and goes on from it the next time (engine stateful)
     #[arg(long, value_name = "FILE")]
     pub checkpoint: Option<PathBuf>,
+
+    /// With --checkpoint: so many seconds are between two times that it is kept; more, if that took over 1 % of the time
+    #[arg(long, value_name = "S", default_value = "10", value_parser = crate::args::seconds, allow_hyphen_values = true)]
+    pub checkpoint_every: Duration,
 
     /// Checks the checker: N merges of states are continued from both runs that led there, and must go on alike (engine stateful)
     #[arg(long, value_name = "N", default_value = "0", value_parser = merges, allow_hyphen_values = true)]
@@ -265,7 +275,9 @@ impl CheckArgs {
             "bounded" => Engine::Bounded { preemptions: self.preemptions },
             _ => Engine::Stateful,
         };
+        options.room = Some(Arc::new(Room::of_process(self.max_memory)));
         options.checkpoint.clone_from(&self.checkpoint);
+        options.checkpoint_every = self.checkpoint_every;
         options.audit.merges = self.audit;
         options.audit.seed = self.seed;
         // The matrix makes many searches at a time, and each is made by one thread.
@@ -312,6 +324,17 @@ fn preemptions(text: &str) -> Result<u32, String> {
 
 fn limit(text: &str) -> Result<u64, String> {
     within(text, 0..=MOST, "a limit")
+}
+
+/// A size in bytes: with a letter, in units of 1024, and so on.
+fn size(text: &str) -> Result<u64, String> {
+    let units = [('K', 10), ('M', 20), ('G', 30), ('T', 40)];
+    let unit = units.into_iter().find_map(|(letter, bits)| Some((text.strip_suffix(letter)?, bits)));
+    let (number, bits) = unit.unwrap_or((text, 0));
+    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(1 << bits));
+    bytes
+        .filter(|bytes| (1..=MOST).contains(bytes))
+        .ok_or_else(|| format!("a size is 1 to {MOST} bytes, e.g. 800M or 4G"))
 }
 
 fn merges(text: &str) -> Result<u64, String> {

@@ -128,7 +128,8 @@ pub fn covered(found: &Found) -> String {
                 Bound::Violation => "until something broke",
                 Bound::Stopped => "until it was stopped",
             };
-            format!("bounded: {}, {why}", count(states, "state"))
+            let which = found.out_of_memory.as_ref().map(|which| format!(" ({which})")).unwrap_or_default();
+            format!("bounded: {}, {why}{which}", count(states, "state"))
         }
     };
     let runs = if found.runs > 0 { format!(", {}", count(found.runs, "run")) } else { String::new() };

@@ -42,6 +42,7 @@ pub struct CheckMode {
     matrix: bool,
     part: bool,
     audit: bool,
+    checkpoint: bool,
 }
 
 /// Where a flag works, in words and as a question.
@@ -97,6 +98,8 @@ const GOES_ON: Place = Place {
     words: "with --engine stateful, without --matrix",
     fits: |mode| of_check(mode, |check| check.is("stateful") && !check.matrix),
 };
+const KEPT: Place =
+    Place { words: "with --checkpoint", fits: |mode| of_check(mode, |check| check.checkpoint) };
 const CUT: Place = Place {
     words: "with --engine dpor, or with --matrix",
     fits: |mode| of_check(mode, |check| check.is("dpor") || check.matrix),
@@ -144,7 +147,9 @@ const TABLE: &[(&str, Flags)] = &[
             ("threads", THREADS),
             ("max_states", COUNTS_STATES),
             ("max_seconds", ALWAYS),
+            ("max_memory", ALWAYS),
             ("checkpoint", GOES_ON),
+            ("checkpoint_every", KEPT),
             ("audit", STATEFUL),
             ("matrix", ALWAYS),
             ("shard", CUT),
@@ -176,6 +181,7 @@ impl CheckMode {
             matrix: args.matrix,
             part: args.shard.is_some(),
             audit: args.audit > 0,
+            checkpoint: args.checkpoint.is_some(),
         }
     }
 

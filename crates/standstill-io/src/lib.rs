@@ -18,5 +18,5 @@ pub mod stream;
 pub mod words;
 
 pub use input::Kind;
-pub use outputs::{Outputs, replace};
+pub use outputs::{Outputs, replace, replace_by};
 pub use stream::{answer, note, probe, refuse};

@@ -207,7 +207,7 @@ impl Outputs {
     pub fn write(&mut self, name: &str, text: &str) {
         let Some(at) = self.files.iter().position(|file| file.name == name) else { return };
         let Output { name, path, way } = self.files.swap_remove(at);
-        if let Err(error) = write(way, &[text.as_bytes()]) {
+        if let Err(error) = write(way, &|mut file| file.write_all(text.as_bytes())) {
             self.errors.push(cannot(name, &path, &error));
         }
     }
@@ -347,19 +347,22 @@ fn probe_folder(folder: &Path) -> io::Result<()> {
     written
 }
 
-fn write(way: Way, parts: &[&[u8]]) -> io::Result<()> {
+/// Writes what goes into a file. It may be asked again, for another file.
+type Fill<'a> = &'a dyn Fn(&File) -> io::Result<()>;
+
+fn write(way: Way, fill: Fill<'_>) -> io::Result<()> {
     match way {
-        Way::InPlace(file) => in_place(&file, parts),
+        Way::InPlace(file) => in_place(&file, fill),
         Way::Replace(path, there) => {
             let folder = path.parent().unwrap_or(Path::new("/"));
             let (beside, file) = temporary(folder)?;
-            let moved = beside_and_moved(&beside, &file, &path, there.as_ref(), parts);
+            let moved = beside_and_moved(&beside, &file, &path, there.as_ref(), fill);
             if moved.is_err() {
                 let _ = fs::remove_file(&beside);
             }
             match (moved, there) {
                 // The file is somebody else's, or a mount point: it can be written, and not replaced.
-                (Err(Moved::Not), Some(there)) => in_place(&there, parts),
+                (Err(Moved::Not), Some(there)) => in_place(&there, fill),
                 (Err(Moved::Failed(error)), _) => Err(error),
                 (Err(Moved::Not), None) => Err(Errno::PERM.into()),
                 (Ok(()), _) => Ok(()),
@@ -376,10 +379,10 @@ enum Moved {
 
 fn beside_and_moved(
     beside: &Path,
-    mut file: &File,
+    file: &File,
     path: &Path,
     there: Option<&File>,
-    parts: &[&[u8]],
+    fill: Fill<'_>,
 ) -> Result<(), Moved> {
     if let Some(there) = there {
         let like = there.metadata().map_err(Moved::Failed)?;
@@ -389,15 +392,15 @@ fn beside_and_moved(
         }
         file.set_permissions(like.permissions()).map_err(|_| Moved::Not)?;
     }
-    parts.iter().try_for_each(|part| file.write_all(part)).map_err(Moved::Failed)?;
+    fill(file).map_err(Moved::Failed)?;
     fs::rename(beside, path).map_err(|error| if there.is_some() { Moved::Not } else { Moved::Failed(error) })
 }
 
-fn in_place(mut file: &File, parts: &[&[u8]]) -> io::Result<()> {
+fn in_place(file: &File, fill: Fill<'_>) -> io::Result<()> {
     if file.metadata()?.is_file() {
         file.set_len(0)?;
     }
-    parts.iter().try_for_each(|part| file.write_all(part))
+    fill(file)
 }
 
 /// Writes a file, whole or not at all: what was there is as it was until then.
@@ -405,5 +408,14 @@ fn in_place(mut file: &File, parts: &[&[u8]]) -> io::Result<()> {
 /// # Errors
 /// It can't be written.
 pub fn replace(path: &Path, parts: &[&[u8]]) -> io::Result<()> {
-    write(way(&resolve(path)?)?, parts)
+    replace_by(path, &|mut file| parts.iter().try_for_each(|part| file.write_all(part)))
+}
+
+/// As [`replace`], by a function that writes the file, which is empty. It may be asked again, for
+/// another file.
+///
+/// # Errors
+/// It can't be written.
+pub fn replace_by(path: &Path, fill: &dyn Fn(&File) -> io::Result<()>) -> io::Result<()> {
+    write(way(&resolve(path)?)?, fill)
 }

@@ -37,7 +37,7 @@ pub(crate) struct Arena {
 }
 
 impl Arena {
-    pub(crate) fn new(for_ever: bool) -> Arena {
+    pub(crate) fn new(for_ever: bool) -> Result<Arena, String> {
         // SAFETY: a fresh mapping, wherever there is room.
         let base = unsafe {
             libc::mmap(
@@ -49,17 +49,19 @@ impl Arena {
                 0,
             )
         };
-        assert!(
-            base != libc::MAP_FAILED,
-            "no memory for the stacks of simulated CPUs ({SIZE} bytes): {}",
-            std::io::Error::last_os_error()
-        );
+        if base == libc::MAP_FAILED {
+            let error = std::io::Error::last_os_error();
+            return Err(format!("no memory for the stacks of simulated CPUs ({SIZE} bytes): {error}"));
+        }
+        let arena = Arena { base: base.cast(), used: STACKS, for_ever };
         for fibre in 0..THREADS {
             // SAFETY: the first page of its span, inside the mapping; nobody uses it yet.
             let result = unsafe { libc::mprotect(base.add(fibre * SPAN), PAGE, libc::PROT_NONE) };
-            assert_eq!(result, 0, "a stack has no guard: {}", std::io::Error::last_os_error());
+            if result != 0 {
+                return Err(format!("a stack gets no guard: {}", std::io::Error::last_os_error()));
+            }
         }
-        Arena { base: base.cast(), used: STACKS, for_ever }
+        Ok(arena)
     }
 
     /// The lowest address of the stack of a fibre, and the one behind its highest.
@@ -147,7 +149,7 @@ mod tests {
             leave(before);
             (place, numbers)
         };
-        let (mut one, mut other) = (Arena::new(true), Arena::new(false));
+        let (mut one, mut other) = (Arena::new(true).expect("memory"), Arena::new(false).expect("memory"));
         let (a, b) = (number(&mut one), number(&mut other));
         assert_ne!(a.0, b.0);
         assert_eq!(a.1, b.1);

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::hash::BuildHashed;
 use crate::options::Options;
+use crate::room;
 use crate::sched::{cpu_of, is_device, is_interrupt, take};
 use crate::search::{End, Found, limit};
 use crate::setup::Ready;
@@ -65,6 +66,9 @@ pub(crate) fn search(
         if found.fault.is_some() && !options.keep_going {
             return End::Bounded(Bound::Violation);
         }
+        if room::has_run_out() {
+            return End::Bounded(Bound::Bytes);
+        }
         if !stop {
             let (state, key) = with_ptr(ready.world, |w| {
                 let state = w.full_fingerprint();
@@ -83,6 +87,7 @@ pub(crate) fn search(
                     }
                     if options.is_time_to_look(found.states, REPORT) {
                         found.bytes = bytes(ready, &seen, states.capacity());
+                        found.growth = (seen.capacity() * 2 * 33).max(states.capacity() * 2 * 17) as u64;
                         if let Some(bound) = limit(options, began, found, nodes.len(), progress) {
                             return End::Bounded(bound);
                         }

@@ -1,7 +1,7 @@
 //! The public entries: a whole check, and one run again.
 
 use std::ops::ControlFlow;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use standstill_io::words;
 
@@ -10,9 +10,11 @@ use crate::bounded;
 use crate::checkpoint;
 use crate::checkpoint::Checkpoint;
 use crate::dpor::{self, Part};
+use crate::keep::Keeper;
 use crate::options::{Engine, Ipi, MemoryModel, Options};
 use crate::parallel::{Way, search_from};
 use crate::random;
+use crate::room;
 use crate::sched::{bare, cpu_of, is_device, take};
 use crate::search::{End, Found};
 use crate::setup::Ready;
@@ -25,18 +27,21 @@ use crate::world::{Fault, World, with_ptr};
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {
     let began = Instant::now();
     let mut found = Found::new();
-    let ready = match Ready::new(options) {
+    let enough = options.room.as_ref().map_or(Ok(()), |room| room.begin());
+    let ready = match enough.and_then(|()| Ready::new(options)) {
         Ok(ready) => ready,
         Err(error) => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
             return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
         }
     };
-    let mut way = Way { birth: with_ptr(ready.world, World::fingerprint), ..Way::default() };
-    if let Err(error) = begin_from(options, &mut way) {
-        let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
-        return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
-    }
+    let mut way = match begin_from(&ready, options, began) {
+        Ok(way) => way,
+        Err(error) => {
+            let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
+            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+        }
+    };
     let before = way.from.as_ref().map_or(0, |from| from.time_ns);
     let end = match options.engine {
         Engine::Stateful => until_settled(&ready, &mut found, &mut |found| {
@@ -69,6 +74,11 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let complete = matches!(coverage, Coverage::Exhausted { .. });
     let sample = found.sample.take();
     let mut verdict = found.verdict(options, coverage, began);
+    if matches!(coverage, Coverage::Bounded { by: Bound::Bytes, .. }) {
+        verdict.out_of_memory = options.room.as_ref().and_then(|room| room.why());
+    }
+    // The tables are gone: what comes now has their memory.
+    room::settle();
     let audited = sample.map(|sample| audit(&ready, options, &sample, complete, progress));
     drop(ready);
     match audited.transpose() {
@@ -81,37 +91,38 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         shrunk.unwrap_or_else(|| describe(options, fault, choices))
     });
     verdict.time_ns += before;
-    verdict.not_kept = end_at(options, way, verdict.time_ns).err();
+    verdict.not_kept = end_at(options, way).err();
     verdict
 }
 
 /// Where the search begins: where it was left, if it was, and somebody wants it to go on.
-fn begin_from(options: &Options, way: &mut Way) -> Result<(), String> {
+fn begin_from(ready: &Ready, options: &Options, began: Instant) -> Result<Way, String> {
     checkpoint::refuse(options)?;
-    let Some(path) = &options.checkpoint else { return Ok(()) };
-    way.keeps = true;
-    way.from = Checkpoint::read(path, options)?;
-    if way.from.as_ref().is_some_and(|from| from.birth != way.birth) {
+    let Some(path) = &options.checkpoint else { return Ok(Way::default()) };
+    let from = Checkpoint::read(path, options)?;
+    let birth = with_ptr(ready.world, World::fingerprint);
+    if from.as_ref().is_some_and(|from| from.birth != birth) {
         return Err(format!(
             "the checkpoint {} is of no use: this process begins in another state than the one that wrote it, so the scenario is not deterministic",
             words::path(path)
         ));
     }
-    Ok(())
+    let before = Duration::from_nanos(from.as_ref().map_or(0, |from| from.time_ns));
+    Ok(Way { from, keeper: Keeper::new(options, birth, began, before), kept: None })
 }
 
-/// Keeps what is left, or takes the file away if nothing is.
-fn end_at(options: &Options, way: Way, time_ns: u64) -> Result<(), String> {
+/// Takes the file away, if nothing is left to do; else it was kept, or could not be.
+fn end_at(options: &Options, way: Way) -> Result<(), String> {
     let Some(path) = &options.checkpoint else { return Ok(()) };
-    match way.left {
-        Some(left) => Checkpoint { time_ns, ..left }.write(path, options),
-        None => match std::fs::remove_file(path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
-                "the search has ended, and its checkpoint {} can't be removed: {error}",
-                words::path(path)
-            )),
-            _ => Ok(()),
-        },
+    if let Some(kept) = way.kept {
+        return kept;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!(
+            "the search has ended, and its checkpoint {} can't be removed: {error}",
+            words::path(path)
+        )),
+        _ => Ok(()),
     }
 }
 

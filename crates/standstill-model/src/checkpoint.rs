@@ -7,7 +7,12 @@
 //! A file begins with text, one name and value on each line: the version of the format, a hash of the program (another build may number
 //! and hash things in another way), the options that say what is searched, and the length and a hash of what follows. That is a row of numbers of eight
 //! bytes, the lowest byte first. A list is its length and its elements.
+//!
+//! It is written piece by piece from where the search has it, so writing takes hardly any memory, however large the search is:
+//! it may be memory that ended the search. It is written beside the old one, and takes its place once it is on the disk.
 
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -15,27 +20,42 @@ use standstill_io::input::{self, Kind, Unreadable};
 use standstill_io::words;
 
 use crate::class::Users;
-use crate::covers::Cover;
+use crate::covers::{Cover, Covers};
 use crate::hash::Hash128;
 use crate::options::{Engine, Options};
 use crate::parallel::Learned;
-use crate::search::{Found, Job};
+use crate::search::{Found, Job, Level};
+use crate::table::Table;
 use crate::world::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 /// As large as a search of the largest machine can be, and no larger than memory.
 const KIND: Kind<'_> =
     Kind { name: "the checkpoint of a search", magic: &["standstill-checkpoint "], most: 64 << 30 };
 
-/// Where a search is.
+/// Where a search is, as it is written.
+pub(crate) struct Snapshot<'a> {
+    /// The fingerprint of the machine before anything was searched.
+    pub(crate) birth: Hash128,
+    /// How long the search has taken so far.
+    pub(crate) time_ns: u64,
+    pub(crate) learned: &'a Learned,
+    /// The sets and the states that were seen. Without them the search begins again, with what was learnt.
+    pub(crate) seen: Option<(&'a Covers, &'a Table)>,
+    pub(crate) jobs: Vec<&'a Job>,
+    /// What each thread has found.
+    pub(crate) found: Vec<&'a Found>,
+}
+
+/// Where a search was, as it is read.
 pub(crate) struct Checkpoint {
     /// The fingerprint of the machine before anything was searched: a process in which it is another one can't go on.
     pub(crate) birth: Hash128,
     /// How long the search has taken so far.
     pub(crate) time_ns: u64,
     pub(crate) learned: Learned,
-    pub(crate) entries: Vec<u128>,
+    pub(crate) entries: Vec<(u128, u32)>,
     pub(crate) sets: Vec<Box<[u32]>>,
     pub(crate) states: Vec<(Hash128, Cover)>,
     pub(crate) jobs: Vec<Job>,
@@ -81,13 +101,28 @@ fn differs(then: &str, now: &str) -> String {
 fn program() -> Result<String, String> {
     static PROGRAM: OnceLock<Result<String, String>> = OnceLock::new();
     let hash = || {
-        let bytes = std::env::current_exe()
-            .and_then(std::fs::read)
+        let hash = std::env::current_exe()
+            .and_then(File::open)
+            .and_then(hash_of)
             .map_err(|error| format!("this program can't be read, to tell it from others: {error}"))?;
-        let hash = Hash128::of(&bytes[..]);
         Ok(format!("{:016x}{:016x}", hash.0, hash.1))
     };
     PROGRAM.get_or_init(hash).clone()
+}
+
+/// The hash of a file, piece by piece: a program may be larger than the memory that is left.
+fn hash_of(file: File) -> io::Result<Hash128> {
+    let mut hash = Hash128::ZERO;
+    let mut from = BufReader::with_capacity(1 << 16, file);
+    loop {
+        let piece = from.fill_buf()?;
+        if piece.is_empty() {
+            return Ok(hash);
+        }
+        hash.mix_hash(sum_of(piece));
+        let read = piece.len();
+        from.consume(read);
+    }
 }
 
 /// Can the search of these options be stopped and go on?
@@ -99,36 +134,36 @@ pub(crate) fn refuse(options: &Options) -> Result<(), String> {
     }
 }
 
-impl Checkpoint {
+impl Snapshot<'_> {
     /// Writes the file: whole, or not at all.
     pub(crate) fn write(&self, path: &Path, options: &Options) -> Result<(), String> {
-        let mut body = Numbers::default();
-        self.put(&mut body);
-        let sum = Hash128::of(&body.0[..]);
-        let head = format!(
-            "{MAGIC} {VERSION}\nprogram {}\nsearch {}\nlength {}\nsum {:016x}\n",
-            program()?,
-            what(options),
-            body.0.len(),
-            sum.0
-        );
-        let written = standstill_io::replace(path, &[head.as_bytes(), &body.0[..]]);
+        let written = program().and_then(|program| {
+            let head = |length: u64, sum: u64| {
+                let search = what(options);
+                format!("{MAGIC} {VERSION}\nprogram {program}\nsearch {search}\nlength {length:020}\nsum {sum:016x}\n")
+            };
+            let fill = |file: &File| self.write_to(file, &head);
+            standstill_io::replace_by(path, &fill).map_err(|error| error.to_string())
+        });
         written.map_err(|error| format!("the checkpoint {} can't be written: {error}", words::path(path)))
     }
 
-    /// Reads the file, if there is one.
-    pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
-        let bytes = match input::read(path, KIND) {
-            Ok(bytes) => bytes,
-            Err(Unreadable::Missing(_)) => return Ok(None),
-            Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
-        };
-        load(&bytes, &program()?, &what(options))
-            .map(Some)
-            .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
+    fn write_to(&self, file: &File, head: &dyn Fn(u64, u64) -> String) -> io::Result<()> {
+        let mut to = BufWriter::with_capacity(1 << 18, file);
+        // The length and the hash are known in the end.
+        to.write_all(head(0, 0).as_bytes())?;
+        let mut body = Numbers { to, sum: Hash128::ZERO, length: 0, error: None };
+        self.put(&mut body);
+        let (length, sum) = (body.length, body.sum.0);
+        let mut to = body.end()?;
+        to.rewind()?;
+        to.write_all(head(length, sum).as_bytes())?;
+        to.flush()?;
+        // Only what is on the disk takes the place of the one before.
+        file.sync_all()
     }
 
-    fn put(&self, to: &mut Numbers) {
+    fn put(&self, to: &mut Numbers<impl Write>) {
         to.hash(self.birth);
         to.put(self.time_ns);
         to.list(&self.learned.users, |to, (place, users)| {
@@ -141,29 +176,72 @@ impl Checkpoint {
         });
         to.list(&self.learned.points, |to, point| to.put(*point));
         to.put(u64::from(self.learned.fences));
-        to.list(&self.entries, |to, entry| to.wide(*entry));
-        to.list(&self.sets, |to, set| to.choices(set));
-        to.list(&self.states, |to, (state, cover)| {
-            to.hash(*state);
-            to.put(u64::from(*cover));
-        });
+        if let Some((covers, table)) = self.seen {
+            covers.with_parts(|entries, sets| {
+                to.list(entries, |to, (entry, number)| {
+                    to.wide(*entry);
+                    to.put(u64::from(*number));
+                });
+                to.list(sets, |to, (set, _)| to.choices(set));
+            });
+            to.put(table.len() as u64);
+            table.each(|state, cover| {
+                to.hash(state);
+                to.put(u64::from(cover));
+            });
+        } else {
+            // No entries, no sets, no states.
+            (0..3).for_each(|_| to.put(0));
+        }
         to.list(&self.jobs, |to, job| {
             to.choices(&job.way);
-            to.choices(&job.choices);
-            to.put(u64::from(job.new));
+            to.list(&job.levels, |to, level| {
+                to.list(level.taken.as_slice(), |to, taken| to.put(u64::from(*taken)));
+                to.choices(&level.untried);
+                to.put(u64::from(level.new));
+            });
         });
-        let found = &self.found;
-        found.counts.into_iter().for_each(|count| to.put(count));
-        to.list(&found.firsts, |to, first| to.list(first, |to, first| to.choices(first)));
-        to.list(&found.fault, |to, (fault, choices)| {
+        self.put_found(to);
+    }
+
+    fn put_found(&self, to: &mut Numbers<impl Write>) {
+        let all = &self.found;
+        for property in 0..5 {
+            to.put(all.iter().map(|found| found.counts[property]).sum());
+        }
+        for property in 0..5 {
+            let first = all.iter().find_map(|found| found.firsts[property].as_ref());
+            to.list(first.as_slice(), |to, first| to.choices(first));
+        }
+        let faults = all.iter().filter_map(|found| found.fault.as_ref());
+        // As `Found::broken` has it.
+        let fault = faults.min_by(|(a, _), (b, _)| a.rule.cmp(&b.rule));
+        to.list(fault.as_slice(), |to, (fault, choices)| {
             to.text(&fault.rule);
             to.put(fault.cpu as u64);
             to.text(&fault.text);
             to.text(&fault.location);
             to.choices(choices);
         });
-        to.list(&found.ends, |to, end| to.wide(*end));
-        [found.states, found.steps, found.depth as u64].into_iter().for_each(|number| to.put(number));
+        to.put(all.iter().map(|found| found.ends.len() as u64).sum());
+        all.iter().flat_map(|found| &found.ends).for_each(|end| to.wide(*end));
+        to.put(all.iter().map(|found| found.states).sum());
+        to.put(all.iter().map(|found| found.steps).sum());
+        to.put(all.iter().map(|found| found.depth as u64).max().unwrap_or(0));
+    }
+}
+
+impl Checkpoint {
+    /// Reads the file, if there is one.
+    pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
+        let bytes = match input::read(path, KIND) {
+            Ok(bytes) => bytes,
+            Err(Unreadable::Missing(_)) => return Ok(None),
+            Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
+        };
+        load(&bytes, &program()?, &what(options))
+            .map(Some)
+            .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
     }
 
     fn take(from: &mut Reader<'_>) -> Option<Checkpoint> {
@@ -181,18 +259,20 @@ impl Checkpoint {
             points: from.list(Reader::take)?,
             fences: from.take()? != 0,
         };
-        let entries = from.list(Reader::wide)?;
+        let entries = from.list(|from| Some((from.wide()?, u32::try_from(from.take()?).ok()?)))?;
         let sets = from.list(|from| Some(from.choices()?.into_boxed_slice()))?;
         let states = from.list(|from| Some((from.hash()?, Cover::try_from(from.take()?).ok()?)))?;
-        let jobs = from.list(|from| {
-            Some(Job { way: from.choices()?, choices: from.choices()?, new: from.take()? != 0 })
-        })?;
+        let level = |from: &mut Reader<'_>| {
+            Some(Level { taken: from.choices()?.pop(), untried: from.choices()?, new: from.take()? != 0 })
+        };
+        let jobs = from.list(|from| Some(Job { way: from.choices()?, levels: from.list(level)? }))?;
         let mut found = Found::new();
         for count in &mut found.counts {
             *count = from.take()?;
         }
-        let firsts = from.list(|from| Some(from.list(Reader::choices)?.pop()))?;
-        found.firsts = firsts.try_into().ok()?;
+        for first in &mut found.firsts {
+            *first = from.list(Reader::choices)?.pop();
+        }
         let fault = from.list(|from| {
             let fault = Fault {
                 rule: from.text()?,
@@ -207,7 +287,13 @@ impl Checkpoint {
         (found.states, found.steps, found.depth) = (from.take()?, from.take()?, from.take()? as usize);
         let covers = sets.len() as u64;
         let known = states.iter().all(|(_, cover)| u64::from(*cover) < covers);
-        (from.0.is_empty() && known).then_some(Checkpoint {
+        let numbers = entries.len() as u64;
+        let numbered = entries.iter().all(|(_, number)| u64::from(*number) < numbers);
+        // All levels but the last lead to the next one.
+        let lead = |job: &Job| {
+            job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()))
+        };
+        (from.0.is_empty() && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
             birth,
             time_ns,
             learned,
@@ -246,20 +332,40 @@ fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
     }
     let length = line("length").ok_or_else(damaged)?;
     let sum = line("sum").ok_or_else(damaged)?;
-    let hash = Hash128::of(rest);
-    if length != rest.len().to_string() || sum != format!("{:016x}", hash.0) {
+    if length.parse() != Ok(rest.len() as u64) || sum != format!("{:016x}", sum_of(rest).0) {
         return Err(damaged());
     }
     Checkpoint::take(&mut Reader(rest)).ok_or_else(damaged)
 }
 
-/// A row of numbers that is written.
-#[derive(Default)]
-struct Numbers(Vec<u8>);
+/// The hash of a row of numbers; bytes that are none of them make it another one.
+fn sum_of(row: &[u8]) -> Hash128 {
+    let mut sum = Hash128::ZERO;
+    let (numbers, rest) = row.as_chunks::<8>();
+    numbers.iter().for_each(|number| sum.mix(u64::from_le_bytes(*number)));
+    rest.iter().for_each(|byte| sum.mix(u64::from(*byte)));
+    sum
+}
 
-impl Numbers {
+/// A row of numbers that is written. What goes wrong is told in the end.
+struct Numbers<W> {
+    to: W,
+    sum: Hash128,
+    length: u64,
+    error: Option<io::Error>,
+}
+
+impl<W: Write> Numbers<W> {
     fn put(&mut self, number: u64) {
-        self.0.extend_from_slice(&number.to_le_bytes());
+        self.sum.mix(number);
+        self.length += 8;
+        if self.error.is_none() {
+            self.error = self.to.write_all(&number.to_le_bytes()).err();
+        }
+    }
+
+    fn end(self) -> io::Result<W> {
+        self.error.map_or(Ok(self.to), Err)
     }
 
     fn hash(&mut self, hash: Hash128) {
@@ -272,15 +378,13 @@ impl Numbers {
         self.put(number as u64);
     }
 
-    fn list<T>(&mut self, list: impl IntoIterator<Item = T>, mut f: impl FnMut(&mut Self, T)) {
-        let at = self.0.len();
-        self.put(0);
-        let mut len = 0_u64;
-        for element in list {
-            f(self, element);
-            len += 1;
-        }
-        self.0[at..at + 8].copy_from_slice(&len.to_le_bytes());
+    fn list<T, L: IntoIterator<Item = T>>(&mut self, list: L, mut f: impl FnMut(&mut Self, T))
+    where
+        L::IntoIter: ExactSizeIterator,
+    {
+        let list = list.into_iter();
+        self.put(list.len() as u64);
+        list.for_each(|element| f(self, element));
     }
 
     fn choices(&mut self, choices: &[u32]) {
@@ -288,7 +392,7 @@ impl Numbers {
     }
 
     fn text(&mut self, text: &str) {
-        self.list(text.bytes(), |to, byte| to.put(u64::from(byte)));
+        self.list(text.as_bytes(), |to, byte| to.put(u64::from(*byte)));
     }
 }
 

@@ -88,21 +88,29 @@ impl Covers {
         }
     }
 
-    /// All entries and all sets, by their numbers.
-    pub(crate) fn to_parts(&self) -> (Vec<u128>, Vec<Box<[u32]>>) {
+    /// All entries with their numbers, and all sets in the order of theirs. Nobody may ask for any
+    /// set meanwhile.
+    pub(crate) fn with_parts<R>(
+        &self,
+        f: impl FnOnce(&HashMap<u128, u32, BuildHashed>, &[(Box<[u32]>, Hash128)]) -> R,
+    ) -> R {
         let sets = self.all.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = vec![0; sets.entries.len()];
-        for (entry, number) in &sets.entries {
-            entries[*number as usize] = *entry;
-        }
-        (entries, sets.sets.iter().map(|(set, _)| set.clone()).collect())
+        f(&sets.entries, &sets.sets)
+    }
+
+    /// What the next growth of the largest table takes, in bytes.
+    pub(crate) fn growth(&self) -> usize {
+        let sets = self.all.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_all = (sets.entries.capacity().max(sets.numbers.capacity())).max(sets.sets.capacity());
+        let own = self.windows.capacity().max(self.unions.capacity());
+        2 * 33 * of_all.max(own)
     }
 
     /// The sets with these parts.
-    pub(crate) fn of_parts(entries: &[u128], sets: &[Box<[u32]>]) -> Covers {
+    pub(crate) fn of_parts(entries: &[(u128, u32)], sets: &[Box<[u32]>]) -> Covers {
         let covers = Covers::new();
         let mut all = covers.all.lock().unwrap_or_else(PoisonError::into_inner);
-        all.entries = entries.iter().copied().zip(0..).collect();
+        all.entries = entries.iter().copied().collect();
         for set in sets {
             let mut name = Hash128::ZERO;
             for entry in set {

@@ -40,6 +40,7 @@ use std::time::Instant;
 use crate::dpor::trace::Trace;
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
+use crate::room;
 use crate::sched::{cpu_of, is_interrupt, take};
 use crate::search::{End, Found, limit};
 use crate::setup::Ready;
@@ -199,6 +200,9 @@ impl<'a> Explorer<'a> {
             if found.fault.is_some() && !options.keep_going {
                 return End::Bounded(Bound::Violation);
             }
+            if room::has_run_out() {
+                return End::Bounded(Bound::Bytes);
+            }
             if dead {
                 enabled.clear();
             } else {
@@ -244,6 +248,7 @@ impl<'a> Explorer<'a> {
                     found.runs += 1;
                     if options.is_time_to_look(found.runs, REPORT) {
                         found.bytes = self.bytes();
+                        found.growth = (self.traces.capacity() * 2 * 17) as u64;
                         if let Some(bound) = limit(options, began, found, self.frames.len(), progress) {
                             return End::Bounded(bound);
                         }

@@ -28,7 +28,8 @@
 //! | `file.rs` | schedules as text |
 //! | `follow.rs` | a schedule under other options |
 //! | `audit.rs` | what was merged, continued from both sides |
-//! | `checkpoint.rs` | a search that was stopped, to go on later |
+//! | `checkpoint.rs`, `keep.rs` | a search that was stopped, to go on later |
+//! | `room.rs` | the memory that there is |
 //! | `check.rs` | the entries |
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
@@ -46,6 +47,7 @@ mod fibre;
 mod file;
 mod follow;
 mod hash;
+mod keep;
 #[cfg(test)]
 mod litmus;
 mod memory;
@@ -58,6 +60,7 @@ mod places;
 mod port;
 mod ra;
 mod random;
+mod room;
 mod rules;
 mod scenario;
 mod sched;
@@ -83,6 +86,7 @@ pub use memory::{ModelCell, ModelPtr, ModelWord};
 pub use mutate::{Begins, CALLER, Change, Mutant, NoMutant, Sites};
 pub use options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
+pub use room::{Reserve, Room};
 pub use scenario::{
     Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, require, scenarios,
 };

@@ -104,7 +104,7 @@ fn all_ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> (Ends, BTreeS
         registers: [const { ModelWord::ZERO }; 6],
     }));
     let options = Options { memory, cpus: bodies.len(), ..Options::default() };
-    let mut world = World::new(options);
+    let mut world = World::new(options).expect("there is memory");
     world.entry = Some(Box::leak(Box::new(OnIpi { words, body: on_ipi })));
     for (cpu, body) in bodies.iter().copied().enumerate() {
         world.tasks.push((0, Box::leak(Box::new(move || body(words)))));

@@ -2,10 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
 
 use standstill::Protocol;
 
 use crate::mutate::{Begins, Mutant, Sites};
+use crate::room::Room;
 use crate::scenario::Scenario;
 
 /// How long an IPI may take.
@@ -171,9 +174,13 @@ pub struct Options {
     pub spread: u64,
     /// When to give up.
     pub limits: Limits,
-    /// Where a search that ends early is kept, and goes on from: of the engine `stateful`. A search that has come to its end takes the file away.
-    /// The limits are those of one part of the way.
+    /// The memory that there is: a search that comes to its end ends with what it has.
+    pub room: Option<Arc<Room>>,
+    /// Where a search is kept, and goes on from: of the engine `stateful`. It is written when the search ends early, and now and then before. A
+    /// search that has come to its end takes the file away. The limits are those of one part of the way.
     pub checkpoint: Option<PathBuf>,
+    /// The time between two checkpoints; more, where writing one takes more than one percent of that. Zero: as often as can be, for tests.
+    pub checkpoint_every: Duration,
     /// Look for data races: two CPUs that use a plain cell, with nothing in between that says which came first.
     pub races: bool,
     /// Check the checker.
@@ -211,7 +218,9 @@ impl Default for Options {
             threads: 1,
             spread: 1 << 11,
             limits: Limits::default(),
+            room: None,
             checkpoint: None,
+            checkpoint_every: Duration::from_secs(10),
             races: true,
             audit: Audit::default(),
             reduce: true,
@@ -238,11 +247,13 @@ impl Options {
             crate::checkpoint::what(self),
             self.engine
         );
+        words += &format!(" room {:?}", self.room.as_ref().and_then(|room| room.most()));
         if self.engine == Engine::Stateful {
             let Audit { merges, seed, .. } = self.audit;
             let seed = if merges > 0 { seed } else { 0 };
             words += &format!(" threads {} audit {merges} {seed}", self.cores());
-            words += &format!(" checkpoint {:?}", self.checkpoint);
+            let every = self.checkpoint.as_ref().map(|_| self.checkpoint_every);
+            words += &format!(" checkpoint {:?} {every:?}", self.checkpoint);
         }
         words
     }

@@ -24,10 +24,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::arena::{address, steady};
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Snapshot};
 use crate::class::Users;
 use crate::covers::Covers;
 use crate::hash::{BuildHashed, Hash128};
+use crate::keep::Keeper;
 use crate::movers::Key;
 use crate::options::Options;
 use crate::search::{Came, End, Found, Job, Search, limit_at};
@@ -108,12 +109,27 @@ struct Shared<'a> {
     /// How many wait for a job that is not there yet.
     hungry: AtomicUsize,
     over: AtomicBool,
+    /// The first thread writes down where the search is: the others stand by.
+    pause: AtomicBool,
     /// What the threads but the first have done so far.
     states: AtomicU64,
     steps: AtomicU64,
     bytes: AtomicU64,
-    /// Each thread says what it leaves undone.
-    keeps: bool,
+    growth: AtomicU64,
+}
+
+/// What one thread has found, learnt and left to do.
+struct Part {
+    found: Found,
+    learned: Learned,
+    left: Option<Job>,
+}
+
+impl Part {
+    fn of(search: &mut Search<'_>, found: Found) -> Part {
+        let learned = search.learned();
+        Part { found, learned, left: search.left() }
+    }
 }
 
 /// The jobs that nobody has taken yet.
@@ -123,6 +139,25 @@ struct Queue {
     threads: usize,
     waiting: usize,
     end: Option<End>,
+    /// The number of the pause that it is, if the others are to stand by.
+    pause: Option<u64>,
+    pauses: u64,
+    /// What those that stand by have.
+    parts: Vec<Part>,
+}
+
+impl Queue {
+    const fn new() -> Queue {
+        Queue {
+            jobs: Vec::new(),
+            threads: 1,
+            waiting: 0,
+            end: None,
+            pause: None,
+            pauses: 0,
+            parts: Vec::new(),
+        }
+    }
 }
 
 impl Shared<'_> {
@@ -144,12 +179,17 @@ impl Shared<'_> {
     }
 
     /// Waits for a job; `None` if there will be none. `nap` is called now and then.
-    fn job(&self, nap: &mut dyn FnMut() -> Option<End>) -> Option<Job> {
+    fn job(&self, search: &mut Search<'_>, nap: &mut Nap<'_>) -> Option<Job> {
         let mut queue = self.queue();
         queue.waiting += 1;
+        let mut stood_by = 0;
         loop {
             if queue.end.is_some() {
                 return None;
+            }
+            if queue.pause.is_some() {
+                queue = self.stand_by(queue, search, &mut stood_by);
+                continue;
             }
             if let Some(job) = queue.jobs.pop() {
                 queue.waiting -= 1;
@@ -164,7 +204,10 @@ impl Shared<'_> {
             }
             self.note_hunger(&queue);
             (queue, _) = self.wake.wait_timeout(queue, NAP).unwrap_or_else(PoisonError::into_inner);
-            if let Some(end) = nap() {
+            drop(queue);
+            let end = nap(search);
+            queue = self.queue();
+            if let Some(end) = end {
                 queue.end.get_or_insert(end);
                 self.over.store(true, Relaxed);
                 self.wake.notify_all();
@@ -172,8 +215,82 @@ impl Shared<'_> {
         }
     }
 
-    /// Searches until the whole search is over.
-    fn work(&self, search: &mut Search<'_>, report: &mut dyn FnMut(&mut Found, usize) -> Option<End>) {
+    /// A thread but the first says what it has, once in each pause, and waits for a while.
+    fn stand_by<'q>(
+        &self,
+        mut queue: MutexGuard<'q, Queue>,
+        search: &mut Search<'_>,
+        stood_by: &mut u64,
+    ) -> MutexGuard<'q, Queue> {
+        if let Some(pause) = queue.pause.filter(|pause| pause != stood_by) {
+            *stood_by = pause;
+            search.count();
+            let found = search.found.clone();
+            queue.parts.push(Part::of(search, found));
+            self.wake.notify_all();
+        }
+        self.wake.wait_timeout(queue, NAP).unwrap_or_else(PoisonError::into_inner).0
+    }
+
+    /// The first thread keeps where the search is, when all others stand by. `None`: it goes on.
+    fn keep(&self, main: &mut Search<'_>, covers: &Covers, keeper: &mut Keeper) -> Option<End> {
+        main.count();
+        let mut queue = self.queue();
+        queue.pauses += 1;
+        queue.pause = Some(queue.pauses);
+        self.pause.store(true, Relaxed);
+        self.wake.notify_all();
+        while queue.end.is_none() && queue.parts.len() + 1 < queue.threads {
+            (queue, _) = self.wake.wait_timeout(queue, NAP).unwrap_or_else(PoisonError::into_inner);
+        }
+        let parts = std::mem::take(&mut queue.parts);
+        // A search that has ended is kept in another way.
+        let end = if queue.end.is_none() { self.write(main, &queue, &parts, covers, keeper) } else { None };
+        queue.pause = None;
+        self.pause.store(false, Relaxed);
+        self.wake.notify_all();
+        end
+    }
+
+    /// Writes where the search is; all others stand by.
+    fn write(
+        &self,
+        main: &mut Search<'_>,
+        queue: &Queue,
+        parts: &[Part],
+        covers: &Covers,
+        keeper: &mut Keeper,
+    ) -> Option<End> {
+        let mine = main.learned();
+        let (all, outdated) = main.together(&mine, parts);
+        if outdated {
+            return Some(End::Again);
+        }
+        let left = main.left();
+        let snapshot = Snapshot {
+            birth: keeper.birth,
+            time_ns: keeper.time_ns(),
+            learned: &all,
+            seen: Some((covers, &self.table)),
+            jobs: left
+                .iter()
+                .chain(parts.iter().filter_map(|part| part.left.as_ref()))
+                .chain(&queue.jobs)
+                .collect(),
+            found: std::iter::once(&main.found).chain(parts.iter().map(|part| &part.found)).collect(),
+        };
+        // If this one can't be written, the one before is still there, and the next one may be.
+        let _ = keeper.write(self.options, &snapshot);
+        None
+    }
+
+    /// Searches until the whole search is over. `each` is called before each step and while nothing is to be done.
+    fn work(
+        &self,
+        search: &mut Search<'_>,
+        report: &mut dyn FnMut(&mut Found, usize) -> Option<End>,
+        each: &mut dyn FnMut(&mut Search<'_>, bool) -> Option<End>,
+    ) {
         loop {
             let goes_on = |search: &mut Search<'_>| {
                 if self.hungry.load(Relaxed) > 0
@@ -184,13 +301,18 @@ impl Shared<'_> {
                     self.note_hunger(&queue);
                     self.wake.notify_one();
                 }
+                if let Some(end) = each(search, false) {
+                    self.end(end);
+                }
                 !self.over.load(Relaxed)
             };
             match search.go(goes_on, report) {
                 Came::To(end) => self.end(end),
                 Came::Far => {}
                 Came::Through => {
-                    if let Some(job) = self.job(&mut || search.report(report)) {
+                    let mut nap =
+                        |search: &mut Search<'_>| search.report(report).or_else(|| each(search, true));
+                    if let Some(job) = self.job(search, &mut nap) {
                         search.take_over(job);
                         continue;
                     }
@@ -198,6 +320,24 @@ impl Shared<'_> {
             }
             return;
         }
+    }
+}
+
+/// What a thread does now and then that waits for a job.
+type Nap<'a> = dyn FnMut(&mut Search<'_>) -> Option<End> + 'a;
+
+impl Search<'_> {
+    fn learned(&self) -> Learned {
+        with_ptr(self.ready.world, |w| w.learned())
+    }
+
+    /// What all threads know, and whether one of them would have searched in another way, had it known that.
+    fn together(&self, mine: &Learned, parts: &[Part]) -> (Learned, bool) {
+        let mut all = mine.clone();
+        parts.iter().for_each(|part| all.add(&part.learned));
+        let each = || std::iter::once(mine).chain(parts.iter().map(|part| &part.learned));
+        let outdated = with_ptr(self.ready.world, |w| each().any(|one| w.outdated(one, &all)));
+        (all, outdated)
     }
 }
 
@@ -214,12 +354,7 @@ impl Drop for Panics<'_> {
 
 /// What a thread does that helps: what it found, and what it learnt. `origin` is where the search began; a machine that does not look the same there has memory
 /// that is not the model's, so its states can't be compared.
-fn help(
-    shared: &Shared<'_>,
-    covers: Covers,
-    learned: &Learned,
-    origin: Hash128,
-) -> Option<(Found, Learned, Vec<Job>)> {
+fn help(shared: &Shared<'_>, covers: Covers, learned: &Learned, origin: Hash128) -> Option<Part> {
     let ready = Ready::new(shared.options).ok()?;
     with_ptr(ready.world, |w| w.teach(learned));
     if with_ptr(ready.world, World::fingerprint) != origin {
@@ -234,17 +369,26 @@ fn help(
         queue.threads += 1;
     }
     let mut told = (0, 0, 0);
-    shared.work(&mut search, &mut |found, _| {
+    let mut report = |found: &mut Found, _: usize| {
         shared.states.fetch_add(found.states - told.0, Relaxed);
         shared.steps.fetch_add(found.steps - told.1, Relaxed);
         shared.bytes.fetch_add(found.bytes - told.2, Relaxed);
+        shared.growth.fetch_max(found.growth, Relaxed);
         told = (found.states, found.steps, found.bytes);
+        None
+    };
+    shared.work(&mut search, &mut report, &mut |search, naps| {
+        if !naps && shared.pause.load(Relaxed) {
+            let (mut queue, mut stood_by) = (shared.queue(), 0);
+            while queue.pause.is_some() && queue.end.is_none() {
+                queue = shared.stand_by(queue, search, &mut stood_by);
+            }
+        }
         None
     });
     search.count();
-    let learned = with_ptr(ready.world, |w| w.learned());
-    let left = if shared.keeps { search.left() } else { Vec::new() };
-    Some((search.found, learned, left))
+    let found = std::mem::replace(&mut search.found, Found::new());
+    Some(Part::of(&mut search, found))
 }
 
 /// Searches all states.
@@ -261,13 +405,12 @@ pub(crate) fn search(
 /// Where a search goes on, and where it was left.
 #[derive(Default)]
 pub(crate) struct Way {
-    /// What the machine looked like before anything was searched.
-    pub(crate) birth: Hash128,
     /// Taken by who goes on from there.
     pub(crate) from: Option<Checkpoint>,
-    /// Should it be said where a search that ends early was left?
-    pub(crate) keeps: bool,
-    pub(crate) left: Option<Checkpoint>,
+    /// Keeps the search, if somebody wants that.
+    pub(crate) keeper: Option<Keeper>,
+    /// It ended early, and was kept, or could not be.
+    pub(crate) kept: Option<Result<(), String>>,
 }
 
 /// As [`search`], on a way.
@@ -316,29 +459,32 @@ fn round(
     let shared = Shared {
         options,
         table: Table::new(),
-        queue: Mutex::new(Queue { jobs: Vec::new(), threads: 1, waiting: 0, end: None }),
+        queue: Mutex::new(Queue::new()),
         wake: Condvar::new(),
         hungry: AtomicUsize::new(0),
         over: AtomicBool::new(false),
+        pause: AtomicBool::new(false),
         states: AtomicU64::new(0),
         steps: AtomicU64::new(0),
         bytes: AtomicU64::new(0),
-        keeps: way.keeps,
+        growth: AtomicU64::new(0),
     };
     let before = std::mem::replace(found, Found::new());
     let mut main = Search::new(ready, options, &shared.table, covers.another());
     main.found.stable = before.stable;
     let origin = with_ptr(ready.world, World::fingerprint);
-    let goes_on = from.is_some();
-    if let Some(from) = from {
-        let mut covers = covers.another();
-        for (state, cover) in from.states {
-            shared.table.visit(state, cover, &mut covers);
+    // What was kept when several threads had not learnt the same begins again.
+    let goes_on = from.as_ref().is_some_and(|from| !from.states.is_empty());
+    match from {
+        Some(from) if goes_on => {
+            let mut covers = covers.another();
+            for (state, cover) in from.states {
+                shared.table.visit(state, cover, &mut covers);
+            }
+            main.found = Found { sample: main.found.sample.take(), ..from.found };
+            shared.queue().jobs = from.jobs;
         }
-        main.found = Found { sample: main.found.sample.take(), ..from.found };
-        shared.queue().jobs = from.jobs;
-    } else {
-        main.begin();
+        _ => main.begin(),
     }
     let mut report = |found: &mut Found, depth: usize| {
         let now = Progress {
@@ -350,45 +496,52 @@ fn round(
         };
         let sets = covers.bytes().0 + shared.table.bytes();
         let bytes = found.bytes + shared.bytes.load(Relaxed) + sets as u64;
-        limit_at(options, &now, bytes, progress).map(End::Bounded)
+        let growth = found.growth.max(shared.growth.load(Relaxed));
+        limit_at(options, &now, (bytes, growth), progress).map(End::Bounded)
+    };
+    let keeper = &mut way.keeper;
+    let mut each = |search: &mut Search<'_>, naps: bool| {
+        let keeper = keeper.as_mut()?;
+        let is_due = if naps { keeper.is_time() } else { keeper.is_due() };
+        if is_due { shared.keep(search, &covers, keeper) } else { None }
     };
     let came = if goes_on {
         Came::Far
     } else {
-        main.go(|search| threads == 1 || search.found.states < options.spread, &mut report)
+        let alone = |search: &mut Search<'_>| {
+            each(search, false);
+            threads == 1 || search.found.states < options.spread
+        };
+        main.go(alone, &mut report)
     };
-    let mut found_by_others = Found::new();
-    let mut left = Vec::new();
+    let mut others = Vec::new();
+    let mut agreed = true;
     let end = match came {
         Came::To(end) => end,
         Came::Through => End::Exhausted,
         Came::Far => {
-            let learned = with_ptr(ready.world, |w| w.learned());
+            let learned = main.learned();
             let kept = with_ptr(ready.world, |w| (w.classes.clone(), w.movers.points().collect::<Vec<_>>()));
-            let others = Mutex::new(Vec::new());
+            let helpers = Mutex::new(Vec::new());
             thread::scope(|scope| {
                 let _panics = Panics(&shared);
                 for _ in 1..threads {
-                    scope.spawn(|| {
+                    let helper = || {
                         let _panics = Panics(&shared);
                         let theirs = help(&shared, covers.another(), &learned, origin);
-                        others.lock().unwrap_or_else(PoisonError::into_inner).extend(theirs);
-                    });
+                        helpers.lock().unwrap_or_else(PoisonError::into_inner).extend(theirs);
+                    };
+                    // With fewer threads the same comes out.
+                    if thread::Builder::new().spawn_scoped(scope, helper).is_err() {
+                        break;
+                    }
                 }
-                shared.work(&mut main, &mut report);
+                shared.work(&mut main, &mut report, &mut each);
             });
             let mut end = shared.queue().end.unwrap_or(End::Exhausted);
-            let mine = with_ptr(ready.world, |w| w.learned());
-            let others = others.into_inner().unwrap_or_else(PoisonError::into_inner);
-            let mut all = mine.clone();
-            for (_, theirs, _) in &others {
-                all.add(theirs);
-            }
-            let outdated = with_ptr(ready.world, |w| {
-                std::iter::once(&mine)
-                    .chain(others.iter().map(|(_, theirs, _)| theirs))
-                    .any(|one| w.outdated(one, &all))
-            });
+            others = helpers.into_inner().unwrap_or_else(PoisonError::into_inner);
+            let (all, outdated) = main.together(&main.learned(), &others);
+            agreed = !outdated;
             if end == End::Exhausted && outdated {
                 end = End::Again;
             }
@@ -406,37 +559,35 @@ fn round(
                 return None;
             }
             with_ptr(ready.world, |w| w.teach(&all));
-            for (found, _, jobs) in others {
-                found_by_others.add(found);
-                left.extend(jobs);
-            }
             end
         }
     };
     main.count();
     main.found.bytes += (covers.bytes().0 + shared.table.bytes()) as u64;
-    let keeps = way.keeps && matches!(end, End::Bounded(by) if by != Bound::Violation);
-    if keeps {
-        left.extend(main.left());
-        left.append(&mut shared.queue().jobs);
+    if let Some(keeper) =
+        way.keeper.as_mut().filter(|_| matches!(end, End::Bounded(by) if by != Bound::Violation))
+    {
+        let (left, learned) = (main.left(), main.learned());
+        let queue = shared.queue();
+        let parts = others.iter().filter_map(|part| part.left.as_ref());
+        let nothing = Found::new();
+        let mut snapshot = Snapshot {
+            birth: keeper.birth,
+            time_ns: keeper.time_ns(),
+            learned: &learned,
+            seen: Some((&covers, &shared.table)),
+            jobs: left.iter().chain(parts).chain(&queue.jobs).collect(),
+            found: std::iter::once(&main.found).chain(others.iter().map(|part| &part.found)).collect(),
+        };
+        if !agreed {
+            // Some thread would have seen more, had it known what another one did.
+            (snapshot.seen, snapshot.jobs, snapshot.found) = (None, Vec::new(), vec![&nothing]);
+        }
+        way.kept = Some(keeper.write(options, &snapshot));
     }
     *found = main.found;
-    found.add(found_by_others);
-    if keeps {
-        let mut states = Vec::new();
-        shared.table.each(|state, cover| states.push((state, cover)));
-        let (entries, sets) = covers.to_parts();
-        let learned = with_ptr(ready.world, |w| w.learned());
-        way.left = Some(Checkpoint {
-            birth: way.birth,
-            time_ns: 0,
-            learned,
-            entries,
-            sets,
-            states,
-            jobs: left,
-            found: found.clone(),
-        });
+    for part in others {
+        found.add(part.found);
     }
     if end == End::Exhausted {
         found.expect_an_end();

@@ -7,6 +7,7 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::options::Options;
+use crate::room;
 use crate::sched::{bare, is_device, take};
 use crate::search::{End, Found, limit};
 use crate::setup::Ready;
@@ -141,6 +142,9 @@ pub(crate) fn search(
         found.bytes = with_ptr(ready.world, |w| w.undo.peak()) as u64;
         if found.fault.is_some() && !options.keep_going {
             return End::Bounded(Bound::Violation);
+        }
+        if room::has_run_out() {
+            return End::Bounded(Bound::Bytes);
         }
         if run & 0xff == 0
             && let Some(bound) = limit(options, began, found, steps, progress)

@@ -15,6 +15,7 @@ use crate::audit::Sample;
 use crate::covers::Covers;
 use crate::hash::{BuildHashed, Hash128};
 use crate::options::Options;
+use crate::room;
 use crate::sched::{is_device, take};
 use crate::setup::Ready;
 use crate::table::{Table, Visit};
@@ -38,6 +39,8 @@ pub(crate) struct Found {
     pub(crate) depth: usize,
     pub(crate) steps: u64,
     pub(crate) bytes: u64,
+    /// What the next growth of the largest table takes.
+    pub(crate) growth: u64,
     /// The merges that are to be looked at.
     pub(crate) sample: Option<Sample>,
 }
@@ -57,6 +60,7 @@ impl Found {
             depth: 0,
             steps: 0,
             bytes: 0,
+            growth: 0,
             sample: None,
         }
     }
@@ -165,6 +169,7 @@ impl Found {
             ends,
             traces,
             blocked: self.blocked,
+            out_of_memory: None,
             audited: None,
             error: None,
             not_kept: None,
@@ -206,11 +211,22 @@ pub(crate) enum Came {
     To(End),
 }
 
-/// A part of the search that somebody else can do: the choices at one state that were not tried yet.
+/// A part of the search that somebody else can do: what was not tried yet at the states of one run.
+/// It takes as much room as the run is long, however many of its states have something left.
 pub(crate) struct Job {
-    /// The choices that lead to the state; waits that were moved left are not among them.
+    /// The choices that lead to the first of the states; waits that were moved left are not among
+    /// them.
     pub(crate) way: Vec<u32>,
-    pub(crate) choices: Vec<u32>,
+    /// From there on each state of the run.
+    pub(crate) levels: Vec<Level>,
+}
+
+/// A state of a [`Job`].
+pub(crate) struct Level {
+    /// The choice that leads to the next one. The last state has none.
+    pub(crate) taken: Option<u32>,
+    /// What was not tried yet.
+    pub(crate) untried: Vec<u32>,
     pub(crate) new: bool,
 }
 
@@ -221,7 +237,7 @@ const STEPS: u64 = 1 << 14;
 
 /// The search of one thread, depth first, on a machine of its own.
 pub(crate) struct Search<'a> {
-    ready: &'a Ready,
+    pub(crate) ready: &'a Ready,
     options: &'a Options,
     table: &'a Table,
     covers: Covers,
@@ -277,9 +293,22 @@ impl<'a> Search<'a> {
             seen.look(self.ready, false);
             hurry(self.ready, &mut seen, false, &mut self.enabled);
         }
-        (self.way, self.choices) = (job.way, job.choices);
-        let (depth, hash) = with_ptr(self.ready.world, |w| (w.undo.depth(), w.fingerprint()));
-        self.nodes.push(Node { depth, first: 0, next: 0, end: self.choices.len(), new: job.new, hash });
+        self.way = job.way;
+        self.choices.clear();
+        self.nodes.clear();
+        for Level { taken, untried, new } in job.levels {
+            let (depth, hash) = with_ptr(self.ready.world, |w| (w.undo.depth(), w.fingerprint()));
+            let first = self.choices.len();
+            self.choices.extend(taken.into_iter().chain(untried));
+            let next = first + usize::from(taken.is_some());
+            self.nodes.push(Node { depth, first, next, end: self.choices.len(), new, hash });
+            if let Some(choice) = taken {
+                take(self.ready.world, choice, true);
+                seen.look(self.ready, false);
+                hurry(self.ready, &mut seen, false, &mut self.enabled);
+            }
+        }
+        self.found.depth = self.found.depth.max(self.way.len() + self.nodes.len());
     }
 
     /// Gives away what is left to do at the state that is nearest to the beginning, if that is not all there is.
@@ -295,25 +324,26 @@ impl<'a> Search<'a> {
         let node = &mut self.nodes[at];
         // Of the last state only a part.
         let keeps = if last { (node.end - node.next).div_ceil(2) } else { 0 };
-        let choices = self.choices[node.next + keeps..node.end].to_vec();
+        let untried = self.choices[node.next + keeps..node.end].to_vec();
         node.end = node.next + keeps;
-        Some(Job { way, choices, new: self.nodes[at].new })
+        Some(Job { way, levels: vec![Level { taken: None, untried, new: node.new }] })
     }
 
-    /// All that is left to do. Each job has its way from the beginning: for a search that is at depth `d` that takes `d * d` words, so only who keeps it asks.
-    pub(crate) fn left(&self) -> Vec<Job> {
-        let mut jobs = Vec::new();
+    /// All that is left to do.
+    pub(crate) fn left(&self) -> Option<Job> {
+        let untried = |node: &Node| node.next < node.end;
+        let first = self.nodes.iter().position(untried)?;
+        let last = self.nodes.iter().rposition(untried)?;
+        let taken = |node: &Node| self.choices[node.next - 1];
         let mut way = self.way.clone();
-        for node in &self.nodes {
-            let choices = self.choices[node.next..node.end].to_vec();
-            if !choices.is_empty() {
-                jobs.push(Job { way: way.clone(), choices, new: node.new });
-            }
-            way.extend(
-                node.next.checked_sub(1).filter(|last| *last >= node.first).map(|last| self.choices[last]),
-            );
-        }
-        jobs
+        way.extend(self.nodes[..first].iter().map(taken));
+        let level = |(at, node): (usize, &Node)| Level {
+            taken: (at < last).then(|| taken(node)),
+            untried: self.choices[node.next..node.end].to_vec(),
+            new: node.new,
+        };
+        let levels = self.nodes.iter().enumerate().take(last + 1).skip(first).map(level).collect();
+        Some(Job { way, levels })
     }
 
     /// Searches, as long as `each` says so before each step; `report` is called now and then.
@@ -328,6 +358,9 @@ impl<'a> Search<'a> {
             }
             if self.found.fault.is_some() && !self.options.keep_going {
                 return Came::To(End::Bounded(Bound::Violation));
+            }
+            if room::has_run_out() {
+                return Came::To(End::Bounded(Bound::Bytes));
             }
             if !each(self) {
                 return Came::Far;
@@ -414,6 +447,7 @@ impl<'a> Search<'a> {
     pub(crate) fn count(&mut self) {
         let (undo, steps) = with_ptr(self.ready.world, |w| (w.undo.peak(), w.steps));
         (self.found.bytes, self.found.steps) = ((undo + self.covers.bytes().1) as u64, steps);
+        self.found.growth = self.covers.growth().max(self.found.ends.capacity() * 34) as u64;
     }
 }
 
@@ -453,14 +487,15 @@ pub(crate) fn limit(
         depth,
         time_ns: began.elapsed().as_nanos() as u64,
     };
-    limit_at(options, &now, found.bytes, progress)
+    limit_at(options, &now, (found.bytes, found.growth), progress)
 }
 
-/// As [`limit`], for what all threads have done together.
+/// As [`limit`], for what all threads have done together. `bytes`: what it remembers takes, and what
+/// the next growth of it takes.
 pub(crate) fn limit_at(
     options: &Options,
     now: &Progress,
-    bytes: u64,
+    (bytes, growth): (u64, u64),
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Option<Bound> {
     let limits = options.limits;
@@ -470,7 +505,9 @@ pub(crate) fn limit_at(
         Some(Bound::States)
     } else if limits.seconds != 0 && now.time_ns / 1_000_000_000 >= limits.seconds {
         Some(Bound::Seconds)
-    } else if limits.bytes != 0 && bytes >= limits.bytes {
+    } else if limits.bytes != 0 && bytes >= limits.bytes
+        || options.room.as_ref().is_some_and(|room| room.is_short(growth))
+    {
         Some(Bound::Bytes)
     } else {
         None

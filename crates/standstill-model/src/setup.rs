@@ -39,7 +39,7 @@ const PATIENCE: usize = 1_000_000;
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
         PAST_SETUP.set(false);
-        let mut world = World::new(options.clone());
+        let mut world = World::new(options.clone())?;
         scenario::build(options, &mut world)?;
         world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
         world.spawn(0, Kind::Idle, 0, "idle");
@@ -76,6 +76,11 @@ impl Ready {
             take(world, choice, false);
         }
         Err("the set-up of the scenario does not end".to_string())
+    }
+
+    /// What it was made of.
+    pub(crate) fn options(&self) -> Options {
+        with_ptr(self.world, |w| w.options.clone())
     }
 
     pub(crate) fn record(&self) {

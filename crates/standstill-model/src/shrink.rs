@@ -300,7 +300,9 @@ impl Walk<'_> {
             depth: self.nodes.len(),
             time_ns: self.began.elapsed().as_nanos() as u64,
         };
-        self.stopped |= progress(&now).is_break();
+        let growth = (self.seen.capacity() * 2 * 33) as u64;
+        let short = self.ready.options().room.as_ref().is_some_and(|room| room.is_short(growth));
+        self.stopped |= short || progress(&now).is_break();
         self.tired |= self.stopped || self.states > PATIENCE;
     }
 

@@ -98,6 +98,11 @@ impl Table {
         }
     }
 
+    /// How many states there are.
+    pub(crate) fn len(&self) -> usize {
+        self.0.iter().map(|shard| shard.lock().unwrap_or_else(PoisonError::into_inner).len).sum()
+    }
+
     /// How many bytes it takes.
     pub(crate) fn bytes(&self) -> usize {
         let places =

@@ -100,6 +100,8 @@ pub struct Verdict {
     pub traces: Vec<u128>,
     /// The runs of that engine that turned out to be no new trace.
     pub blocked: u64,
+    /// Which limit of the memory ended the search, if one did.
+    pub out_of_memory: Option<String>,
     /// What was done to check the checker, if that was asked for.
     pub audited: Option<Audited>,
     /// The options can't be checked, and nothing was done; or the checker was seen to be wrong. This says why.

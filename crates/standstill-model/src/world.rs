@@ -208,10 +208,10 @@ pub(crate) fn announce(op: Op) -> Command {
 }
 
 impl World {
-    pub(crate) fn new(options: Options) -> Box<World> {
+    pub(crate) fn new(options: Options) -> Result<Box<World>, String> {
         let rules = Values::new(options.protocol);
-        let arena = Arena::new(options.own.is_some());
-        Box::new(World {
+        let arena = Arena::new(options.own.is_some())?;
+        Ok(Box::new(World {
             entry: None,
             describe: None,
             kept: Vec::new(),
@@ -269,7 +269,7 @@ impl World {
             blind: None,
             leaving: false,
             options,
-        })
+        }))
     }
 
     pub(crate) fn thread_ref(&self) -> &Thread {

@@ -2,9 +2,11 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use standstill::Protocol;
-use standstill_model::{Bound, Coverage, Engine, MemoryModel, Options, Verdict, check};
+use standstill_model::{Bound, Coverage, Engine, MemoryModel, Options, Room, Verdict, check};
 
 fn options(cpus: usize, memory: MemoryModel, threads: usize) -> Options {
     let mut options = Options::default();
@@ -74,6 +76,57 @@ fn what_was_broken_before_the_cut_is_told_in_the_end() {
     compare("broken", &options, 1_000);
 }
 
+/// What is kept while a search runs is whole at each moment, whatever all threads do then.
+#[test]
+fn what_is_kept_on_the_way_is_where_a_killed_search_goes_on() {
+    for threads in [1, 3] {
+        let mut options = options(3, MemoryModel::Sc, threads);
+        let whole = run(&options);
+        // A limit that it does not come to: so it is asked more often.
+        options.limits.states = whole.states + 1;
+        let (path, copies) = (file(&format!("on-the-way-{threads}")), file(&format!("copies-{threads}")));
+        std::fs::create_dir_all(&copies).expect("it is this test's own");
+        options.checkpoint = Some(path.clone());
+        options.checkpoint_every = Duration::ZERO;
+        let (mut made, mut known) = (0, None);
+        let verdict = check(&options, &mut |_| {
+            // As if the process had been killed now: nothing but the file is left.
+            let now =
+                std::fs::metadata(&path).ok().and_then(|data| Some((data.modified().ok()?, data.len())));
+            if now.is_some() && now != known && made < 4 {
+                std::fs::copy(&path, copies.join(made.to_string())).expect("it is there");
+                (made, known) = (made + 1, now);
+            }
+            ControlFlow::Continue(())
+        });
+        assert_eq!(said(&verdict), said(&whole), "{threads} threads: keeping it changes nothing");
+        assert!(made > 1 && !path.exists(), "{made} were kept");
+        for copy in 0..made {
+            options.checkpoint = Some(copies.join(copy.to_string()));
+            let rest = run(&options);
+            assert_eq!(rest.error, None);
+            assert_eq!(said(&rest), said(&whole), "{threads} threads, number {copy}");
+        }
+        std::fs::remove_dir_all(&copies).expect("it is this test's own");
+    }
+}
+
+/// A search that has too little memory ends with what it has, and goes on from there.
+#[test]
+fn a_search_without_memory_is_kept_and_goes_on() {
+    let mut options = options(3, MemoryModel::Sc, 1);
+    let whole = run(&options);
+    let path = file("memory");
+    options.checkpoint = Some(path.clone());
+    options.room = Some(Arc::new(Room::of_process(Some(1 << 20))));
+    let cut = run(&options);
+    assert!(matches!(cut.coverage, Coverage::Bounded { by: Bound::Bytes, .. }), "{:?}", cut.coverage);
+    assert_eq!(cut.out_of_memory.as_deref(), Some("the limit of 1.0 MiB"));
+    assert!(!cut.passed() && path.exists());
+    options.room = Some(Arc::new(Room::of_process(None)));
+    assert_eq!(said(&run(&options)), said(&whole));
+}
+
 #[test]
 fn what_cannot_be_gone_on_from_is_refused_in_one_line() {
     let path = file("refused");
@@ -98,7 +151,7 @@ fn what_cannot_be_gone_on_from_is_refused_in_one_line() {
     };
     refused(b"hello", &cut, "does not begin with `standstill-checkpoint`");
     refused(b"", &cut, "does not begin with `standstill-checkpoint`");
-    refused(&edit("standstill-checkpoint 1", "standstill-checkpoint 9"), &cut, "it has version 9");
+    refused(&edit("standstill-checkpoint 2", "standstill-checkpoint 9"), &cut, "it has version 9");
     refused(&edit("program ", "program 0"), &cut, "another build of this program wrote it");
     refused(&whole[..whole.len() - 8], &cut, "it is damaged");
     let mut flipped = whole.clone();

@@ -79,8 +79,12 @@ fn a_deep_search_that_is_cut_takes_little() {
         });
         s.task_on(CpuId::new(1), counts);
     });
+    let path = std::env::temp_dir().join(format!("standstill-deep-{}", std::process::id()));
     for threads in [1, 2] {
         let mut options = scenario.options();
+        // Each of its states has something left, and still its file is not large.
+        options.checkpoint = Some(path.clone());
+        options.checkpoint_every = std::time::Duration::ZERO;
         (options.irqs, options.threads, options.spread) = (0, threads, 64);
         options.limits.states = 20_000;
         PEAK.store(USED.load(Relaxed), Relaxed);
@@ -89,6 +93,12 @@ fn a_deep_search_that_is_cut_takes_little() {
         assert!(verdict.violation.is_none() && verdict.states >= 20_000, "{:?}", verdict.coverage);
         let took = PEAK.load(Relaxed) - before;
         assert!(took < 400 << 20, "{took} bytes with {threads} threads");
+        let kept = std::fs::metadata(&path).expect("it was kept").len();
+        assert!(kept < 8 << 20, "a file of {kept} bytes");
+        options.limits.states = 1;
+        let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+        assert!(verdict.error.is_none() && verdict.states > 20_000, "it goes on: {:?}", verdict.error);
+        std::fs::remove_file(&path).expect("it is this test's own");
     }
 }
 
@@ -97,7 +107,7 @@ fn nothing_is_left_behind() {
         for scenario in scenarios().iter().step_by(4) {
             let mut options = Options::default();
             (options.scenario, options.cpus) = (scenario.name, scenario.min_cpus);
-            options.limits.states = 1;
+            options.limits.states = 1_000;
             check(&options, &mut |_| ControlFlow::Continue(()));
             options.engine = Engine::Random { runs: 1, seed: 1 };
             check(&options, &mut |_| ControlFlow::Continue(()));
