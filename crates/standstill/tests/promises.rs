@@ -72,6 +72,24 @@ fn each_promise_stands_where_it_is_said_to_and_something_checks_it() {
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
+/// The handles: each test that is named there exists.
+#[test]
+fn each_handle_has_its_test() {
+    let table = read("docs/promises.md").expect("the list is there");
+    let (_, handles) = table.split_once("## Handles and numbers").expect("the handles are there");
+    let names = quoted(handles).into_iter().filter(|name| name.contains("_") && !name.contains(' '));
+    let tests: Vec<_> = names.filter(|name| name.matches('_').count() > 3).collect();
+    assert!(tests.len() >= 10, "{tests:?}");
+    for test in tests {
+        let test = if test.contains("::") {
+            test.to_string()
+        } else {
+            format!("crates/standstill/tests/identity.rs::{test}")
+        };
+        exists(&test).unwrap_or_else(|error| panic!("{error}"));
+    }
+}
+
 #[test]
 fn what_does_not_stand_there_or_is_not_checked_is_noticed() {
     let sentence = "it is not lost";
