@@ -10,9 +10,10 @@
 //!    has given the board back, though functions may still run;
 //! 4. a sender that waits has a `Done` on its stack, which each target counts down after the function returned.
 //!
-//! "Online" in the forms below means: takes calls ([`accepting`](Machine::accepting)). Where CPUs leave in a
-//! stop that is the same for whoever can send. Without one ([`Protocol::pins_online`](crate::Protocol::pins_online)), a CPU that leaves is left out from the moment that it refuses, and runs
-//! its last works and DYING callbacks after that.
+//! "Online" in the forms below means: takes calls ([`accepting`](Machine::accepting)). Where CPUs leave
+//! in a stop, that is the same for whoever can send. Without one
+//! ([`Protocol::pins_online`](crate::Protocol::pins_online)), a CPU that leaves is left out from the
+//! moment that it refuses, and runs its last works and DYING callbacks after that.
 //!
 //! A board is in use only until all targets have read it, so a sender that waits for its own board waits for handlers of other CPUs to get
 //! to it: for what is queued there before, and not for the board's own function.

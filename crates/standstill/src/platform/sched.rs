@@ -29,8 +29,9 @@ pub enum Vacate {
 /// The calls come in this order. Down: `evict`, `vacate`, (ONLINE callbacks down), `aim_lines_away`, `park_threads`, `occupied` until it
 /// is `None`, then in the stop, on the dying CPU with interrupts off: `only_idle_left`, `lines_left`. A failed operation ends with
 /// `unpark_threads` (if they were parked), `lines_back`, `readmit` (if it was evicted in this operation). Up: `unpark_threads`, `lines_back`, (ONLINE
-/// callbacks up), `readmit` as the last step. `only_idle_left` and `lines_left` are asked once: what the
-/// calls that are drained after them leave behind on the CPU is not looked at again. A CPU that was never readmitted counts as evicted.
+/// callbacks up), `readmit` as the last step. A CPU that
+/// was never readmitted counts as evicted. `only_idle_left` and `lines_left` are asked once: what the
+/// calls that are drained after them leave behind on the CPU is not looked at again.
 ///
 /// # Safety
 /// 1. After `vacate(cpu)` returned `Ok`, the caller is not on `cpu` and does not come back while `cpu` is evicted.
