@@ -30,6 +30,8 @@ use crate::os;
 use crate::thread::{Out, Thread, switch_out};
 
 const BUCKETS: usize = 512;
+/// How long a wait sleeps whose condition changes without a wake.
+const NAP_NS: u64 = 500_000;
 
 /// Who sleeps on which word, by hash of the word's address.
 pub(crate) struct Buckets(Box<[Bucket]>);
@@ -137,19 +139,27 @@ struct Clock {
     report_at: u64,
     gap: u64,
     deadline: u64,
+    /// How long a sleep may take.
+    nap: u64,
 }
 
 impl Clock {
-    fn new(board: &Board, deadline: Deadline) -> Self {
+    fn new(board: &Board, deadline: Deadline, nap: u64) -> Self {
         let start = os::now_ns();
         let gap = u64::try_from(board.config.stall_after.as_nanos()).unwrap_or(u64::MAX).max(1);
         let deadline = if deadline == Deadline::NEVER { u64::MAX } else { deadline.0 as u64 };
-        Clock { start, report_at: start.saturating_add(gap), gap, deadline }
+        Clock { start, report_at: start.saturating_add(gap), gap, deadline, nap }
     }
 
     /// When a sleep must end.
     fn next(&self) -> u64 {
-        self.report_at.min(self.deadline)
+        let nap = if self.nap == u64::MAX { u64::MAX } else { os::now_ns().saturating_add(self.nap) };
+        self.report_at.min(self.deadline).min(nap)
+    }
+
+    /// Would the condition have been announced, if it holds without a wake?
+    fn is_told(&self) -> bool {
+        self.nap == u64::MAX && os::now_ns() < self.deadline
     }
 
     /// Reports a wait that has become long. True if the deadline is over.
@@ -165,15 +175,36 @@ impl Clock {
 }
 
 impl Hosted {
+    /// Waits, and sleeps for `nap` nanoseconds at a time at most.
+    fn wait<R>(
+        &self,
+        on: &AtomicUsize,
+        wait: &WaitFor<'_>,
+        nap: u64,
+        mut poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        for _ in 0..self.board.spins() {
+            if let Some(r) = poll() {
+                return Some(r);
+            }
+            hint::spin_loop();
+        }
+        match (wait.context, try_here().and_then(Cpu::thread)) {
+            (WaitContext::Task, Some(thread)) => self.wait_switched_out(thread, on, wait, nap, &mut poll),
+            _ => self.wait_on_futex(on, wait, nap, &mut poll),
+        }
+    }
+
     /// Waits with the OS thread.
     fn wait_on_futex<R>(
         &self,
         on: &AtomicUsize,
         wait: &WaitFor<'_>,
+        nap: u64,
         poll: &mut dyn FnMut() -> Option<R>,
     ) -> Option<R> {
         let bucket = self.board.buckets.of(on);
-        let mut clock = Clock::new(self.board, wait.deadline);
+        let mut clock = Clock::new(self.board, wait.deadline, nap);
         bucket.futexes.fetch_add(1, SeqCst);
         let result = loop {
             fence(SeqCst);
@@ -189,8 +220,7 @@ impl Hosted {
             // SAFETY: `on` is borrowed for the call.
             if unsafe { os::futex_wait(low_half(on), seen, ns) } == os::Woken::Timeout {
                 if let Some(r) = poll() {
-                    // At a deadline it may be meant: a caller that looks again now and then.
-                    if os::now_ns() < clock.deadline {
+                    if clock.is_told() {
                         self.board.missed_wakes.fetch_add(1, Relaxed);
                     }
                     break Some(r);
@@ -210,10 +240,11 @@ impl Hosted {
         thread: &'static Thread,
         on: &AtomicUsize,
         wait: &WaitFor<'_>,
+        nap: u64,
         poll: &mut dyn FnMut() -> Option<R>,
     ) -> Option<R> {
         let bucket = self.board.buckets.of(on);
-        let mut clock = Clock::new(self.board, wait.deadline);
+        let mut clock = Clock::new(self.board, wait.deadline, nap);
         loop {
             thread.woken.store(false, Relaxed);
             {
@@ -227,9 +258,7 @@ impl Hosted {
                 thread.wake_at.store(clock.next(), Relaxed);
                 switch_out(Out::Wait);
                 result = poll();
-                // At a deadline it may be meant: a caller that looks again now and then.
-                let now = os::now_ns();
-                unwoken = now >= clock.report_at && now < clock.deadline;
+                unwoken = os::now_ns() >= clock.report_at && clock.is_told();
             }
             let mut enrolled = false;
             {
@@ -275,18 +304,18 @@ unsafe impl Wait for Hosted {
         &self,
         on: &AtomicUsize,
         wait: &WaitFor<'_>,
-        mut poll: impl FnMut() -> Option<R>,
+        poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        for _ in 0..self.board.spins() {
-            if let Some(r) = poll() {
-                return Some(r);
-            }
-            hint::spin_loop();
-        }
-        match (wait.context, try_here().and_then(Cpu::thread)) {
-            (WaitContext::Task, Some(thread)) => self.wait_switched_out(thread, on, wait, &mut poll),
-            _ => self.wait_on_futex(on, wait, &mut poll),
-        }
+        self.wait(on, wait, u64::MAX, poll)
+    }
+
+    fn watch_until<R>(
+        &self,
+        on: &AtomicUsize,
+        wait: &WaitFor<'_>,
+        poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        self.wait(on, wait, NAP_NS, poll)
     }
 
     fn notify(&self, on: *const AtomicUsize) {

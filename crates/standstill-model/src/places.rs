@@ -168,6 +168,7 @@ fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
             f(stopper(me), Write);
         }
         What::ReadLocked | What::ReadUnlocked | What::WriteLocked | What::WriteUnlocked => f(LOCK, Write),
+        What::CallbacksGivenUp { who } => f(life(who), Write),
         What::DownBegin { who, .. }
         | What::DownEnd { who, .. }
         | What::UpBegin { who, .. }

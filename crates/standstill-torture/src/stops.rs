@@ -98,7 +98,8 @@ where
                 2 => self.stop_in_time(task),
                 3 => self.stop_two(task),
                 4 => self.read_locked(task),
-                5 => core.machine.quiesce(task),
+                // One that ends early says so, and nothing here relies on it.
+                5 => drop(core.machine.quiesce(task)),
                 6 | 7 => self.stop_one_nowait(task),
                 _ => self.stop_one(task),
             }

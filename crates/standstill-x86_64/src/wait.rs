@@ -67,25 +67,18 @@ unsafe impl<K: Kernel> Wait for X86<K> {
         &self,
         on: &AtomicUsize,
         wait: &WaitFor<'_>,
-        mut poll: impl FnMut() -> Option<R>,
+        poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        for _ in 0..SPINS {
-            if let Some(result) = poll() {
-                return Some(result);
-            }
-            host::relax();
-        }
-        let sleeps = wait.context == WaitContext::Task;
-        let me = cpu::here();
-        let learned = if sleeps { &me.sleeps } else { &me.spins };
-        match learned.poll(&mut poll) {
-            Ok(result) => Some(result),
-            Err(waiting) => {
-                let result = halt_or_sleep::<K, R>(on, wait, sleeps, poll);
-                learned.over(waiting);
-                result
-            }
-        }
+        wait_for::<K, R>(on, wait, true, poll)
+    }
+
+    fn watch_until<R>(
+        &self,
+        on: &AtomicUsize,
+        wait: &WaitFor<'_>,
+        poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        wait_for::<K, R>(on, wait, false, poll)
     }
 
     fn notify(&self, on: *const AtomicUsize) {
@@ -109,18 +102,45 @@ unsafe impl<K: Kernel> Wait for X86<K> {
     }
 }
 
+/// A wait; `told`: whatever ends it is announced.
+fn wait_for<K: Kernel, R>(
+    on: &AtomicUsize,
+    wait: &WaitFor<'_>,
+    told: bool,
+    mut poll: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    for _ in 0..SPINS {
+        if let Some(result) = poll() {
+            return Some(result);
+        }
+        host::relax();
+    }
+    let sleeps = wait.context == WaitContext::Task;
+    let me = cpu::here();
+    let learned = if sleeps { &me.sleeps } else { &me.spins };
+    match learned.poll(&mut poll) {
+        Ok(result) => Some(result),
+        Err(waiting) => {
+            let result = halt_or_sleep::<K, R>(on, wait, sleeps, told, poll);
+            learned.over(waiting);
+            result
+        }
+    }
+}
+
 /// The rest of a wait that polling did not end.
 fn halt_or_sleep<K: Kernel, R>(
     on: &AtomicUsize,
     wait: &WaitFor<'_>,
     sleeps: bool,
+    told: bool,
     mut poll: impl FnMut() -> Option<R>,
 ) -> Option<R> {
     let mut clock = Clock::new(wait.deadline);
     loop {
         if sleeps {
             let unseen = may_change_unseen(on);
-            let nap = if unseen { now_ns() + NAP_NS } else { u64::MAX };
+            let nap = if unseen || !told { now_ns() + NAP_NS } else { u64::MAX };
             let until = nap.min(clock.report_at).min(clock.deadline);
             let mut result = None;
             K::sleep_on((&raw const *on).addr(), until, &mut || {
@@ -133,8 +153,8 @@ fn halt_or_sleep<K: Kernel, R>(
             }
         }
         // A deadline, or what nobody tells, needs a look now and then.
-        let told = wait.deadline == Deadline::NEVER && !may_change_unseen(on);
-        let dozes = !sleeps && told && K::may_doze(wait.context);
+        let nothing_else = told && wait.deadline == Deadline::NEVER && !may_change_unseen(on);
+        let dozes = !sleeps && nothing_else && K::may_doze(wait.context);
         for _ in 0..if sleeps || dozes { 1 } else { BETWEEN_LOOKS } {
             if let Some(result) = poll() {
                 return Some(result);

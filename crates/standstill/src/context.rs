@@ -14,6 +14,7 @@
 use core::marker::PhantomData;
 use core::ops::Deref;
 
+use crate::bound::TaskBound;
 use crate::platform::WaitContext;
 
 /// A value that stays on its thread.
@@ -30,6 +31,8 @@ pub struct Task {
     pub(crate) writer: bool,
     /// The machine whose lock that is, by its address.
     machine: usize,
+    /// How long what the thread does may take.
+    pub(crate) bound: TaskBound,
     _local: Local<'static>,
 }
 
@@ -42,7 +45,7 @@ impl Task {
     /// 2. There is one token for each thread.
     #[must_use]
     pub unsafe fn new() -> Self {
-        Task { readers: 0, writer: false, machine: 0, _local: PhantomData }
+        Task { readers: 0, writer: false, machine: 0, bound: TaskBound::NONE, _local: PhantomData }
     }
 
     /// Whatever the thread holds, it is of the machine at this address.

@@ -425,6 +425,11 @@ pub enum What {
         /// To where.
         to: Sync,
     },
+    /// The operation goes on without the callbacks that `who` runs: they did not return in time. Its thread undoes them by itself.
+    CallbacksGivenUp {
+        /// The CPU.
+        who: CpuId,
+    },
     /// The next walk of `who` that comes through `state` will fail there, once.
     InjectionArmed {
         /// The CPU.

@@ -1,6 +1,7 @@
 #![no_std]
 #![doc = include_str!("../README.md")]
 
+mod bound;
 mod call;
 pub mod context;
 mod cpu;
@@ -14,6 +15,7 @@ pub mod platform;
 mod protocol;
 pub mod stop;
 
+pub use bound::{Bound, Cancel};
 pub use call::{CallError, Csd};
 pub use cpu::CpuId;
 pub use hotplug::{HotplugError, HotplugRead};

@@ -13,7 +13,7 @@ use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
 use crate::platform::{Entry, Memory, Platform, Runs, Site, TooLate, Word};
 use crate::protocol::Protocol;
-use crate::stop::{Acks, Brief, Copied, MAX_CPUS, Stop, StopCpu};
+use crate::stop::{Acks, Brief, Copied, MAX_CPUS, Slot, Stop, StopCpu};
 
 /// CPUs, their calls, their stoppers and their hotplug states: all of Standstill for one machine of up to `N` CPUs.
 ///
@@ -44,6 +44,8 @@ pub struct Machine<P: Platform, const N: usize, const W: usize = 1> {
 pub(crate) struct PerCpu<P: Memory, const W: usize> {
     /// The acknowledgements of the group whose node is stored here, if any; see `stop/tree.rs`.
     pub(crate) acks: Acks<P>,
+    /// What its stopper is to do by a certain time.
+    pub(crate) slot: Slot<P>,
     pub(crate) hotplug: HotplugCpu<P>,
     /// That group's copy of the stage word.
     pub(crate) copied: Copied<P>,
@@ -61,6 +63,7 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
         }
         PerCpu {
             acks: Acks::new(),
+            slot: Slot::new(),
             hotplug: HotplugCpu::new(),
             copied: Copied::new(),
             brief: Brief::new(),
@@ -71,6 +74,7 @@ impl<P: Memory, const W: usize> PerCpu<P, W> {
 
     pub(crate) fn places(&self, finder: &mut Finder) {
         finder.see("acknowledgements of the group", &self.acks);
+        finder.see("stopper's work that can be taken back", &self.slot);
         finder.see("stop word of the group", &self.copied);
         finder.see("what the group has to know", &self.brief);
     }

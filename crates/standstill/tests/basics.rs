@@ -135,7 +135,7 @@ fn stop_machine_runs_where_it_is_asked_to_and_says_so() {
         assert!(machine.stop_machine(task, Some(&CpuMask::of(cpu(3))), &f).is_err());
         assert_eq!(machine.stop_one_cpu(task, cpu(2), &|_: &mut Pinned<'_>| 7), Ok(7));
         assert!(machine.stop_one_cpu(task, cpu(3), &|_: &mut Pinned<'_>| 7).is_err());
-        machine.quiesce(task);
+        machine.quiesce(task).unwrap();
     });
 }
 

@@ -217,7 +217,7 @@ fn before_the_boot_everything_runs_in_place() {
         early.call_single(task, me, &count).unwrap();
         assert_eq!(early.on_each_cpu(task, &count).unwrap(), CpuMask::of(me));
         assert!(early.call_single(task, cpu(2), &count).is_err());
-        early.quiesce(task);
+        early.quiesce(task).unwrap();
         assert_eq!(ran.load(SeqCst), 2);
     });
 }

@@ -62,79 +62,20 @@ unsafe impl Wait for Model {
         &self,
         on: &ModelWord,
         wait: &WaitFor<'_>,
-        mut poll: impl FnMut() -> Option<R>,
+        poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        if std::thread::panicking() || with(|w| !w.inside) {
-            return poll();
-        }
-        let at = Location::caller();
-        if with(|w| w.mutates(Change::SkipWait, at)) {
-            return poll().or_else(skipped);
-        }
-        if let Some(begins) = with(|w| w.wait_begins) {
-            begins(wait.site.what);
-        }
-        let before = with(|w| w.thread_ref().level().history);
-        let mut failed: Option<Option<usize>> = None;
-        // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
-        let mut only_looks = false;
-        loop {
-            let holds = peek(&mut poll);
-            if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
-                only_looks = false;
-                match announce(Op {
-                    kind: OpKind::Wait,
-                    place: wait.site.what.as_ptr().addr(),
-                    at: wait.site.at,
-                }) {
-                    // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
-                    Command::Interrupt(kind) => {
-                        take_interrupt(kind);
-                        failed = None;
-                        continue;
-                    }
-                    Command::Stopper => {
-                        take_stopper();
-                        failed = None;
-                        continue;
-                    }
-                    Command::Peek => {
-                        only_looks = true;
-                        continue;
-                    }
-                    Command::Go => with(|w| {
-                        w.fused = true;
-                        w.begin_going();
-                        w.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
-                    }),
-                    Command::Expire => {
-                        with(|w| {
-                            w.learn(0x0e59);
-                            w.note(|| StepWhat::Expire, wait.site.at);
-                        });
-                        return poll();
-                    }
-                }
-            }
-            let slept_on = with(|w| w.looks(on.place()));
-            let result = poll();
-            let sleeps = slept_on.is_some();
-            with(|w| {
-                (w.fused, w.polling, w.aged) = (false, false, None);
-                w.movers.going = false;
-            });
-            if result.is_some() {
-                with(|w| w.end_wait());
-                return result;
-            }
-            if sleeps {
-                let noticed = with(|w| w.is_told(on.place(), false));
-                point(Op { kind: OpKind::Sleep, place: on.place(), at }, noticed);
-            }
-            // A look that found nothing leaves no trace.
-            with(|w| w.thread_mut().level_mut().history = before);
-            failed = Some(slept_on);
-        }
+        wait_for(on, wait, true, poll)
+    }
+
+    /// Its waiters poll, also where others sleep.
+    #[track_caller]
+    fn watch_until<R>(
+        &self,
+        on: &ModelWord,
+        wait: &WaitFor<'_>,
+        poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        wait_for(on, wait, false, poll)
     }
 
     #[track_caller]
@@ -203,6 +144,84 @@ unsafe impl Wait for Model {
     }
 }
 
+/// A wait; `sleeps`: where waiters sleep, this one does.
+#[track_caller]
+fn wait_for<R>(
+    on: &ModelWord,
+    wait: &WaitFor<'_>,
+    sleeps: bool,
+    mut poll: impl FnMut() -> Option<R>,
+) -> Option<R> {
+    if std::thread::panicking() || with(|w| !w.inside) {
+        return poll();
+    }
+    let at = Location::caller();
+    if with(|w| w.mutates(Change::SkipWait, at)) {
+        return poll().or_else(skipped);
+    }
+    if let Some(begins) = with(|w| w.wait_begins) {
+        begins(wait.site.what);
+    }
+    let before = with(|w| w.thread_ref().level().history);
+    let mut failed: Option<Option<usize>> = None;
+    // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
+    let mut only_looks = false;
+    loop {
+        let holds = peek(&mut poll);
+        if with(|w| w.begin_wait(on.place(), wait, sleeps, holds, failed, only_looks)) {
+            only_looks = false;
+            match announce(Op { kind: OpKind::Wait, place: wait.site.what.as_ptr().addr(), at: wait.site.at })
+            {
+                // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
+                Command::Interrupt(kind) => {
+                    take_interrupt(kind);
+                    failed = None;
+                    continue;
+                }
+                Command::Stopper => {
+                    take_stopper();
+                    failed = None;
+                    continue;
+                }
+                Command::Peek => {
+                    only_looks = true;
+                    continue;
+                }
+                Command::Go => with(|w| {
+                    w.fused = true;
+                    w.begin_going();
+                    w.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
+                }),
+                Command::Expire => {
+                    with(|w| {
+                        w.learn(0x0e59);
+                        w.note(|| StepWhat::Expire, wait.site.at);
+                    });
+                    return poll();
+                }
+            }
+        }
+        let slept_on = with(|w| if sleeps { w.looks(on.place()) } else { None });
+        let result = poll();
+        let slept = slept_on.is_some();
+        with(|w| {
+            (w.fused, w.polling, w.aged) = (false, false, None);
+            w.movers.going = false;
+        });
+        if result.is_some() {
+            with(|w| w.end_wait());
+            return result;
+        }
+        if slept {
+            let noticed = with(|w| w.is_told(on.place(), false));
+            point(Op { kind: OpKind::Sleep, place: on.place(), at }, noticed);
+        }
+        // A look that found nothing leaves no trace.
+        with(|w| w.thread_mut().level_mut().history = before);
+        failed = Some(slept_on);
+    }
+}
+
 impl World {
     /// A condition is about to be looked at: what does the word hold that it sleeps on? None: it does not sleep, or its look is one step with
     /// what follows.
@@ -239,6 +258,7 @@ impl World {
         &mut self,
         on: usize,
         wait: &WaitFor<'_>,
+        sleeps: bool,
         holds: bool,
         failed: Option<Option<usize>>,
         only_looks: bool,
@@ -248,7 +268,7 @@ impl World {
         let time = wait.deadline != Deadline::NEVER;
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
         let blocks = self.budget.and(self.blocks);
-        let sleepers = self.options.sleepers;
+        let sleepers = self.options.sleepers && sleeps;
         // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
         let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
         let still = failed.is_some_and(|seen| !sleepers || same(seen));

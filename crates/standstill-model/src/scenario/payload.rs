@@ -147,7 +147,7 @@ pub(super) fn quiesce<const N: usize>(s: &mut Setup<'_, N>) {
         flag.store(1, Relaxed);
         branch();
         flag.store(0, Relaxed);
-        machine.quiesce(task);
+        assert_eq!(machine.quiesce(task), Ok(()));
         let seen = cell.get();
         assert!(seen == 0 || seen == 2, "the section is not over");
         cell.set(3);

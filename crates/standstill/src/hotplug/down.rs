@@ -1,12 +1,14 @@
 //! The way down, on the control CPU.
 
 use core::panic::Location;
+use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::HotplugError;
 use super::leave::{LEFT, NOT_IDLE};
 use super::state::{Reason, StateId};
 use super::walk::Dir;
+use crate::bound::By;
 use crate::context::{Pinned, Stopped, Task};
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
@@ -14,10 +16,7 @@ use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{DataCell, Deadline, Platform, Site, Vacate, WaitContext, WaitFor, Word};
 use crate::protocol::Stages;
-use crate::stop::{Plan, Receipt, StopBody, StopWork, WorkBody};
-
-/// How long to wait before another look whether a thread has gone, in nanoseconds.
-const LOOK_AGAIN_NS: u64 = 100_000;
+use crate::stop::{Plan, Receipt, SlotUse, StopBody, StopError, WorkBody};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Takes `cpu` offline. Nothing to do if it is already.
@@ -44,28 +43,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !target.can_rest() {
             return Err(HotplugError::NotARestState(target));
         }
-        let from = Location::caller();
-        self.with_write_lock(task, from, |machine, task| {
+        self.with_write_lock(task, Location::caller(), |machine, task, by| {
             machine.knows(cpu)?;
             machine.allowed(&CpuMask::of(cpu))?;
             if !machine.has_to_move(cpu, target, Dir::Down)? {
                 return Ok(());
             }
             machine.emit(|| What::DownBegin { who: cpu, target });
-            let result = machine.down(task, cpu, target, from);
+            let result = machine.down(task, cpu, target, by);
             machine.emit(|| What::DownEnd { who: cpu, ok: result.is_ok() });
             result
         })
     }
 
-    fn down(
-        &self,
-        task: &mut Task,
-        who: CpuId,
-        target: StateId,
-        from: &'static Location<'static>,
-    ) -> Result<(), HotplugError> {
+    fn down(&self, task: &mut Task, who: CpuId, target: StateId, by: By<'_, P>) -> Result<(), HotplugError> {
         let began = self.state(who);
+        self.note_beginning(who, began);
         if began < StateId::AP_ONLINE {
             return self.walk_dead(task, who, target);
         }
@@ -73,9 +66,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if target < StateId::AP_ONLINE && self.online.now() == CpuMask::of(who) {
             return Err(HotplugError::LastOnline(who));
         }
-        self.leave_active(who, from)?;
-        let result = self.down_online(task, who, target, from);
-        if result.is_err() && began == StateId::ACTIVE && self.state(who).next() == StateId::ACTIVE {
+        self.leave_active(who, by)?;
+        let result = self.down_online(task, who, target, by);
+        // The thread of a CPU whose callback hangs does this itself, at the end.
+        let hangs = matches!(result, Err(HotplugError::Hung { .. }));
+        if result.is_err() && !hangs && began == StateId::ACTIVE && self.state(who).next() == StateId::ACTIVE
+        {
             self.become_active(who);
         }
         result
@@ -87,17 +83,17 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         task: &mut Task,
         who: CpuId,
         target: StateId,
-        from: &'static Location<'static>,
+        by: By<'_, P>,
     ) -> Result<(), HotplugError> {
         let began = self.state(who);
-        self.ask_for_walk(who, began, target.max(StateId::AP_ONLINE))?;
+        self.ask_for_walk(who, began, target.max(StateId::AP_ONLINE), by)?;
         if target >= StateId::AP_ONLINE {
             return Ok(());
         }
-        if let Err(error) = self.take_down(who, from) {
+        if let Err(error) = self.take_down(who, by) {
             if !matches!(error, HotplugError::NotDead(_)) {
-                // It refused at the last moment, and runs on: its ONLINE callbacks come back.
-                self.ask_for_rollback(who, StateId::AP_ONLINE, began, error.why())?;
+                // It refused at the last moment, or did not answer, and runs on: its ONLINE callbacks come back.
+                self.ask_for_rollback(who, StateId::AP_ONLINE, began, error.why(), by)?;
             }
             return Err(error);
         }
@@ -110,7 +106,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// No thread is put on `who` any more, this one included, and whoever saw it active has taken notice.
-    fn leave_active(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
+    fn leave_active(&self, who: CpuId, by: By<'_, P>) -> Result<(), HotplugError> {
         let active = self.state(who) == StateId::ACTIVE;
         if active {
             self.emit(|| What::ActiveCleared { who });
@@ -131,10 +127,38 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return Ok(());
         }
         self.set_state(who, StateId::ACTIVE.prev());
-        self.stop.turn.lock(self, WaitContext::Task, "cpu_down: its turn", from);
-        self.pass(from);
+        let noticed = self.in_turn(by, |machine| machine.pass(by).map_err(|why| machine.not_passed(why, by)));
+        if noticed.is_err() {
+            self.become_active(who);
+        }
+        noticed
+    }
+
+    /// Runs `f` with the turn of the stops taken.
+    fn in_turn<R>(
+        &self,
+        by: By<'_, P>,
+        f: impl FnOnce(&Self) -> Result<R, HotplugError>,
+    ) -> Result<R, HotplugError> {
+        const WHAT: &str = "cpu_down: its turn";
+        if self.take_turn(WHAT, by).is_err() {
+            return Err(self.ended_early(by, self.stop.turn.holder(), WHAT));
+        }
+        let result = f(self);
         self.stop.turn.unlock(&self.platform);
-        Ok(())
+        result
+    }
+
+    /// A stop or a pass of this operation was abandoned.
+    fn not_passed(&self, why: StopError<W>, by: By<'_, P>) -> HotplugError {
+        let missing = match why {
+            StopError::Deadline { missing, .. } => missing.first(),
+            StopError::Offline(cpu) => Some(cpu),
+            _ => None,
+        };
+        // If all had answered by then, it was the last one that did not in time.
+        let last = || self.online.now().iter().last().unwrap_or(CpuId::BOOT);
+        self.ended_early(by, missing.unwrap_or_else(last), "cpu_down: the stoppers of the other CPUs")
     }
 
     pub(super) fn become_active(&self, who: CpuId) {
@@ -145,105 +169,162 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// From AP_ONLINE to dead: parks its threads, empties it, stops the machine. Whatever refuses is undone here.
-    pub(super) fn take_down(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        if let Err(reason) = self.platform.aim_lines_away(who) {
+    pub(super) fn take_down(&self, who: CpuId, by: By<'_, P>) -> Result<(), HotplugError> {
+        let aimed = self.platform.aim_lines_away(who);
+        let asked = aimed.map_err(|reason| HotplugError::Lines { cpu: who, reason });
+        if let Err(error) = asked.and_then(|()| self.ask_to_park(who, by)) {
             self.platform.lines_back(who);
-            return Err(HotplugError::Lines { cpu: who, reason });
+            return Err(error);
         }
-        self.ask_to_park(who);
         self.platform.park_threads(who);
         self.emit(|| What::ThreadsParked { who });
-        let result = self.await_empty(who, from).and_then(|()| self.stop_and_leave(who, from));
-        if let Err(reason) = result {
-            self.emit(|| What::ThreadsUnparked { who });
-            self.platform.unpark_threads(who);
-            self.platform.lines_back(who);
-            return Err(reason);
+        let result = self.await_empty(who, by).and_then(|()| self.stop_and_leave(who, by));
+        if matches!(result, Ok(()) | Err(HotplugError::NotDead(_))) {
+            return result;
         }
-        self.await_dead(who, from)
+        self.emit(|| What::ThreadsUnparked { who });
+        self.platform.unpark_threads(who);
+        self.platform.lines_back(who);
+        result
     }
 
     /// Waits until only the idle context is left on `who`.
-    fn await_empty(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        let limit = self.patience();
-        let site = Site { what: "cpu_down: the threads to leave", at: from };
-        // Almost always empty at the first look, as the pass made every CPU switch. If not, no word of the library changes when a
-        // thread goes, so look again now and then.
+    fn await_empty(&self, who: CpuId, by: By<'_, P>) -> Result<(), HotplugError> {
+        const WHAT: &str = "cpu_down: the threads to leave";
+        let site = Site { what: WHAT, at: by.from };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let deadline = self.limit(by.bound);
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        // Almost always empty at the first look, as the pass made every CPU switch. No word of the library changes when a thread goes.
         let sync = &self.cpu[who.index()].hotplug.sync;
-        while let Some(by) = self.platform.occupied(who) {
-            if self.platform.expired(limit) {
-                return Err(HotplugError::Occupied { cpu: who, by });
-            }
-            let deadline = self.platform.deadline_in(LOOK_AGAIN_NS);
-            let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &|_| () };
-            self.platform.wait_until(sync, &wait, || self.platform.occupied(who).is_none().then_some(()));
+        let empty = || (by.bound.is_cancelled() || self.platform.occupied(who).is_none()).then_some(());
+        self.platform.watch_until(sync, &wait, empty);
+        match self.platform.occupied(who) {
+            None => Ok(()),
+            Some(_) if by.bound.is_cancelled() => Err(HotplugError::Cancelled { what: WHAT }),
+            Some(by) => Err(HotplugError::Occupied { cpu: who, by }),
         }
-        Ok(())
     }
 
-    fn stop_and_leave(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        self.stop.turn.lock(self, WaitContext::Task, "cpu_down: its turn", from);
-        let left = if self.protocol.stages == Stages::None {
-            self.leave_without_stop(who, from)
-        } else {
-            self.leave_in_stop(who, from)
-        };
-        self.stop.turn.unlock(&self.platform);
-        left.map_err(|()| {
-            // SAFETY: `who` wrote it in the stop (or the work) that has just ended, and does not write it again.
-            let reason: Reason = unsafe { self.cpu[who.index()].hotplug.refusal.read() };
-            if reason == NOT_IDLE {
-                HotplugError::Occupied {
-                    cpu: who,
-                    by: self.platform.occupied(who).unwrap_or("what its stopper interrupted"),
-                }
+    /// The last part: when it returns `Ok`, `who` is dead.
+    fn stop_and_leave(&self, who: CpuId, by: By<'_, P>) -> Result<(), HotplugError> {
+        let left = self.in_turn(by, |machine| {
+            if machine.protocol.stages == Stages::None {
+                machine.leave_without_stop(who, by)
             } else {
-                HotplugError::Lines { cpu: who, reason }
+                machine.leave_in_stop(who, by)
             }
-        })
-    }
-
-    fn leave_in_stop(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), ()> {
-        let alone = CpuMask::of(who);
-        let plan = Plan { leaving: alone, ..Plan::new(self.online.now(), alone, self.splits()) };
-        let run = |stopped: &Stopped<'_>| self.leave_in_run(stopped);
-        // SAFETY: `run` is alive until this returns.
-        let stop = unsafe { self.carry_out(&plan, StopBody::of(&run), WaitContext::Task, from) };
-        let receipt = Receipt::unpack(self.cpu[who.index()].stop.receipt.load(Relaxed));
-        if stop.is_ok() && receipt == Receipt::Ran(LEFT) { Ok(()) } else { Err(()) }
-    }
-
-    fn leave_without_stop(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), ()> {
-        let turn_away = |pinned: &mut Pinned<'_>| self.turn_away(pinned);
-        if self.run_on_stopper(who, &turn_away, from) != Ok(LEFT) {
-            return Err(());
-        }
-        self.pass(from);
-        let leave = |pinned: &mut Pinned<'_>| self.leave_alone(pinned);
-        let work = StopWork::new();
-        // SAFETY: the work ends with the CPU. Both are alive until it was seen dead: this function waits for that. If it never
-        // dies, neither returns.
-        unsafe { self.queue_one(who, &work, WorkBody::of(&leave, from)) }.map_err(|_| ())?;
-        self.await_gone(who, from);
-        Ok(())
-    }
-
-    /// Waits, without end, until `who` has taken its last work: what that work points to is on this stack.
-    fn await_gone(&self, who: CpuId, from: &'static Location<'static>) {
-        let dead = || self.sync_of(who).step == Sync::Dead;
-        self.await_handshake(who, "cpu_down: the CPU to leave", from, Deadline::NEVER, dead);
-    }
-
-    /// Waits until `who` is dead; then what is left in its queue can be looked at.
-    fn await_dead(&self, who: CpuId, from: &'static Location<'static>) -> Result<(), HotplugError> {
-        let dead = || self.sync_of(who).step == Sync::Dead;
-        let seen = self.await_handshake(who, "cpu_down: the CPU to be dead", from, self.patience(), dead);
+        });
+        let dead = match left? {
+            Left::Seen => true,
+            Left::Late => false,
+            Left::Committed => {
+                self.await_handshake(who, "cpu_down: the CPU to be dead", by.to_the_end(), || {
+                    self.sync_of(who).step == Sync::Dead
+                })
+            }
+        };
         self.set_state(who, StateId::BRINGUP);
-        if !seen {
+        if !dead {
             return Err(HotplugError::NotDead(who));
         }
         self.see_dead(who);
         Ok(())
+    }
+
+    /// Why `who` refused, in its own words.
+    fn refusal(&self, who: CpuId) -> HotplugError {
+        // SAFETY: `who` wrote it in the stop (or the work) that has just ended, and does not write it again.
+        let reason: Reason = unsafe { self.cpu[who.index()].hotplug.refusal.read() };
+        if reason == NOT_IDLE {
+            HotplugError::Occupied {
+                cpu: who,
+                by: self.platform.occupied(who).unwrap_or("what its stopper interrupted"),
+            }
+        } else {
+            HotplugError::Lines { cpu: who, reason }
+        }
+    }
+
+    fn leave_in_stop(&self, who: CpuId, by: By<'_, P>) -> Result<Left, HotplugError> {
+        let alone = CpuMask::of(who);
+        let plan = Plan { leaving: alone, ..Plan::new(self.online.now(), alone, self.splits()) };
+        let run = |stopped: &Stopped<'_>| self.leave_in_run(stopped);
+        // SAFETY: `run` is alive until this returns.
+        let stop = unsafe { self.carry_out(&plan, StopBody::of(&run), WaitContext::Task, by) };
+        stop.map_err(|why| self.not_passed(why, by))?;
+        let receipt = Receipt::unpack(self.cpu[who.index()].stop.receipt.load(Relaxed));
+        if receipt == Receipt::Ran(LEFT) { Ok(Left::Committed) } else { Err(self.refusal(who)) }
+    }
+
+    fn leave_without_stop(&self, who: CpuId, by: By<'_, P>) -> Result<Left, HotplugError> {
+        let turn_away = |pinned: &mut Pinned<'_>| self.turn_away(pinned);
+        match self.run_on_stopper(who, &turn_away, by) {
+            Ok(LEFT) => {}
+            Ok(_) => return Err(self.refusal(who)),
+            Err(why) => return Err(self.not_passed(why, by)),
+        }
+        let left = self.pass_and_die(who, by);
+        if left.is_err() && self.protocol.refuse_first {
+            // It is still online, and nobody waits for it to leave: it takes calls again. As after a start, who sees that finds its
+            // stopper open.
+            self.start_accepting(who);
+        }
+        left
+    }
+
+    /// Senders are refused; those that were not have pushed when every stopper has passed.
+    fn pass_and_die(&self, who: CpuId, by: By<'_, P>) -> Result<Left, HotplugError> {
+        // One that refuses by its online bit alone can't take that back: it is no protocol for kernels.
+        let by = if self.protocol.refuse_first { by } else { By { bound: Deadline::NEVER.into(), ..by } };
+        self.pass(by).map_err(|why| self.not_passed(why, by))?;
+        let leave =
+            WorkBody { run: leave_by_work::<P, N, W>, arg: ptr::from_ref(self).cast(), from: by.from };
+        // SAFETY: it points to the machine, which does not move once it is booted.
+        let using = unsafe { self.begin_use(who, leave, by) }.map_err(|_| self.ended_early(by, who, LAST))?;
+        let dead = || (self.sync_of(who).step == Sync::Dead).then_some(Left::Seen);
+        if let Some(end) = self.await_last_work(who, using, by, dead) {
+            return end;
+        }
+        if self.take_back(who, using) {
+            return Err(self.ended_early(by, who, LAST));
+        }
+        // It has begun, so the CPU refuses, or leaves for good. Who cancelled is too late.
+        if let Some(end) = self.await_last_work(who, using, by.to_the_end(), dead) {
+            return end;
+        }
+        // As long as it is online, a stop would include it, and its stopper would drop that part: so the turn is kept until then.
+        let forever = By { bound: Deadline::NEVER.into(), ..by };
+        let gone = || dead().or_else(|| (!self.online.has(who)).then_some(Left::Late));
+        self.await_last_work(who, using, forever, gone).unwrap_or(Ok(Left::Late))
+    }
+
+    /// Waits until `who` has refused in its last work, or `left` is true.
+    fn await_last_work(
+        &self,
+        who: CpuId,
+        using: SlotUse,
+        by: By<'_, P>,
+        left: impl Fn() -> Option<Left>,
+    ) -> Option<Result<Left, HotplugError>> {
+        let site = Site { what: LAST, at: by.from };
+        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let deadline = self.limit(by.bound);
+        let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
+        let sync = &self.cpu[who.index()].hotplug.sync;
+        // Nobody announces a refusal, nor the online bit, at the word of the handshake.
+        let ended = || {
+            let refused = || self.outcome(who, using).map(|_| Err(()));
+            let cancelled = || by.bound.is_cancelled().then_some(None);
+            left().map(Ok).or_else(refused).map(Some).or_else(cancelled)
+        };
+        match self.platform.watch_until(sync, &wait, ended).flatten()? {
+            Ok(left) => Some(Ok(left)),
+            Err(()) => {
+                self.free_slot(who, using);
+                Some(Err(self.refusal(who)))
+            }
+        }
     }
 
     /// This CPU has seen that `who` is dead.
@@ -251,4 +332,28 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.emit(|| What::DeadSeen { who });
         self.audit_dead_queue(who);
     }
+}
+
+const LAST: &str = "cpu_down: the CPU to leave";
+
+/// How far a CPU is that leaves.
+enum Left {
+    /// It does not refuse any more, and is out of the online mask.
+    Committed,
+    /// The same, and it is not dead within the bound.
+    Late,
+    /// It is dead.
+    Seen,
+}
+
+/// The last work of a CPU.
+///
+/// # Safety
+/// `arg` is the machine.
+unsafe fn leave_by_work<P: Platform, const N: usize, const W: usize>(
+    arg: *const (),
+    pinned: &mut Pinned<'_>,
+) -> i32 {
+    // SAFETY: the contract of this function.
+    unsafe { &*arg.cast::<Machine<P, N, W>>() }.leave_alone(pinned)
 }

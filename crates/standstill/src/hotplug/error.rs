@@ -87,6 +87,28 @@ pub enum HotplugError {
     Stuck(CpuId),
     /// The CPU left the online mask, and was not seen dead in time. It can't be started before it is.
     NotDead(CpuId),
+    /// The deadline of the operation expired, or the port's patience, while it waited for this CPU. It was undone.
+    Deadline {
+        /// The CPU that did not answer, did not take its turn, or holds what the operation needs.
+        missing: CpuId,
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// The operation was cancelled, and undone.
+    Cancelled {
+        /// What was waited for.
+        what: &'static str,
+    },
+    /// A callback on this CPU's own thread did not return in time, for this operation or for an earlier one. When it returns, its thread
+    /// undoes what the operation had done on that CPU. Until then all operations, and changes of the state table, end with this.
+    Hung {
+        /// The CPU.
+        cpu: CpuId,
+        /// The state whose callback it is.
+        state: StateId,
+        /// Its name.
+        name: &'static str,
+    },
     /// Nothing can fail in this state.
     CannotFail(StateId),
     /// All slots of this section are taken.
@@ -116,7 +138,11 @@ impl HotplugError {
             | HotplugError::NoAnswer(_)
             | HotplugError::Stuck(_)
             | HotplugError::NotDead(_)
+            | HotplugError::Deadline { .. }
+            | HotplugError::Hung { .. }
             | HotplugError::Full(_) => true,
+            // The token stays cancelled.
+            HotplugError::Cancelled { .. } => false,
             HotplugError::NoSuchCpu(_)
             | HotplugError::HeldByCaller
             | HotplugError::NotARestState(_)
@@ -137,6 +163,9 @@ impl HotplugError {
             }
             HotplugError::NoAnswer(_) => Reason { code: -110, text: "the CPU does not answer" },
             HotplugError::NotDead(_) => Reason { code: -110, text: "the CPU was not seen dead in time" },
+            HotplugError::Deadline { what, .. } => Reason { code: -110, text: what },
+            HotplugError::Cancelled { what } => Reason { code: -125, text: what },
+            HotplugError::Hung { name, .. } => Reason { code: -110, text: name },
             _ => Reason { code: -16, text: "the CPU can't do as asked" },
         })
     }
@@ -208,6 +237,14 @@ impl fmt::Display for HotplugError {
                     "{cpu} left and was not seen dead in time: try again when it is, it can't be started before"
                 )
             }
+            Self::Deadline { missing, what } => {
+                write!(f, "{missing} did not answer in time ({what}); everything was undone: try again")
+            }
+            Self::Cancelled { what } => write!(f, "cancelled ({what}); everything was undone"),
+            Self::Hung { cpu, state, name } => write!(
+                f,
+                "{cpu}: {name} (state {state}) has not returned: no CPU can come or go until it does"
+            ),
             Self::CannotFail(state) => write!(f, "nothing can fail in state {state}: no failure to inject"),
             Self::Full(section) => {
                 write!(f, "all states of the section {section:?} are taken: remove one first")

@@ -76,11 +76,20 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         })
     }
 
-    /// Without a stop, last part: every stopper has passed since, so nobody is still sending.
+    /// Without a stop, last part: every stopper has passed since, so nobody is still sending. Interrupts were open meanwhile, and a
+    /// handler may have woken a thread that is bound to this CPU: so it looks once more, and may still refuse.
     pub(super) fn leave_alone(&self, pinned: &mut Pinned<'_>) -> i32 {
         self.irq_off(pinned, |off| {
             self.platform.hard_irq_disable();
             let me = self.platform.this_cpu();
+            if self.may_leave(me).is_err() {
+                if self.protocol.refuse_first {
+                    self.start_accepting(me);
+                } else {
+                    self.set_online(me);
+                }
+                return REFUSED;
+            }
             self.drain(me, Ran::Drain);
             self.go_offline(off, me, Ran::Drain);
             self.die(me)

@@ -17,7 +17,9 @@
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::bound::{Bound, By};
 use crate::context::Task;
+use crate::cpu::CpuId;
 use crate::event::What;
 use crate::machine::Machine;
 use crate::platform::{Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
@@ -90,6 +92,21 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         HotplugRead { machine: self, task, locked }
     }
 
+    /// As [`cpus_read_lock`](Self::cpus_read_lock), and gives up when `bound` is reached: then `None`. A hotplug operation is bounded
+    /// itself, so that only one whose own PREPARE callback hangs keeps a reader out without end.
+    ///
+    /// Context: thread.
+    #[track_caller]
+    pub fn cpus_read_lock_until<'a, 'b>(
+        &'a self,
+        task: &'a mut Task,
+        bound: impl Into<Bound<'b, P>>,
+    ) -> Option<HotplugRead<'a, P, N, W>> {
+        let by = By { from: Location::caller(), bound: bound.into() };
+        let locked = self.read_lock_within(task, "cpus_read_lock: the hotplug operation to end", by)?;
+        Some(HotplugRead { machine: self, task, locked })
+    }
+
     /// As [`cpus_read_lock`](Self::cpus_read_lock), if it can be had without waiting; `None` while a hotplug operation runs or waits for
     /// readers.
     ///
@@ -108,19 +125,24 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Takes the lock for reading; false if the thread has it for writing and needs nothing.
     pub(crate) fn read_lock(&self, task: &mut Task, from: &'static Location<'static>) -> bool {
-        let what = "cpus_read_lock: the hotplug operation to end";
-        self.read_lock_until(task, Deadline::NEVER, Site { what, at: from }) == Some(true)
+        let by = By { from, bound: Bound::until(Deadline::NEVER) };
+        self.read_lock_within(task, "cpus_read_lock: the hotplug operation to end", by) == Some(true)
     }
 
-    /// As [`read_lock`](Self::read_lock), and gives up when `deadline` expires: then `None`.
-    pub(crate) fn read_lock_until(&self, task: &mut Task, deadline: Deadline, site: Site) -> Option<bool> {
+    /// As [`read_lock`](Self::read_lock), and gives up when the bound is reached: then `None`.
+    pub(crate) fn read_lock_within(
+        &self,
+        task: &mut Task,
+        what: &'static str,
+        by: By<'_, P>,
+    ) -> Option<bool> {
         task.deals_with(self.address());
         if task.writer {
             return Some(false);
         }
         if task.readers == 0 {
             while !self.count_reader() {
-                if self.wait_for_writer(deadline, site)? {
+                if self.wait_for_writer(what, by)? {
                     break;
                 }
             }
@@ -129,7 +151,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         Some(true)
     }
 
-    pub(super) fn address(&self) -> usize {
+    pub(crate) fn address(&self) -> usize {
         core::ptr::from_ref(self).addr()
     }
 
@@ -158,9 +180,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         false
     }
 
-    /// Waits until the writer has gone; true if it let this reader in, false if it had gone before. `None`: the deadline has
-    /// expired before, and nobody counts this reader.
-    fn wait_for_writer(&self, deadline: Deadline, site: Site) -> Option<bool> {
+    /// Waits until the writer has gone; true if it let this reader in, false if it had gone before. `None`: the bound was
+    /// reached before, and nobody counts this reader.
+    fn wait_for_writer(&self, what: &'static str, by: By<'_, P>) -> Option<bool> {
         let gate = &self.hotplug.lock.gate;
         let mut seen = gate.load(Relaxed);
         loop {
@@ -173,11 +195,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             }
         }
         let phase = seen / PHASE;
+        let site = Site { what, at: by.from };
         let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
+        let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         // Acquire: pairs with the release of the writer that opened it.
         let opened = || (gate.load(Acquire) / PHASE != phase).then_some(());
-        if self.platform.wait_until(gate, &wait, opened).is_none() && self.no_longer_waits(phase) {
+        if self.wait_within(gate, &wait, by.bound, opened).is_none() && self.no_longer_waits(phase) {
             return None;
         }
         Some(true)
@@ -221,44 +245,43 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.platform.notify(&raw const self.hotplug.lock.poke);
     }
 
-    /// Keeps readers and other writers out. The caller does not hold the lock.
-    pub(crate) fn write_lock(&self, task: &mut Task, from: &'static Location<'static>) {
-        let taken = self.write_lock_until(task, Deadline::NEVER, from);
-        debug_assert!(taken, "no deadline");
-    }
-
-    /// As [`write_lock`](Self::write_lock), and gives up when `deadline` expires: then false, and nobody is kept out.
-    #[must_use = "without the lock, CPUs may come and go"]
-    pub(crate) fn write_lock_until(
+    /// Keeps readers and other writers out. The caller does not hold the lock. If the bound is reached before, nobody is kept out, and
+    /// the error names a CPU on which somebody holds the lock, and what was waited for.
+    pub(crate) fn write_lock_within(
         &self,
         task: &mut Task,
-        deadline: Deadline,
-        from: &'static Location<'static>,
-    ) -> bool {
+        by: By<'_, P>,
+    ) -> Result<(), (CpuId, &'static str)> {
+        const TURN: &str = "hotplug: its turn";
+        const READERS: &str = "hotplug: the readers to go";
         let lock = &self.hotplug.lock;
-        if !lock.writers.lock_until(self, deadline, "hotplug: its turn", from) {
-            return false;
+        if !lock.writers.lock_within(self, WaitContext::Task, TURN, by) {
+            return Err((lock.writers.holder(), TURN));
         }
         lock.gate.fetch_or(CLOSED, Relaxed);
         // Against the readers' fences, see there.
         self.platform.fence();
-        let site = Site { what: "hotplug: the readers to go", at: from };
+        let site = Site { what: READERS, at: by.from };
         let stalled = |waited_ns| {
             for (index, cpu) in self.cpu.iter().enumerate() {
                 if cpu.hotplug.readers.load(Relaxed) != 0 {
-                    self.report_stall(site, waited_ns, crate::CpuId::new(index));
+                    self.report_stall(site, waited_ns, CpuId::new(index));
                 }
             }
         };
+        let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         let gone = || (self.readers() == 0).then_some(());
-        if self.platform.wait_until(&lock.poke, &wait, gone).is_none() {
+        if self.wait_within(&lock.poke, &wait, by.bound, gone).is_none() {
+            // Readers may unlock elsewhere than they locked: then no single CPU can be named, and this one is.
+            let reader = |cpu: &CpuId| self.cpu[cpu.index()].hotplug.readers.load(Relaxed) != 0;
+            let missing = (0..N).map(CpuId::new).find(reader).unwrap_or(lock.writers.holder());
             self.open_gate();
-            return false;
+            return Err((missing, READERS));
         }
         task.writer = true;
         self.emit(|| What::WriteLocked);
-        true
+        Ok(())
     }
 
     fn readers(&self) -> usize {

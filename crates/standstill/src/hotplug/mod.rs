@@ -57,13 +57,14 @@ mod walk;
 use core::panic::Location;
 use core::sync::atomic::Ordering::{self, Acquire, Relaxed, Release};
 
+use crate::bound::By;
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
 use crate::machine::Machine;
 use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
-use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
+use crate::platform::{DataCell, Memory, Platform, Site, WaitContext, WaitFor, Word};
 use lock::HotplugLock;
 use table::Table;
 use thread::Mailbox;
@@ -83,7 +84,7 @@ pub(crate) struct Hotplug<P: Memory, const W: usize> {
     table: Table<P>,
     /// How many times hotplug is disabled. Under the lock.
     disabled: P::Word,
-    /// The CPUs that were given up while they ran their STARTING callbacks, and still run callbacks.
+    /// The CPUs that were given up while they ran callbacks, and still do.
     pub(crate) loose: AtomicCpuMask<P, W>,
 }
 
@@ -104,7 +105,7 @@ pub(crate) struct HotplugCpu<P: Memory> {
     readers: P::Word,
     /// The last state that was reached completely.
     state: P::Word,
-    /// The state in which the operation found it that brings it up. The control CPU's own, under the lock.
+    /// The state in which the operation found it. The control CPU's own, under the lock; read by the CPU's hotplug thread.
     began: P::Word,
     /// (incarnation, [`Sync`]).
     sync: P::Word,
@@ -271,7 +272,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "cpu_hotplug_disable")]
     #[track_caller]
     pub fn hotplug_disable(&self, task: &mut Task) -> Result<(), HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        self.with_write_lock(task, Location::caller(), |machine, _, _| {
             machine.hotplug.disabled.fetch_add(1, Relaxed);
             Ok(())
         })
@@ -289,7 +290,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "cpu_hotplug_enable")]
     #[track_caller]
     pub fn hotplug_enable(&self, task: &mut Task) -> Result<(), HotplugError> {
-        let was = self.with_write_lock(task, Location::caller(), |machine, _| {
+        let was = self.with_write_lock(task, Location::caller(), |machine, _, _| {
             let was = machine.hotplug.disabled.load(Relaxed);
             machine.hotplug.disabled.store(was.saturating_sub(1), Relaxed);
             Ok(was)
@@ -311,7 +312,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "set_cpu_present")]
     #[track_caller]
     pub fn set_present(&self, task: &mut Task, cpu: CpuId, present: bool) -> Result<(), HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        self.with_write_lock(task, Location::caller(), |machine, _, _| {
             machine.knows(cpu)?;
             if present {
                 machine.present.insert(cpu);
@@ -367,27 +368,38 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         Ok(if dir == Dir::Up { state < target } else { state > target })
     }
 
-    /// Waits for `ready`, which the handshake of `who` makes true; false if `deadline` was over first.
+    /// Waits for `ready`, which the handshake of `who` makes true; false if the bound was reached first.
     fn await_handshake(
         &self,
         who: CpuId,
         what: &'static str,
-        from: &'static Location<'static>,
-        deadline: Deadline,
+        by: By<'_, P>,
         ready: impl Fn() -> bool,
     ) -> bool {
-        let site = Site { what, at: from };
+        let site = Site { what, at: by.from };
         let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         let sync = &self.cpu[who.index()].hotplug.sync;
-        self.platform.wait_until(sync, &wait, || ready().then_some(())).is_some()
+        self.wait_within(sync, &wait, by.bound, || ready().then_some(())).is_some()
+    }
+
+    /// The operation's bound was reached while it waited for `missing`.
+    fn ended_early(&self, by: By<'_, P>, missing: CpuId, what: &'static str) -> HotplugError {
+        if by.bound.is_cancelled() {
+            HotplugError::Cancelled { what }
+        } else {
+            HotplugError::Deadline { missing, what }
+        }
     }
 
     /// While a CPU that was given up runs callbacks, nobody may change them, and no CPU may leave, as it may send calls that no
     /// stop waits for.
     fn nothing_is_loose(&self) -> Result<(), HotplugError> {
         // Acquire: pairs with the release of the CPU that has ended its callbacks.
-        self.hotplug.loose.snapshot().first().map_or(Ok(()), |cpu| Err(HotplugError::Stuck(cpu)))
+        let Some(cpu) = self.hotplug.loose.snapshot().first() else { return Ok(()) };
+        let hangs = self.cpu[cpu.index()].hotplug.mailbox.is_given_up();
+        Err(if hangs { self.hung(cpu) } else { HotplugError::Stuck(cpu) })
     }
 
     /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other: it rests where its
@@ -407,24 +419,20 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
-    /// How long control waits for another CPU, from now.
-    fn patience(&self) -> Deadline {
-        self.platform.deadline_in(self.platform.timeout_ns())
-    }
-
     /// Runs `f` with the lock held for writing.
     fn with_write_lock<R>(
         &self,
         task: &mut Task,
         from: &'static Location<'static>,
-        f: impl FnOnce(&Self, &mut Task) -> Result<R, HotplugError>,
+        f: impl FnOnce(&Self, &mut Task, By<'_, P>) -> Result<R, HotplugError>,
     ) -> Result<R, HotplugError> {
         task.deals_with(self.address());
         if task.writer || task.readers > 0 {
             return Err(HotplugError::HeldByCaller);
         }
-        self.write_lock(task, from);
-        let result = f(self, task);
+        let by = self.by(task, from);
+        self.write_lock_within(task, by).map_err(|(missing, what)| self.ended_early(by, missing, what))?;
+        let result = f(self, task, by);
         self.write_unlock(task);
         result
     }

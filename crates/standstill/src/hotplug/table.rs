@@ -5,7 +5,9 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use super::HotplugError;
 use super::state::{Callbacks, Installed, Owner, Section, StateHandle, StateId, StateKey};
-use super::walk::{Broken, Dir};
+use super::thread::Request;
+use super::walk::Dir;
+use crate::bound::By;
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::What;
@@ -48,7 +50,7 @@ impl<P: Memory> Table<P> {
         self.used[state.index() / 64].fetch_or(1 << (state.index() % 64), Relaxed);
     }
 
-    fn clear(&self, state: StateId) {
+    pub(super) fn clear(&self, state: StateId) {
         self.used[state.index() / 64].fetch_and(!(1 << (state.index() % 64)), Relaxed);
     }
 
@@ -81,7 +83,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// [`Full`](HotplugError::Full), [`HeldByCaller`](HotplugError::HeldByCaller);
     /// [`Veto`](HotplugError::Veto): nothing is installed. [`RollbackFailed`](HotplugError::RollbackFailed):
     /// nor then, and one CPU that had been set up refused to be torn down.
-    /// [`Stuck`](HotplugError::Stuck): a CPU that was given up runs callbacks still, so they may not change.
+    /// [`Deadline`](HotplugError::Deadline), [`Cancelled`](HotplugError::Cancelled): nor then.
+    /// [`Stuck`](HotplugError::Stuck), [`Hung`](HotplugError::Hung): a CPU that was given up runs callbacks
+    /// still, so they may not change. If it is this startup that hangs, its CPU tears it down as soon as it
+    /// has returned, and nothing is installed then.
     #[doc(alias = "cpuhp_setup_state")]
     #[track_caller]
     pub fn add_state(
@@ -90,10 +95,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         name: &'static str,
         callbacks: Callbacks,
     ) -> Result<StateHandle, HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, task| {
+        self.with_write_lock(task, Location::caller(), |machine, task, by| {
             let added = machine.install(name, callbacks)?;
-            match machine.call_each(task, added.id, Dir::Up) {
+            match machine.call_each(task, added.id, Dir::Up, by) {
                 Ok(()) => Ok(added),
+                // A CPU on which they hang needs them still, and takes them out itself.
+                Err(error @ HotplugError::Hung { .. }) if machine.nothing_is_loose().is_err() => Err(error),
                 Err(error) => {
                     machine.uninstall(added.id);
                     Err(error)
@@ -114,7 +121,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         name: &'static str,
         callbacks: Callbacks,
     ) -> Result<StateHandle, HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| machine.install(name, callbacks))
+        self.with_write_lock(task, Location::caller(), |machine, _, _| machine.install(name, callbacks))
     }
 
     /// Calls the teardown for each CPU that is past the state, and removes the callbacks. A failure that
@@ -125,13 +132,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// [`Veto`](HotplugError::Veto): a teardown refused, those that succeeded were undone, and the
     /// callbacks stay. [`RollbackFailed`](HotplugError::RollbackFailed): they stay, and one CPU that had
     /// been torn down refused to be set up again.
-    /// [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
+    /// [`Deadline`](HotplugError::Deadline), [`Cancelled`](HotplugError::Cancelled),
+    /// [`Hung`](HotplugError::Hung): they stay; a CPU whose teardown hangs sets itself up again when it
+    /// has returned. [`HeldByCaller`](HotplugError::HeldByCaller), [`Stuck`](HotplugError::Stuck).
     #[doc(alias = "cpuhp_remove_state")]
     #[track_caller]
     pub fn remove_state(&self, task: &mut Task, handle: StateHandle) -> Result<(), HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, task| {
+        self.with_write_lock(task, Location::caller(), |machine, task, by| {
             let state = machine.may_remove(handle)?;
-            machine.call_each(task, state, Dir::Down)?;
+            machine.call_each(task, state, Dir::Down, by)?;
             machine.uninstall(state);
             Ok(())
         })
@@ -144,7 +153,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     #[doc(alias = "cpuhp_remove_state_nocalls")]
     #[track_caller]
     pub fn remove_state_nocalls(&self, task: &mut Task, handle: StateHandle) -> Result<(), HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        self.with_write_lock(task, Location::caller(), |machine, _, _| {
             let state = machine.may_remove(handle)?;
             machine.uninstall(state);
             Ok(())
@@ -169,7 +178,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         state: impl Into<StateKey>,
     ) -> Result<(), HotplugError> {
         let key = state.into();
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        self.with_write_lock(task, Location::caller(), |machine, _, _| {
             let state = key.id;
             if !state.can_fail() {
                 return Err(HotplugError::CannotFail(state));
@@ -192,7 +201,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// [`NoSuchCpu`](HotplugError::NoSuchCpu), [`HeldByCaller`](HotplugError::HeldByCaller).
     #[track_caller]
     pub fn forget_failure(&self, task: &mut Task, cpu: CpuId) -> Result<Option<StateId>, HotplugError> {
-        self.with_write_lock(task, Location::caller(), |machine, _| {
+        self.with_write_lock(task, Location::caller(), |machine, _, _| {
             machine.knows(cpu)?;
             let inject = &machine.cpu[cpu.index()].hotplug.inject;
             // Relaxed: as in `struck`, the lock orders all that use it.
@@ -254,7 +263,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Empties the slot. Who gets it next has nothing to do with a failure that was armed for this one.
-    fn uninstall(&self, state: StateId) {
+    pub(super) fn uninstall(&self, state: StateId) {
         self.hotplug.table.clear(state);
         for (index, cpu) in self.cpu.iter().enumerate() {
             // Relaxed: as in `struck`.
@@ -270,19 +279,33 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.cpu[who.index()].hotplug.inject.store(StateId::OFFLINE.index(), Relaxed);
     }
 
-    /// Calls the callback of `state` for each CPU that is past it. If one refuses, those before it are
-    /// undone in reverse order.
-    fn call_each(&self, task: &mut Task, state: StateId, dir: Dir) -> Result<(), HotplugError> {
+    /// Calls the callback of `state` for each CPU that is past it. If one refuses, or does not return in time,
+    /// those before it are undone in reverse order.
+    fn call_each(
+        &self,
+        task: &mut Task,
+        state: StateId,
+        dir: Dir,
+        by: By<'_, P>,
+    ) -> Result<(), HotplugError> {
         let mut done = CpuMask::<W>::EMPTY;
         for cpu in &self.past(state) {
-            let Err(veto) = self.call_one(task, cpu, state, dir) else {
+            let Err(first) = self.call_one(task, cpu, Request::One(state, dir), by) else {
                 done.insert(cpu);
                 continue;
             };
-            let mut error = HotplugError::from(veto);
+            let mut error = first;
             for undo in (0..N).rev().map(CpuId::new).filter(|cpu| done.contains(*cpu)) {
-                if let Err(second) = self.call_one(task, undo, state, dir.back()) {
-                    error = Broken::Twice(veto.reason, second).into();
+                match self.call_one(task, undo, Request::Undo(state, dir.back()), by.patient()) {
+                    // One that hangs is named before one that refuses: nothing can change until it returns.
+                    Err(HotplugError::Veto { cpu, state, name, reason }) => {
+                        if !matches!(error, HotplugError::Hung { .. }) {
+                            error =
+                                HotplugError::RollbackFailed { cpu, state, name, reason, first: first.why() };
+                        }
+                    }
+                    Err(second) => error = second,
+                    Ok(()) => {}
                 }
             }
             return Err(error);

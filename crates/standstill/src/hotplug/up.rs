@@ -22,8 +22,10 @@ use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::state::{Reason, StateId};
-use super::walk::{Broken, Dir, Veto};
+use super::thread::{REPLY, Request};
+use super::walk::{Broken, Dir};
 use super::{HotplugError, SyncWord};
+use crate::bound::By;
 use crate::context::Task;
 use crate::cpu::CpuId;
 use crate::event::{Sync, What};
@@ -97,7 +99,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !target.can_rest() {
             return Err(HotplugError::NotARestState(target));
         }
-        self.with_write_lock(task, from, |machine, task| {
+        self.with_write_lock(task, from, |machine, task, by| {
             machine.allowed(cpus)?;
             let (mut coming, mut there) = (CpuMask::EMPTY, CpuMask::EMPTY);
             for who in cpus {
@@ -107,7 +109,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     Err(error) => failed(who, error),
                 }
             }
-            let mut climb = Climb { machine, target, from, coming, there, failed };
+            let mut climb = Climb { machine, target, by, coming, there, failed };
             climb.prepare(task);
             climb.start(task);
             climb.online(task);
@@ -116,11 +118,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 }
 
+const ANSWER: &str = "cpu_up: the started CPU to answer";
+
 /// CPUs that come up together.
 struct Climb<'a, P: Platform, const N: usize, const W: usize, F> {
     machine: &'a Machine<P, N, W>,
     target: StateId,
-    from: &'static Location<'static>,
+    by: By<'a, P>,
     /// Those that are under way.
     coming: CpuMask<W>,
     /// Those that have reached their target.
@@ -147,7 +151,7 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
         for who in &coming {
             m.emit(|| What::UpBegin { who, target });
             let began = m.state(who);
-            m.cpu[who.index()].hotplug.began.store(began.index(), Relaxed);
+            m.note_beginning(who, began);
             if began >= StateId::BRINGUP {
                 continue;
             }
@@ -173,11 +177,11 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
             unsent.insert(who);
         });
         let sent = dead.without(&unsent);
-        let limit = m.patience();
-        let answered: CpuMask<W> = sent.iter().filter(|who| m.await_alive(*who, self.from, limit)).collect();
-        let limit = m.patience();
+        let by = m.settled(self.by);
+        let answered: CpuMask<W> = sent.iter().filter(|who| m.await_alive(*who, by)).collect();
+        let by = m.settled(self.by);
         for who in &answered {
-            if m.await_online(who, self.from, limit) {
+            if m.await_online(who, by) {
                 m.set_state(who, StateId::AP_ONLINE);
                 m.emit(|| What::ThreadsUnparked { who });
                 m.platform.unpark_threads(who);
@@ -187,8 +191,16 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
             }
         }
         for who in &dead.without(&answered) {
-            let error = if unsent.contains(who) { m.start_error(who) } else { HotplugError::NoAnswer(who) };
-            let undone = m.walk_back(task, who, StateId::BRINGUP, m.began(who), error.why());
+            let error = if unsent.contains(who) {
+                m.start_error(who)
+            } else if by.bound.is_cancelled() {
+                HotplugError::Cancelled { what: ANSWER }
+            } else {
+                HotplugError::NoAnswer(who)
+            };
+            let undone = m
+                .walk_back(task, who, StateId::BRINGUP, m.began(who))
+                .map_err(|veto| Broken::Twice(error.why(), veto));
             self.fail(who, undone.err().map_or(error, HotplugError::from));
         }
     }
@@ -199,13 +211,23 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
         let coming = self.coming;
         let walk: CpuMask<W> = coming.iter().filter(|who| m.state(*who) != last).collect();
         for who in &walk {
-            m.post_walk(who, m.state(who), last);
+            m.request(who, Request::Walk(m.state(who), last));
         }
+        let by = m.settled(self.by);
+        let (mut untaken, mut hung) = (CpuMask::EMPTY, CpuMask::EMPTY);
         for who in &walk {
-            m.await_reply(who);
+            match m.await_reply(who, by) {
+                Ok(()) => {}
+                Err(error @ HotplugError::Hung { .. }) => {
+                    hung.insert(who);
+                    self.fail(who, error);
+                }
+                Err(_) => untaken.insert(who),
+            }
         }
-        let refused: CpuMask<W> = walk.iter().filter(|who| m.reply(*who).is_err()).collect();
-        for who in &coming.without(&refused) {
+        let replied = walk.without(&untaken).without(&hung);
+        let refused: CpuMask<W> = replied.iter().filter(|who| m.reply(*who).is_err()).collect();
+        for who in &coming.without(&untaken).without(&hung).without(&refused) {
             if self.target == StateId::ACTIVE {
                 m.become_active(who);
             }
@@ -213,16 +235,28 @@ impl<P: Platform, const N: usize, const W: usize, F: FnMut(CpuId, HotplugError)>
         }
         for who in &refused {
             if let Err(broken) = m.reply(who) {
-                let error = m.leave_again(task, who, broken, self.from);
+                let error = match broken {
+                    Broken::Vetoed(veto) => m.leave_again(task, who, veto.into(), self.by),
+                    Broken::Twice(..) => broken.into(),
+                };
                 self.fail(who, error);
             }
+        }
+        for who in &untaken {
+            let error = m.leave_again(task, who, m.ended_early(by, who, REPLY), self.by);
+            self.fail(who, error);
         }
     }
 }
 
 /// What a climb does with one CPU.
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
-    fn began(&self, who: CpuId) -> StateId {
+    pub(super) fn note_beginning(&self, who: CpuId, state: StateId) {
+        // Relaxed: its thread reads it behind the mailbox.
+        self.cpu[who.index()].hotplug.began.store(state.index(), Relaxed);
+    }
+
+    pub(super) fn began(&self, who: CpuId) -> StateId {
         let began = self.cpu[who.index()].hotplug.began.load(Relaxed);
         StateId::from_index(began).unwrap_or(StateId::OFFLINE)
     }
@@ -251,9 +285,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Waits until `who` has answered; false if it was given up.
-    fn await_alive(&self, who: CpuId, from: &'static Location<'static>, limit: Deadline) -> bool {
+    fn await_alive(&self, who: CpuId, by: By<'_, P>) -> bool {
         let answered = || self.sync_of(who).step != Sync::Kicked;
-        if self.await_handshake(who, "cpu_up: the started CPU to answer", from, limit, answered) {
+        if self.await_handshake(who, ANSWER, by, answered) {
             return true;
         }
         let at = self.sync_of(who);
@@ -261,9 +295,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Waits until `who`, which has answered, is online; false if it was given up: then it may be anywhere in its callbacks.
-    fn await_online(&self, who: CpuId, from: &'static Location<'static>, limit: Deadline) -> bool {
+    fn await_online(&self, who: CpuId, by: By<'_, P>) -> bool {
         let commits = || self.sync_of(who).step == Sync::Online;
-        if !self.await_handshake(who, "cpu_up: the started CPU to be online", from, limit, commits) {
+        if !self.await_handshake(who, "cpu_up: the started CPU to be online", by, commits) {
             // First noted, then given up: it takes itself out when it has ended its callbacks.
             self.hotplug.loose.insert(who);
             let at = self.sync_of(who);
@@ -273,7 +307,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             self.hotplug.loose.remove(who);
         }
         // It is committed, and its bits follow at once.
-        let site = Site { what: "cpu_up: the online bit", at: from };
+        let site = Site { what: "cpu_up: the online bit", at: by.from };
         let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
         let accepts = || self.accepting.contains(who).then_some(());
@@ -281,23 +315,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         true
     }
 
-    /// An ONLINE callback of `who` refused, and those before it are undone. If it came up in this operation it leaves again; if it can't, it
-    /// stays where it is, and the caller learns both.
-    fn leave_again(
-        &self,
-        task: &mut Task,
-        who: CpuId,
-        broken: Broken,
-        from: &'static Location<'static>,
-    ) -> HotplugError {
+    /// An ONLINE callback of `who` refused, and those before it are undone, or none has begun: `why`. If it came up in this operation it
+    /// leaves again; if it can't, it stays where it is, and the caller learns both.
+    fn leave_again(&self, task: &mut Task, who: CpuId, why: HotplugError, by: By<'_, P>) -> HotplugError {
         let began = self.began(who);
-        if let Broken::Vetoed(veto) = broken
-            && began < StateId::AP_ONLINE
-            && let Err(error) = self.undo_start(task, who, began, veto, from)
-        {
-            return error;
+        if began >= StateId::AP_ONLINE {
+            return why;
         }
-        broken.into()
+        self.undo_start(task, who, began, why.why(), by).err().unwrap_or(why)
     }
 
     fn undo_start(
@@ -305,12 +330,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         task: &mut Task,
         who: CpuId,
         began: StateId,
-        veto: Veto,
-        from: &'static Location<'static>,
+        first: Reason,
+        by: By<'_, P>,
     ) -> Result<(), HotplugError> {
         // Nobody was ever put on it, so it can go at once; unless another CPU of this operation was given up in its callbacks.
-        let gone = self.nothing_is_loose().and_then(|()| self.take_down(who, from));
-        gone.map_err(|error| error.after(veto.reason, who, self.state(who)))?;
-        Ok(self.walk_back(task, who, StateId::BRINGUP, began, veto.reason)?)
+        let gone = self.nothing_is_loose().and_then(|()| self.take_down(who, by.patient()));
+        gone.map_err(|error| error.after(first, who, self.state(who)))?;
+        let undone = self.walk_back(task, who, StateId::BRINGUP, began);
+        Ok(undone.map_err(|veto| Broken::Twice(first, veto))?)
     }
 }

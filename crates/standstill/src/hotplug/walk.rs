@@ -2,6 +2,8 @@
 
 use super::HotplugError;
 use super::state::{Callbacks, Reason, Section, StateId};
+use super::thread::Request;
+use crate::bound::By;
 use crate::context::{IrqOff, Task};
 use crate::cpu::CpuId;
 use crate::event::{Outcome, Walk, What};
@@ -83,18 +85,17 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         })
     }
 
-    /// Undoes an earlier walk whose callbacks all succeeded, because something after it failed: `first`.
+    /// Undoes an earlier walk whose callbacks all succeeded, because something after it failed.
     pub(super) fn walk_back(
         &self,
         task: &mut Task,
         who: CpuId,
         from: StateId,
         to: StateId,
-        first: Reason,
-    ) -> Result<(), Broken> {
+    ) -> Result<(), Veto> {
         let (dir, walk) =
             if to > from { (Dir::Up, Walk::RollbackUp) } else { (Dir::Down, Walk::RollbackDown) };
-        self.steps(task, who, from, to, dir, walk).map_err(|(veto, _)| Broken::Twice(first, veto))
+        self.steps(task, who, from, to, dir, walk).map_err(|(veto, _)| veto)
     }
 
     /// One direction. The state of the CPU moves with each callback that succeeded, so it always says what has to be undone.
@@ -203,12 +204,21 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Calls one callback for a CPU that is past its state, where that callback belongs: here and now, if
     /// there are no hotplug threads yet.
-    pub(super) fn call_one(&self, task: &mut Task, who: CpuId, state: StateId, dir: Dir) -> Result<(), Veto> {
-        if state.section() == Some(Section::Prepare) || !self.is_booted() {
-            let walk = if dir == Dir::Up { Walk::Up } else { Walk::Down };
-            self.call_in_thread(task, who, state, dir, walk)
-        } else {
-            self.ask_for_one(who, state, dir)
+    pub(super) fn call_one(
+        &self,
+        task: &mut Task,
+        who: CpuId,
+        request: Request,
+        by: By<'_, P>,
+    ) -> Result<(), HotplugError> {
+        match request {
+            Request::One(state, dir) | Request::Undo(state, dir)
+                if state.section() == Some(Section::Prepare) || !self.is_booted() =>
+            {
+                let walk = if dir == Dir::Up { Walk::Up } else { Walk::Down };
+                Ok(self.call_in_thread(task, who, state, dir, walk)?)
+            }
+            _ => self.ask(who, request, by),
         }
     }
 }

@@ -93,6 +93,19 @@ pub unsafe trait Wait: Memory {
         poll: impl FnMut() -> Option<R>,
     ) -> Option<R>;
 
+    /// As [`wait_until`](Self::wait_until), for a condition of which a part changes without a `notify` for `on`: a thread that goes, an
+    /// operation that is cancelled. A port whose waiters sleep does not sleep through that: it polls again after a
+    /// millisecond at most. One whose waiters poll has nothing to do.
+    #[track_caller]
+    fn watch_until<R>(
+        &self,
+        on: &Self::Word,
+        wait: &WaitFor<'_>,
+        poll: impl FnMut() -> Option<R>,
+    ) -> Option<R> {
+        self.wait_until(on, wait, poll)
+    }
+
     /// The word at `on` has changed: wakes those that sleep on it.
     ///
     /// The word itself may be gone by now (a caller's stack that has returned), so a port uses the address only as a

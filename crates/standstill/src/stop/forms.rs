@@ -4,17 +4,19 @@ use core::panic::Location;
 use core::sync::atomic::Ordering::Relaxed;
 
 use super::control::Plan;
+use super::lock::TicketLock;
 use super::machine::Body;
 use super::receipts::{Receipt, Receipts, StopError};
 use super::stage::Stage;
-use super::work::{Body as WorkBody, StopWork, WorkState};
+use super::work::{Body as WorkBody, StopWork};
+use crate::bound::{Bound, By};
 use crate::context::{Context, IrqOff, Pinned, Stopped, Task};
 use crate::cpu::CpuId;
 use crate::event::{What, WorkKey};
 use crate::hotplug::HotplugRead;
 use crate::machine::Machine;
 use crate::mask::CpuMask;
-use crate::platform::{Deadline, Platform, Site, WaitContext, WaitFor, Word};
+use crate::platform::{Platform, WaitContext, Word};
 
 type Stop<'a, P, const N: usize, const W: usize> = Result<Receipts<'a, P, N, W>, StopError<W>>;
 
@@ -22,11 +24,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Stops the machine and runs `f` on the online CPUs of `active` (none given: on the first online CPU) with interrupts off,
     /// while all other CPUs spin with interrupts off. No CPU comes or goes meanwhile, nor until the receipts are dropped.
     ///
-    /// Context: thread. Inside a hotplug callback, or with the hotplug lock held for reading, it does not wait for that lock.
+    /// Context: thread. Inside a hotplug callback, or with the hotplug lock held for reading, it does not wait for that lock. Each
+    /// wait ends by the port's patience, or by the bound of [`within`](Self::within).
     ///
     /// # Errors
-    /// [`NoneOnline`](StopError::NoneOnline), [`EmptyMask`](StopError::EmptyMask);
-    /// [`NoSuchCpu`](StopError::NoSuchCpu): `active` has no CPU of this machine. Nothing ran.
+    /// Nothing ran, and every CPU goes on as before: [`Deadline`](StopError::Deadline) names the CPUs that did not answer;
+    /// [`Cancelled`](StopError::Cancelled), [`NoneOnline`](StopError::NoneOnline),
+    /// [`EmptyMask`](StopError::EmptyMask); [`NoSuchCpu`](StopError::NoSuchCpu): `active` has no CPU of
+    /// this machine.
     #[track_caller]
     pub fn stop_machine<'a, F>(
         &'a self,
@@ -37,32 +42,34 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        self.stop_online(task, active, Deadline::NEVER, f, Location::caller())
+        let by = self.by(task, Location::caller());
+        self.stop_online(task, active, f, by)
     }
 
-    /// As [`stop_machine`](Self::stop_machine), but gives up when `deadline` expires before every CPU has closed its interrupts. That
+    /// As [`stop_machine`](Self::stop_machine), but gives up when `bound` is reached before every CPU has closed its interrupts. That
     /// includes the time that it waits for a hotplug operation or another stop to end.
     ///
-    /// It waits in line like a stop without a deadline: only those that asked before it come first. If more than 40 are ahead, it has
-    /// no place in the line until they are fewer, and others may come first. It leaves the line when it gives up, and delays nobody.
+    /// It waits in line: only those that asked before it come first. If more than 40 are ahead, it has no
+    /// place in the line until they are fewer, and others may come first. It leaves the line when it gives
+    /// up, and delays nobody. So do all stops, as the port's patience is a bound, too.
     ///
-    /// Context: as there.
+    /// Context: as [`stop_machine`](Self::stop_machine).
     ///
     /// # Errors
-    /// [`Deadline`](StopError::Deadline) names the CPUs that did not answer; nothing ran anywhere, and every CPU goes on as before.
-    /// Else as [`stop_machine`](Self::stop_machine).
+    /// As [`stop_machine`](Self::stop_machine).
     #[track_caller]
-    pub fn stop_machine_deadline<'a, F>(
+    pub fn stop_machine_deadline<'a, 'b, F>(
         &'a self,
         task: &'a mut Task,
         active: Option<&CpuMask<W>>,
-        deadline: Deadline,
+        bound: impl Into<Bound<'b, P>>,
         f: &F,
     ) -> Stop<'a, P, N, W>
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        self.stop_online(task, active, deadline, f, Location::caller())
+        let by = By { from: Location::caller(), bound: bound.into() };
+        self.stop_online(task, active, f, by)
     }
 
     /// As [`stop_machine`](Self::stop_machine), by a caller that holds the hotplug lock for reading and keeps it.
@@ -70,7 +77,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread.
     ///
     /// # Errors
-    /// As there.
+    /// As [`stop_machine`](Self::stop_machine).
     #[track_caller]
     pub fn stop_machine_cpuslocked<'a, F>(
         &'a self,
@@ -81,7 +88,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        self.stop_online(guard.task(), active, Deadline::NEVER, f, Location::caller())
+        let by = self.by(guard.task(), Location::caller());
+        self.stop_online(guard.task(), active, f, by)
     }
 
     /// Stops `a` and `b`, and nobody else, and runs `f` on both with interrupts off.
@@ -89,14 +97,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Context: thread.
     ///
     /// # Errors
-    /// [`Offline`](StopError::Offline): one of them is not online; it ran on neither.
-    /// [`NoSuchCpu`](StopError::NoSuchCpu), [`SameCpu`](StopError::SameCpu).
+    /// It ran on neither: [`Offline`](StopError::Offline): one of them is not online;
+    /// [`NoSuchCpu`](StopError::NoSuchCpu), [`SameCpu`](StopError::SameCpu);
+    /// [`Deadline`](StopError::Deadline), [`Cancelled`](StopError::Cancelled), as [`stop_machine`](Self::stop_machine).
     #[track_caller]
     pub fn stop_two_cpus<'a, F>(&'a self, task: &'a mut Task, a: CpuId, b: CpuId, f: &F) -> Stop<'a, P, N, W>
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        let from = Location::caller();
+        let by = self.by(task, Location::caller());
         if a == b {
             return Err(StopError::SameCpu(a));
         }
@@ -107,60 +116,28 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let pair: CpuMask<W> = [a, b].into_iter().collect();
         let plan = Plan::new(pair, pair, false);
-        self.stop.turn.lock(self, WaitContext::Task, "stop_two_cpus: its turn", from);
+        self.take_turn("stop_two_cpus: its turn", by)?;
         let receipts = Receipts { machine: self, task, locked: false };
         // SAFETY: `f` is `Sync` and alive until this returns.
-        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
+        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, by)? };
         Ok(receipts)
     }
 
     /// Runs `f` by the stopper of `cpu`: before every thread there, interrupts on, and not together with any other stop that involves
     /// that CPU. Returns its value.
     ///
-    /// Context: thread.
+    /// Context: thread. A function that has begun is waited for without end: it may use what is on the caller's stack.
     ///
     /// # Errors
-    /// [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn; it did
-    /// not run. [`NoSuchCpu`](StopError::NoSuchCpu).
+    /// It did not run: [`Offline`](StopError::Offline): `cpu` is not online, or left before the work's turn;
+    /// [`Deadline`](StopError::Deadline): its stopper did not come to it in time, within the port's patience or the bound of
+    /// [`within`](Self::within); [`Cancelled`](StopError::Cancelled), [`NoSuchCpu`](StopError::NoSuchCpu).
     #[track_caller]
-    pub fn stop_one_cpu<F>(&self, _task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
+    pub fn stop_one_cpu<F>(&self, task: &mut Task, cpu: CpuId, f: &F) -> Result<i32, StopError<W>>
     where
         F: Fn(&mut Pinned<'_>) -> i32 + Sync,
     {
-        self.run_on_stopper(cpu, f, Location::caller())
-    }
-
-    /// [`stop_one_cpu`](Self::stop_one_cpu), on behalf of `from`.
-    pub(crate) fn run_on_stopper<F>(
-        &self,
-        cpu: CpuId,
-        f: &F,
-        from: &'static Location<'static>,
-    ) -> Result<i32, StopError<W>>
-    where
-        F: Fn(&mut Pinned<'_>) -> i32 + Sync,
-    {
-        if !self.is_booted() && cpu == self.platform.this_cpu() {
-            let _pin = self.pinned();
-            // SAFETY: preemption is off until `_pin` is dropped, and a thread has its interrupts on.
-            let mut pinned = unsafe { Pinned::new() };
-            return Ok(f(&mut pinned));
-        }
-        let work = StopWork::new();
-        // SAFETY: this function waits below until the work is over, so `work` and `f` outlive it.
-        unsafe { self.queue_one(cpu, &work, WorkBody::of(f, from))? };
-        let at = Site { what: "stop_one_cpu: the work to end", at: from };
-        let stalled = |waited_ns| self.report_stall(at, waited_ns, cpu);
-        let wait =
-            WaitFor { site: at, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
-        let end = self.platform.wait_until(work.word(), &wait, || {
-            let state = work.state();
-            (state != WorkState::Queued).then_some(state)
-        });
-        match end {
-            Some(WorkState::Ran(value)) => Ok(value),
-            _ => Err(StopError::Offline(cpu)),
-        }
+        self.run_on_stopper(cpu, f, self.by(task, Location::caller()))
     }
 
     /// Queues `f` for the stopper of `cpu` and does not wait. What became of it is in [`StopWork::state`].
@@ -192,8 +169,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     ///
     /// # Errors
     /// [`NotComingUp`](StopError::NotComingUp): called anywhere else. With interrupts off, a CPU that others may call would block them,
-    /// and one that leaves is inside a stop already. Else as
-    /// [`stop_machine`](Self::stop_machine).
+    /// and one that leaves is inside a stop already. Otherwise as [`stop_machine`](Self::stop_machine); each wait has the port's patience.
     #[track_caller]
     pub fn stop_machine_from_inactive_cpu<F>(
         &self,
@@ -209,8 +185,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if !self.is_coming_up(me) {
             return Err(StopError::NotComingUp(me));
         }
-        self.stop.door.lock(self, WaitContext::Frozen, "stop_machine: other CPUs to be online", from);
-        self.stop.turn.lock(self, WaitContext::Frozen, "stop_machine: its turn", from);
+        let by = By { from, bound: Bound::PATIENCE };
+        self.take(&self.stop.door, WaitContext::Frozen, "stop_machine: other CPUs to be online", by)?;
+        if let Err(late) = self.take(&self.stop.turn, WaitContext::Frozen, "stop_machine: its turn", by) {
+            self.stop.door.unlock(&self.platform);
+            return Err(late);
+        }
         // Relaxed: no CPU comes or goes while this one comes up.
         let mut members = self.online.now();
         members.insert(me);
@@ -221,7 +201,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         } else {
             let plan = Plan { inline: Some(me), ..Plan::new(members, active, self.splits()) };
             // SAFETY: `f` is `Sync` and alive until this returns.
-            unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Frozen, from) }
+            unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Frozen, by) }
         };
         let value = result.map(|()| self.first_value());
         self.stop.turn.unlock(&self.platform);
@@ -232,31 +212,69 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// One turn of every online CPU's stopper: whatever a pinned section or an interrupts-off section did there before this call is done
     /// when it returns. Nobody is frozen.
     ///
-    /// Context: thread; inside a hotplug callback, too.
+    /// Context: thread; inside a hotplug callback, too. Each wait ends by the port's patience, or by the bound of
+    /// [`within`](Self::within).
+    ///
+    /// # Errors
+    /// Not every section is done: [`Deadline`](StopError::Deadline) names the CPUs that did not take their turn;
+    /// [`Cancelled`](StopError::Cancelled). Then nothing may be freed that such a section may use.
     #[doc(alias = "synchronize_rcu")]
     #[track_caller]
-    pub fn quiesce(&self, task: &mut Task) {
-        let from = Location::caller();
-        let locked = self.read_lock(task, from);
-        self.stop.turn.lock(self, WaitContext::Task, "quiesce: its turn", from);
-        self.pass(from);
-        self.stop.turn.unlock(&self.platform);
+    pub fn quiesce(&self, task: &mut Task) -> Result<(), StopError<W>> {
+        let by = self.by(task, Location::caller());
+        let locked = self.read_within(task, "quiesce: the hotplug operation to end", by)?;
+        let passed = self.take_turn("quiesce: its turn", by).and_then(|()| {
+            let passed = self.pass(by);
+            self.stop.turn.unlock(&self.platform);
+            passed
+        });
         if locked {
             self.read_unlock(task);
         }
+        passed
     }
 
     /// As [`quiesce`](Self::quiesce), by a caller that holds `turn`.
-    pub(crate) fn pass(&self, from: &'static Location<'static>) {
+    pub(crate) fn pass(&self, by: By<'_, P>) -> Result<(), StopError<W>> {
         // Relaxed: the caller holds the hotplug lock.
         let plan = Plan { pass: true, ..Plan::new(self.online.now(), CpuMask::EMPTY, false) };
         let nothing = |_: &Stopped<'_>| 0;
         // SAFETY: nobody is active, so nobody runs the function.
-        let passed = unsafe { self.carry_out(&plan, Body::of(&nothing), WaitContext::Task, from) };
-        debug_assert!(
-            passed.is_ok(),
-            "no deadline, and every CPU that is online has its stopper open: {passed:?}"
-        );
+        unsafe { self.carry_out(&plan, Body::of(&nothing), WaitContext::Task, by) }
+    }
+
+    /// Who asks, and for how long `task` may wait.
+    pub(crate) fn by<'b>(&self, task: &Task, from: &'static Location<'static>) -> By<'b, P> {
+        By { from, bound: self.bound_of(task) }
+    }
+
+    /// Takes the turn of the stops, in a thread.
+    pub(crate) fn take_turn(&self, what: &'static str, by: By<'_, P>) -> Result<(), StopError<W>> {
+        self.take(&self.stop.turn, WaitContext::Task, what, by)
+    }
+
+    fn take(
+        &self,
+        lock: &TicketLock<P>,
+        context: WaitContext,
+        what: &'static str,
+        by: By<'_, P>,
+    ) -> Result<(), StopError<W>> {
+        if lock.lock_within(self, context, what, by) { Ok(()) } else { Err(Self::too_late(by)) }
+    }
+
+    /// Takes the hotplug lock for reading; see `read_lock`.
+    fn read_within(&self, task: &mut Task, what: &'static str, by: By<'_, P>) -> Result<bool, StopError<W>> {
+        self.read_lock_within(task, what, by).ok_or_else(|| Self::too_late(by))
+    }
+
+    /// The bound was reached before the stop had begun.
+    fn too_late(by: By<'_, P>) -> StopError<W> {
+        if by.bound.is_cancelled() {
+            StopError::Cancelled
+        } else {
+            StopError::Deadline { stage: Stage::None, missing: CpuMask::EMPTY }
+        }
     }
 
     /// Two disable stages? They matter for the stop that takes a CPU out; all stops of a machine use the same.
@@ -268,21 +286,18 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         &'a self,
         task: &'a mut Task,
         active: Option<&CpuMask<W>>,
-        deadline: Deadline,
         f: &F,
-        from: &'static Location<'static>,
+        by: By<'_, P>,
     ) -> Stop<'a, P, N, W>
     where
         F: Fn(&Stopped<'_>) -> i32 + Sync,
     {
-        let too_late = StopError::Deadline { stage: Stage::None, missing: CpuMask::EMPTY };
-        let site = Site { what: "stop_machine: the hotplug operation to end", at: from };
-        let locked = self.read_lock_until(task, deadline, site).ok_or(too_late)?;
-        if !self.stop.turn.lock_until(self, deadline, "stop_machine: its turn", from) {
+        let locked = self.read_within(task, "stop_machine: the hotplug operation to end", by)?;
+        if let Err(late) = self.take_turn("stop_machine: its turn", by) {
             if locked {
                 self.read_unlock(task);
             }
-            return Err(too_late);
+            return Err(late);
         }
         let receipts = Receipts { machine: self, task, locked };
         if !self.is_booted() {
@@ -301,9 +316,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if active.is_empty() {
             return Err(self.nobody_of(&asked));
         }
-        let plan = Plan { asked, deadline, ..Plan::new(members, active, self.splits()) };
+        let plan = Plan { asked, ..Plan::new(members, active, self.splits()) };
         // SAFETY: `f` is `Sync` and alive until this returns.
-        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, from)? };
+        unsafe { self.carry_out(&plan, Body::of(f), WaitContext::Task, by)? };
         Ok(receipts)
     }
 

@@ -16,6 +16,7 @@
 use core::panic::Location;
 use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
+use crate::bound::{Bound, By};
 use crate::cpu::CpuId;
 use crate::machine::Machine;
 use crate::platform::{Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
@@ -69,12 +70,12 @@ impl<P: Memory> TicketLock<P> {
 struct Request<'a, P: Platform, const N: usize, const W: usize> {
     machine: &'a Machine<P, N, W>,
     context: WaitContext,
-    deadline: Deadline,
+    bound: Bound<'a, P>,
     site: Site,
 }
 
 impl<P: Platform> TicketLock<P> {
-    /// Waits for its turn: `what` for `at`.
+    /// Waits for its turn, without end: `what` for `at`.
     pub(crate) fn lock<const N: usize, const W: usize>(
         &self,
         machine: &Machine<P, N, W>,
@@ -83,34 +84,33 @@ impl<P: Platform> TicketLock<P> {
         at: &'static Location<'static>,
     ) {
         let ticket = self.next.fetch_add(1, Relaxed) << WINDOW;
-        let request = Request { machine, context, deadline: Deadline::NEVER, site: Site { what, at } };
+        let bound = Bound::until(Deadline::NEVER);
+        let request = Request { machine, context, bound, site: Site { what, at } };
         self.wait(&request, || self.is_served(ticket));
         self.taken(machine);
     }
 
-    /// As [`lock`](Self::lock), and gives up when `deadline` expires: then false.
-    pub(crate) fn lock_until<const N: usize, const W: usize>(
+    /// As [`lock`](Self::lock), and gives up when the bound is reached: then false.
+    pub(crate) fn lock_within<const N: usize, const W: usize>(
         &self,
         machine: &Machine<P, N, W>,
-        deadline: Deadline,
+        context: WaitContext,
         what: &'static str,
-        at: &'static Location<'static>,
+        by: By<'_, P>,
     ) -> bool {
-        let context = WaitContext::Task;
-        if deadline == Deadline::NEVER {
-            self.lock(machine, context, what, at);
-            return true;
-        }
-        let request = Request { machine, context, deadline, site: Site { what, at } };
+        let request = Request { machine, context, bound: by.bound, site: Site { what, at: by.from } };
         let Some(ticket) = self.take_ticket(&request) else { return false };
-        let served = self.wait(&request, || self.is_served(ticket)).is_some() || !self.abandon(ticket);
+        // Free almost always: then nobody asks for the time.
+        let served = self.is_served(ticket).is_some()
+            || self.wait(&request, || self.is_served(ticket)).is_some()
+            || !self.abandon(ticket);
         if served {
             self.taken(machine);
         }
         served
     }
 
-    /// Takes a ticket that can be abandoned. `None` if the deadline expires before there is one.
+    /// Takes a ticket that can be abandoned. `None` if the bound is reached before there is one.
     fn take_ticket<const N: usize, const W: usize>(&self, request: &Request<'_, P, N, W>) -> Option<usize> {
         let mut number = self.next.load(Relaxed);
         loop {
@@ -153,10 +153,10 @@ impl<P: Platform> TicketLock<P> {
         request: &Request<'_, P, N, W>,
         poll: impl Fn() -> Option<()>,
     ) -> Option<()> {
-        let &Request { machine, context, deadline, site } = request;
+        let &Request { machine, context, bound, site } = request;
         let stalled = |waited_ns| machine.report_stall(site, waited_ns, self.holder());
-        let wait = WaitFor { site, context, deadline, stalled: &stalled };
-        machine.platform.wait_until(&self.serving, &wait, poll)
+        let wait = WaitFor { site, context, deadline: machine.limit(bound), stalled: &stalled };
+        machine.wait_within(&self.serving, &wait, bound, poll)
     }
 
     fn taken<const N: usize, const W: usize>(&self, machine: &Machine<P, N, W>) {

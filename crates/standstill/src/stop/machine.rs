@@ -64,6 +64,8 @@ pub(crate) struct Stop<P: Memory, const W: usize> {
     pub(crate) leaving: AtomicCpuMask<P, W>,
     /// Two disable stages (1) or one (0).
     pub(crate) split: P::Word,
+    /// When the one that began it gives up, if it did not say.
+    pub(crate) patience: P::Word,
     /// The function. Read in RUN only, by active CPUs.
     pub(crate) body: P::Cell<Body>,
 }
@@ -78,6 +80,7 @@ impl<P: Memory, const W: usize> Stop<P, W> {
             members: AtomicCpuMask::new(),
             leaving: AtomicCpuMask::new(),
             split: P::Word::ZERO,
+            patience: P::Word::ZERO,
             body: P::Cell::EMPTY,
         }
     }
@@ -90,6 +93,7 @@ impl<P: Memory, const W: usize> Stop<P, W> {
         finder.see("members of the stop", &self.members);
         finder.see("CPUs that leave in the stop", &self.leaving);
         finder.see("split of the stop", &self.split);
+        finder.see("patience of the stop", &self.patience);
         finder.see("function of the stop", &self.body);
     }
 }
@@ -192,7 +196,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return ControlFlow::Break(());
         }
         self.acknowledge(s, at);
-        ControlFlow::Continue(())
+        // Of a pass nothing is read after that: it may be over by now.
+        if s.part.pass { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     }
 
     /// What a CPU does in each stage.
@@ -220,9 +225,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// What follows a stage that all have acknowledged.
-    fn advance(&self, at: At) {
+    fn advance(&self, at: At, pass: bool) {
         let next = match at.stage {
             Stage::None => Stage::Prepare,
+            Stage::Prepare if pass => Stage::Exit,
             Stage::Prepare if self.stop.split.load(Relaxed) != 0 => Stage::DisableIrqInactive,
             Stage::Prepare => Stage::DisableIrqActive,
             Stage::DisableIrqInactive => Stage::DisableIrqActive,
@@ -243,11 +249,16 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         if self.stop.at.compare_exchange(at.pack(), next.pack(), Release, Relaxed).is_err() {
             return;
         }
+        if pass {
+            // Nobody looks at the word any more. A pass that was abandoned does not come here: it was a pass of all, or is none.
+            self.advance(next, pass);
+            return;
+        }
         if next.stage == Stage::Seal {
             // Nobody but the active CPUs can send any more, and from here on nobody sends to those that leave, they themselves
             // included: so a drain in RUN ends.
             self.seal();
-            self.advance(next);
+            self.advance(next, pass);
             return;
         }
         self.platform.notify(&raw const *self.stop.at);
@@ -258,7 +269,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.emit(|| What::StageAck { epoch: at.epoch, stage: at.stage, active: s.part.active });
         self.cpu[me.index()].stop.progress.store(at.pack(), Relaxed);
         if self.count_in(me, s.part, at) {
-            self.advance(at);
+            self.advance(at, s.part.pass);
         }
     }
 
@@ -306,7 +317,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let at = At::unpack(if is_later(word, s.seen) { word } else { s.seen });
         let abortable =
             matches!(at.stage, Stage::Prepare | Stage::DisableIrqInactive | Stage::DisableIrqActive);
-        let deadline = if abortable { self.deadline_of(s.me) } else { Deadline::NEVER };
+        let deadline = match abortable {
+            // Relaxed: as with the brief; see there.
+            true if s.part.watches => Deadline(self.stop.patience.load(Relaxed)),
+            true => self.deadline_of(s.me),
+            false => Deadline::NEVER,
+        };
         let site = self.site_of(
             s.me,
             match at.stage {
@@ -337,23 +353,36 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
     }
 
-    /// Ends a stop whose deadline is over, unless it moves on at this very moment.
-    pub(super) fn abandon(&self, at: At) {
+    /// Ends stop number `epoch`, if it is under way and nobody can run its function yet.
+    pub(crate) fn abandon_epoch(&self, epoch: usize) {
+        loop {
+            // Relaxed: the exchange decides.
+            let at = At::unpack(self.stop.at.load(Relaxed));
+            if at.epoch != epoch || at.aborted || at.stage >= Stage::Seal || self.abandon(at) {
+                return;
+            }
+        }
+    }
+
+    /// Ends a stop whose bound was reached, unless it moves on at this very moment. True if it did.
+    pub(super) fn abandon(&self, at: At) -> bool {
         let aborted = At { aborted: true, ..at };
         // Relaxed: nothing has run, so nothing is handed over.
-        if self.stop.at.compare_exchange(at.pack(), aborted.pack(), Relaxed, Relaxed).is_ok() {
-            self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
-            self.platform.notify(&raw const *self.stop.at);
-            // It has ended, for who waits for that. By now the next stop may have, too. Relaxed, as above.
-            let mut seen = self.stop.done.load(Relaxed);
-            while is_later(aborted.pack(), seen) {
-                match self.stop.done.compare_exchange(seen, aborted.pack(), Relaxed, Relaxed) {
-                    Ok(_) => break,
-                    Err(now) => seen = now,
-                }
-            }
-            self.platform.notify(&raw const *self.stop.done);
+        if self.stop.at.compare_exchange(at.pack(), aborted.pack(), Relaxed, Relaxed).is_err() {
+            return false;
         }
+        self.emit(|| What::StopAborted { epoch: at.epoch, stage: at.stage });
+        self.platform.notify(&raw const *self.stop.at);
+        // It has ended, for who waits for that. By now the next stop may have, too. Relaxed, as above.
+        let mut seen = self.stop.done.load(Relaxed);
+        while is_later(aborted.pack(), seen) {
+            match self.stop.done.compare_exchange(seen, aborted.pack(), Relaxed, Relaxed) {
+                Ok(_) => break,
+                Err(now) => seen = now,
+            }
+        }
+        self.platform.notify(&raw const *self.stop.done);
+        true
     }
 
     /// One CPU speaks for all that wait in the same stage: the first that acknowledged it. What it looks at may be old: it is for reports.

@@ -9,8 +9,10 @@
 //! # The stages
 //! ```text
 //!   NONE ── all works queued ──> PREPARE ──> DISABLE_IRQ_INACTIVE ──> DISABLE_IRQ_ACTIVE ──> (SEAL) ──> RUN ──> EXIT
-//!                                   └──────────────┴── deadline over ──┴──> abandoned
+//!                                   └────────── deadline, or cancelled ──┴──> abandoned
 //! ```
+//! A **pass** has PREPARE and EXIT only: a CPU that has acknowledged PREPARE goes its way, and the last one moves the pass on to EXIT. So a
+//! pass that is abandoned is none, however many CPUs have passed: one compare-and-swap on the stage word decides.
 //! The table of what a CPU does in each stage is `act` in `machine.rs`; what follows a stage is `advance`. A protocol with a single
 //! disable stage has no DISABLE_IRQ_INACTIVE.
 //!
@@ -27,6 +29,7 @@
 //! | `control.rs` | the side that starts a stop and waits for it |
 //! | `forms.rs` | the public functions |
 //! | `stopper.rs`, `work.rs` | the stopper, its FIFO, works |
+//! | `slot.rs` | the work that can be taken back |
 //! | `tree.rs` | which CPUs share a cache line |
 //! | `acks.rs` | the way up: who came last |
 //! | `relay.rs` | the way down: the stage word and its copies |
@@ -42,6 +45,7 @@ mod lock;
 mod machine;
 mod receipts;
 mod relay;
+mod slot;
 mod stage;
 mod stopper;
 #[cfg(feature = "study")]
@@ -59,5 +63,6 @@ pub(crate) use control::Plan;
 pub(crate) use lock::TicketLock;
 pub(crate) use machine::{Body as StopBody, Stop, StopCpu};
 pub(crate) use relay::Copied;
+pub(crate) use slot::{Slot, Use as SlotUse};
 pub(crate) use stage::is_later_epoch;
 pub(crate) use work::Body as WorkBody;

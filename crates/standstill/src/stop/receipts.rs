@@ -97,15 +97,18 @@ impl<P: Platform, const N: usize, const W: usize> Drop for Receipts<'_, P, N, W>
 /// Why a stop did not run its function.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum StopError<const W: usize> {
-    /// The deadline was over before RUN: nothing ran anywhere. `missing` had not acknowledged `stage` (empty: the last one
-    /// did at the same moment). In stage NONE it had not begun: another stop, or a hotplug operation, was under way.
-    /// Call again when they answer.
+    /// The deadline expired before RUN, or the port's patience: nothing ran anywhere. `missing` had not
+    /// acknowledged `stage` (empty: the last one did at the same moment). In stage NONE it had not begun:
+    /// another stop, or a hotplug operation, was under way; or, for the work of one stopper, that stopper
+    /// (`missing`) did not come to it. Call again when they answer.
     Deadline {
         /// The stage that was not finished.
         stage: Stage,
         /// Who had not acknowledged it.
         missing: CpuMask<W>,
     },
+    /// It was cancelled before RUN: nothing ran anywhere.
+    Cancelled,
     /// None of the CPUs that were to run it is online.
     NoneOnline,
     /// The mask is empty: the caller named no CPU to run it.
@@ -131,7 +134,9 @@ impl<const W: usize> StopError<W> {
             StopError::Deadline { .. } | StopError::NoneOnline | StopError::Offline(_) | StopError::Busy => {
                 true
             }
-            StopError::EmptyMask
+            // The token stays cancelled.
+            StopError::Cancelled
+            | StopError::EmptyMask
             | StopError::NoSuchCpu(_)
             | StopError::NotComingUp(_)
             | StopError::SameCpu(_) => false,
@@ -142,6 +147,10 @@ impl<const W: usize> StopError<W> {
 impl<const W: usize> fmt::Display for StopError<W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            StopError::Deadline { stage: Stage::None, missing } if !missing.is_empty() => write!(
+                f,
+                "the stopper of CPU {missing} did not come to the work in time: it did not run; try again when it answers"
+            ),
             StopError::Deadline { stage: Stage::None, .. } => f.write_str(
                 "the stop did not get its turn before the deadline: a hotplug operation or another stop is under way; try again",
             ),
@@ -157,6 +166,7 @@ impl<const W: usize> fmt::Display for StopError<W> {
                     "the stop was abandoned in {stage}: no answer from CPU {missing}; nothing ran, try again when it answers"
                 )
             }
+            StopError::Cancelled => f.write_str("the stop was cancelled before its function ran: nothing ran"),
             StopError::NoneOnline => f.write_str("none of the CPUs that were to run the function is online"),
             StopError::EmptyMask => f.write_str("the mask is empty: name a CPU to run the function"),
             StopError::NoSuchCpu(cpu) => write!(f, "this machine has no {cpu}: the function did not run"),

@@ -35,6 +35,18 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                         self.emit(|| What::WorkEnd(key));
                     }
                 }
+                Kind::Slot => {
+                    let slot = &self.cpu[me.index()].slot;
+                    if slot.take() {
+                        self.emit(|| What::WorkBegin(key));
+                        // SAFETY: taken.
+                        let body = unsafe { slot.body() };
+                        // SAFETY: as above; its owner waits for `finish`.
+                        let value = unsafe { (body.run)(body.arg, &mut Pinned::new()) };
+                        self.emit(|| What::WorkEnd(key));
+                        self.platform.notify(slot.finish(value));
+                    }
+                }
             }
         }
     }
@@ -81,6 +93,10 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn close_stopper(&self, me: CpuId) {
         let mine = &self.cpu[me.index()].stop;
         let mut refused = 0;
+        let mut dropped = None;
+        // If the last work came by the slot, nobody waits for its end but for this CPU's.
+        let slot = &self.cpu[me.index()].slot;
+        slot.vanish();
         mine.works.close(|link| {
             let key = WorkKey { work: link.addr(), to: me };
             // SAFETY: handed out by `close`, so popped.
@@ -92,12 +108,26 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     self.platform.notify(unsafe { StopWork::<P>::finish(link.cast(), WorkState::Refused) });
                 }
                 Kind::Multi => {
-                    // Left behind by a stop that was given up. No other can be armed: stops take turns, and it is this one's.
-                    let armed = mine.multi.take();
-                    debug_assert!(armed.is_none(), "a stop was queued while a CPU leaves");
+                    // Left behind by a stop that was given up; or of a pair, which does not ask who is online, while nobody waits for
+                    // this CPU's death any more: then its part will never be played.
+                    if let Some(part) = mine.multi.take() {
+                        dropped = Some(part.epoch);
+                        self.emit(|| What::WorkRefused(key));
+                        refused += 1;
+                    }
+                }
+                Kind::Slot => {
+                    if slot.take() {
+                        self.emit(|| What::WorkRefused(key));
+                        refused += 1;
+                        self.platform.notify(slot.refuse());
+                    }
                 }
             }
         });
+        if let Some(epoch) = dropped {
+            self.abandon_epoch(epoch);
+        }
         self.emit(|| What::StopperClosed { refused });
     }
 }

@@ -25,6 +25,8 @@ pub(crate) enum Kind {
     One,
     /// The CPU's part in a stop of several CPUs.
     Multi,
+    /// The CPU's own [`Slot`](super::slot::Slot).
+    Slot,
 }
 
 /// The link of a list element.
@@ -38,7 +40,7 @@ pub(crate) struct Link<P: Memory> {
 }
 
 impl<P: Memory> Link<P> {
-    const fn new(kind: Kind) -> Self {
+    pub(crate) const fn new(kind: Kind) -> Self {
         Link { next: P::Ptr::NULL, kind }
     }
 
@@ -242,10 +244,6 @@ impl<P: Memory> StopWork<P> {
         WorkState::unpack(self.state.load(Acquire))
     }
 
-    pub(crate) fn word(&self) -> &P::Word {
-        &self.state
-    }
-
     /// Takes the work for a new use; false if it is still queued.
     pub(crate) fn claim(&self) -> bool {
         let was = self.state.load(Relaxed);
@@ -304,14 +302,20 @@ pub(crate) struct Part {
     pub(crate) leaves: bool,
     /// The stop has two disable stages. Here and not only in the plan, which may be the next stop's when a CPU is late for one that was abandoned.
     pub(crate) split: bool,
+    /// It acknowledges the first stage and goes its way.
+    pub(crate) pass: bool,
+    /// It gives up when the port's patience ends, on behalf of the caller, whose CPU this is: that thread can't while its CPU is in the stop.
+    pub(crate) watches: bool,
     /// The level at which all CPUs of the stop meet.
     pub(crate) top: usize,
 }
 
 impl Part {
     pub(super) const fn pack(self) -> usize {
-        self.epoch << 10
-            | self.top << 5
+        self.epoch << 12
+            | self.top << 7
+            | (self.watches as usize) << 6
+            | (self.pass as usize) << 5
             | (self.split as usize) << 4
             | (self.leaves as usize) << 3
             | (self.active as usize) << 2
@@ -320,8 +324,10 @@ impl Part {
 
     pub(super) const fn unpack(word: usize) -> Part {
         Part {
-            epoch: word >> 10,
-            top: word >> 5 & 31,
+            epoch: word >> 12,
+            top: word >> 7 & 31,
+            watches: word & 64 != 0,
+            pass: word & 32 != 0,
             split: word & 16 != 0,
             leaves: word & 8 != 0,
             active: word & 4 != 0,

@@ -267,10 +267,11 @@ fn stops() -> Vec<Broken> {
             let epoch = log.stop_begin(0, &[], None);
             log.without(is(What::StopPublished { epoch, expected: 0 }));
             log.on(0, What::WorkQueued(work(1))).on(0, What::StopPublished { epoch, expected: 1 });
-            log.on(0, What::StageEntered { epoch, stage: Stage::Exit });
+            log.on(0, What::StageEntered { epoch, stage: Stage::Prepare });
             log.on(1, What::WorkBegin(work(1)))
-                .on(1, What::StageAck { epoch, stage: Stage::Exit, active: false });
-            log.on(2, What::StageAck { epoch, stage: Stage::Exit, active: false });
+                .on(1, What::StageAck { epoch, stage: Stage::Prepare, active: false });
+            log.on(2, What::StageAck { epoch, stage: Stage::Prepare, active: false });
+            log.on(2, What::StageEntered { epoch, stage: Stage::Exit });
             log.on(1, What::WorkEnd(work(1))).on(0, What::StopEnd { epoch });
         }),
         of(20, "the active CPU closes its interrupts with those that stay", stop(&[1]), |log| {

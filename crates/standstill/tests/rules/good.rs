@@ -67,10 +67,13 @@ pub(crate) fn stops() -> Log {
     log.on(0, What::WorkClaimed(work(0))).on(0, What::WorkClaimed(work(2))).on(0, What::StopEnd { epoch });
 
     let epoch = log.stop_begin(0, &[0, 1], None);
-    log.on(0, What::StageEntered { epoch, stage: Stage::Exit });
+    log.on(0, What::StageEntered { epoch, stage: Stage::Prepare });
     for who in [0, 1] {
         log.on(who, What::WorkBegin(work(who)))
-            .on(who, What::StageAck { epoch, stage: Stage::Exit, active: false });
+            .on(who, What::StageAck { epoch, stage: Stage::Prepare, active: false });
+        if who == 1 {
+            log.on(1, What::StageEntered { epoch, stage: Stage::Exit });
+        }
         log.on(who, What::WorkEnd(work(who)));
     }
     log.on(0, What::StopEnd { epoch });

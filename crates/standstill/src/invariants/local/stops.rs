@@ -181,8 +181,8 @@ fn follows(before: Stage, stage: Stage, active: bool, protocol: &Protocol) -> bo
             before == Stage::DisableIrqInactive || before == Stage::Prepare && (active || single)
         }
         Stage::Run => before == Stage::DisableIrqActive,
-        // A pass has no stage but EXIT.
-        Stage::Exit => matches!(before, Stage::Run | Stage::None),
+        // A pass ends with PREPARE for its CPUs.
+        Stage::Exit => before == Stage::Run,
         Stage::None | Stage::Seal => false,
     }
 }

@@ -52,6 +52,7 @@ pub(super) fn subject(e: &Event) -> Option<CpuId> {
         | What::ThreadsParked { who }
         | What::ThreadsUnparked { who }
         | What::SyncMoved { who, .. }
+        | What::CallbacksGivenUp { who }
         | What::DeadSeen { who } => Some(who),
         What::StopBegin { leaving, .. } => leaving,
         What::CpuDies => Some(e.cpu),
@@ -121,6 +122,12 @@ impl Cpu {
                     operation.stuck |= to == Sync::GivenUp && from == Sync::Alive;
                 }
                 checks.ask(49, legal, e, "the handshake takes a step that it has not")
+            }
+            What::CallbacksGivenUp { .. } => {
+                if let Some(operation) = self.operation.as_mut() {
+                    operation.stuck = true;
+                }
+                Ok(())
             }
             What::CpuDies => {
                 self.died = true;
