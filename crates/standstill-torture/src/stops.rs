@@ -99,7 +99,9 @@ where
                 3 => self.stop_two(task),
                 4 => self.read_locked(task),
                 // One that ends early says so, and nothing here relies on it.
-                5 => drop(core.machine.quiesce(task)),
+                5 => {
+                    let _ = core.machine.quiesce(task);
+                }
                 6 | 7 => self.stop_one_nowait(task),
                 _ => self.stop_one(task),
             }

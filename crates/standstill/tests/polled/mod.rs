@@ -52,6 +52,8 @@ pub(crate) struct Board {
     pub(crate) refuse_start: AtomicUsize,
     /// What the port answers when asked whether lines are left.
     pub(crate) lines_stuck: AtomicBool,
+    /// How many more times it answers that none is left; `usize::MAX`: always.
+    pub(crate) lines_stuck_after: AtomicUsize,
     /// The CPUs whose lines have no other place: a bit for each.
     pub(crate) lines_full: AtomicUsize,
     /// A thread that does not leave sits on these CPUs.
@@ -318,6 +320,7 @@ pub(crate) fn run_with<R: Send + 'static>(
         hold_death: AtomicUsize::new(0),
         refuse_start: AtomicUsize::new(0),
         lines_stuck: AtomicBool::new(false),
+        lines_stuck_after: AtomicUsize::new(usize::MAX),
         lines_full: AtomicUsize::new(0),
         squatted: AtomicUsize::new(0),
         not_idle: AtomicUsize::new(0),
@@ -544,7 +547,11 @@ unsafe impl Sched for Polled {
         Ok(())
     }
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
-        if self.0.lines_stuck.load(SeqCst) {
+        let after = self.0.lines_stuck_after.load(SeqCst);
+        if after != usize::MAX && after > 0 {
+            self.0.lines_stuck_after.store(after - 1, SeqCst);
+        }
+        if self.0.lines_stuck.load(SeqCst) || after == 0 {
             return Err(Reason { code: -28, text: "no vector is free elsewhere" });
         }
         Ok(())

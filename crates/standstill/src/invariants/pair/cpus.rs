@@ -16,7 +16,7 @@ pub(super) struct Cpu {
     /// It said that it dies, and nobody has noted it yet.
     died: bool,
     /// It left the online mask, and nobody has noted its death yet.
-    leaves: bool,
+    pub(super) leaves: bool,
     sync: Handshake,
     pub(super) operation: Option<Operation>,
     /// A failure is to be injected there.
