@@ -370,3 +370,6 @@ impl Thread {
 
 /// The deadline that [`Wait::deadline_in`](standstill::platform::Wait::deadline_in) returns where time plays no part.
 pub(crate) const SOME_DEADLINE: Deadline = Deadline(1);
+
+/// The end of the port's patience.
+pub(crate) const PATIENCE: Deadline = Deadline(2);

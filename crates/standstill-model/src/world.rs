@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) armed: bool,
     /// Deadlines may be over, so often.
     pub(crate) expirations: u8,
+    /// The port's patience may end wherever it is the bound.
+    pub(crate) patience_ends: bool,
     pub(crate) steps: u64,
     pub(crate) record: Option<Vec<Step>>,
     pub(crate) touches: Touches,
@@ -259,6 +261,7 @@ impl World {
             begins: false,
             armed: false,
             expirations: 0,
+            patience_ends: false,
             steps: 0,
             record: None,
             touches: Touches::default(),

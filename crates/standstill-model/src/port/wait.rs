@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use standstill::event::{Event, What};
-use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
+use standstill::platform::{Cpus, Deadline, Wait, WaitContext, WaitFor};
 
 use super::{Model, rest_for_ever, take_interrupt, take_stopper};
 use crate::arena::steady;
@@ -11,7 +11,7 @@ use crate::fibre::Command;
 use crate::hash::Hash128;
 use crate::memory::ModelWord;
 use crate::mutate::{Change, skipped};
-use crate::state::{Op, OpKind, SOME_DEADLINE, Watch};
+use crate::state::{Op, OpKind, PATIENCE, SOME_DEADLINE, Watch};
 use crate::verdict::StepWhat;
 use crate::world::{World, announce, point, with};
 
@@ -23,6 +23,13 @@ fn event_code(what: &What) -> u64 {
     };
     Hash128::of(&(std::mem::discriminant(what), stage)).0
 }
+
+/// Where the port's patience may end in every scenario in which time plays a part. Elsewhere it does in those that ask for it.
+const PATIENCE_ENDS: [&str; 3] = [
+    "cpu_up: the started CPU to answer",
+    "cpu_up: the started CPU to be online",
+    "cpu_down: the CPU to be dead",
+];
 
 /// Is it an event that stands before the access that it announces? Then the two are one step; see the events' own words.
 fn announces(what: &What) -> bool {
@@ -49,8 +56,8 @@ fn announces(what: &What) -> bool {
 
 // SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
 unsafe impl Wait for Model {
-    fn deadline_in(&self, _: u64) -> Deadline {
-        SOME_DEADLINE
+    fn deadline_in(&self, ns: u64) -> Deadline {
+        if ns == self.timeout_ns() { PATIENCE } else { SOME_DEADLINE }
     }
 
     fn expired(&self, _: Deadline) -> bool {
@@ -265,7 +272,9 @@ impl World {
     ) -> bool {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
-        let time = wait.deadline != Deadline::NEVER;
+        let patient = wait.deadline == PATIENCE;
+        let ends = self.patience_ends || PATIENCE_ENDS.contains(&wait.site.what);
+        let time = wait.deadline != Deadline::NEVER && (!patient || ends);
         let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
         let blocks = self.budget.and(self.blocks);
         let sleepers = self.options.sleepers && sleeps;

@@ -105,6 +105,13 @@ impl<'w, const N: usize> Setup<'w, N> {
         self.world.expirations = times;
     }
 
+    /// As [`deadlines_may_be_over`](Self::deadlines_may_be_over), and so may the port's patience, wherever a wait has no other
+    /// bound: an operation may end early at each of its waits.
+    pub fn patience_may_end(&mut self, times: u8) {
+        self.world.expirations = times;
+        self.world.patience_ends = true;
+    }
+
     /// Keeps a value for as long as the machine lives: what CPUs share, slots of calls, callbacks.
     pub fn keep<T: 'static>(&mut self, value: T) -> &'static T {
         let kept = self.world.arena.keep(value);

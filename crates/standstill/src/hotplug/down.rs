@@ -21,7 +21,8 @@ use crate::stop::{Plan, Receipt, SlotUse, StopBody, StopError, WorkBody};
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Takes `cpu` offline. Nothing to do if it is already.
     ///
-    /// Context: thread, and not inside a hotplug callback; it is moved off `cpu` if it is there.
+    /// Context: thread, and not inside a hotplug callback; it is moved off `cpu` if it is there. Each wait ends by the port's patience, or by
+    /// the bound of [`within`](Self::within).
     ///
     /// # Errors
     /// See [`HotplugError`]; unless it says otherwise, the CPU is as it was before.

@@ -36,7 +36,8 @@ use crate::platform::{DataCell, Deadline, Platform, Site, StartError, WaitContex
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
     ///
-    /// Context: thread, and not inside a hotplug callback.
+    /// Context: thread, and not inside a hotplug callback. Each wait ends by the port's patience, or by the bound of
+    /// [`within`](Self::within).
     ///
     /// # Errors
     /// See [`HotplugError`]; unless it says otherwise, the CPU is as it was before.

@@ -26,8 +26,9 @@ impl fmt::Display for StartError {
 /// 4. `start` and `start_each` make everything that their caller wrote before visible to the started CPUs, as `send_ipi` does to a handler.
 /// 5. `fan_in` returns the same number each time.
 pub unsafe trait Cpus: Memory {
-    /// How long the control CPU waits for a started CPU to answer, for threads to leave a CPU, and for a dying one to be dead, in
-    /// nanoseconds. Generous: a virtual CPU may not run for seconds.
+    /// The port's patience, in nanoseconds: how long each single wait of a hotplug operation or a stop may take that has no other
+    /// bound, e.g. for a started CPU to answer, for the stoppers to take their turn, or for a dying CPU to be dead. Generous: a virtual
+    /// CPU may not run for seconds.
     fn timeout_ns(&self) -> u64 {
         10_000_000_000
     }

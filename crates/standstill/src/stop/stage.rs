@@ -135,8 +135,15 @@ mod tests {
     fn each_word_has_room_for_the_last_epoch() {
         let last = At { aborted: true, ..At::new(LAST_EPOCH, Stage::Exit) }.pack();
         assert_eq!(last << COUNT_BITS >> COUNT_BITS, last);
-        let part =
-            super::super::work::Part { epoch: LAST_EPOCH, active: true, leaves: true, split: true, top: 31 };
+        let part = super::super::work::Part {
+            epoch: LAST_EPOCH,
+            active: true,
+            leaves: true,
+            split: true,
+            pass: true,
+            watches: true,
+            top: 31,
+        };
         assert_eq!(super::super::work::Part::unpack(part.pack()), part);
     }
 }
