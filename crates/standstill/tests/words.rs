@@ -22,7 +22,7 @@ use standstill::event::What;
 use standstill::hotplug::{Callbacks, HotplugError, Reason, Section, StateHandle, StateId};
 use standstill::platform::{Deadline, Irq, Wait};
 use standstill::stop::{StopError, StopWork};
-use standstill::{CallError, CpuId, CpuMask, Csd, Protocol};
+use standstill::{CallError, Cancel, CpuId, CpuMask, Csd, Protocol};
 
 /// What a situation told.
 struct Told<E> {
@@ -166,6 +166,9 @@ situations! { hotplug_situations, hotplug_of: HotplugError {
         another_is_stuck_remove, of_two_the_one_that_is_stuck,
     ],
     HotplugError::NotDead(_) => [not_dead, not_dead_asked_again],
+    HotplugError::Deadline { .. } => [a_third_cpu_is_deaf],
+    HotplugError::Cancelled { .. } => [operation_is_cancelled],
+    HotplugError::Hung { .. } => [callback_hangs, callback_hangs_for_another],
     HotplugError::CannotFail(_) => [can_not_fail],
     HotplugError::Full(_) => [full],
     HotplugError::NotInstalled(_) => [not_installed],
@@ -670,6 +673,82 @@ fn not_dead_asked_again() -> Hotplug {
     })
 }
 
+/// CPU 2 takes no interrupts until the flag is set that is returned.
+fn deaf(machine: &'static Four) -> &'static AtomicBool {
+    let (inside, go) = (flag(), flag());
+    machine.platform().task(2, move |task| {
+        machine.irq_off(task, |_| {
+            inside.store(true, SeqCst);
+            while !go.load(SeqCst) {
+                std::thread::yield_now();
+            }
+        });
+    });
+    while !inside.load(SeqCst) {
+        machine.platform().breathe();
+    }
+    go
+}
+
+fn a_third_cpu_is_deaf() -> Hotplug {
+    standstill(|machine, task| {
+        for n in [1, 2] {
+            machine.cpu_up(task, cpu(n)).unwrap();
+        }
+        let go = deaf(machine);
+        let error = impatient(machine, || machine.cpu_down(task, CPU_1)).unwrap_err();
+        go.store(true, SeqCst);
+        told(error, &["CPU 2", "in time", "undone"], machine.cpu_down(task, CPU_1))
+    })
+}
+
+fn operation_is_cancelled() -> Hotplug {
+    standstill(|machine, task| {
+        machine.cpu_up(task, CPU_1).unwrap();
+        let token = Cancel::new();
+        machine.cancel(task, &token);
+        let down = |task: &mut Task| machine.within(task, &token, |task| machine.cpu_down(task, CPU_1));
+        let error = down(task).unwrap_err();
+        told(error, &["cancelled", "undone"], down(task))
+    })
+}
+
+/// The teardown of CPU 1 hangs until the flag is set; what `cpu_down` says of that.
+fn hangs(machine: &'static Four, task: &mut Task) -> (HotplugError, &'static AtomicBool) {
+    let go = flag();
+    let down = leak(move |_: &mut Task, who: CpuId| {
+        while who == CPU_1 && !go.load(SeqCst) {
+            machine.platform().breathe();
+        }
+        Ok(())
+    });
+    let callbacks = Callbacks::Online { up: None, down: Some(down) };
+    machine.add_state_nocalls(task, "slow driver", callbacks).unwrap();
+    for n in [1, 2] {
+        machine.cpu_up(task, cpu(n)).unwrap();
+    }
+    (impatient(machine, || machine.cpu_down(task, CPU_1)).unwrap_err(), go)
+}
+
+fn callback_hangs() -> Hotplug {
+    standstill(|machine, task| {
+        let (error, go) = hangs(machine, task);
+        go.store(true, SeqCst);
+        let later = until_it_ends(machine, &Err(error), || machine.cpu_down(task, CPU_1));
+        told(error, &["CPU 1", "slow driver", "has not returned"], later)
+    })
+}
+
+fn callback_hangs_for_another() -> Hotplug {
+    standstill(|machine, task| {
+        let (_, go) = hangs(machine, task);
+        let error = machine.cpu_down(task, cpu(2)).unwrap_err();
+        go.store(true, SeqCst);
+        let later = until_it_ends(machine, &Err(error), || machine.cpu_down(task, cpu(2)));
+        told(error, &["CPU 1", "slow driver", "has not returned"], later)
+    })
+}
+
 fn can_not_fail() -> Hotplug {
     standstill(|machine, task| {
         let error = machine.fail_once(task, CPU_1, StateId::ACTIVE).unwrap_err();
@@ -870,7 +949,9 @@ type Stop = Told<StopError<1>>;
 situations! { stop_situations, stop_of: StopError<1> {
     StopError::Deadline { .. } => [
         deadline_before_the_turn, deadline_beside_an_operation, deadline_with_a_cpu_missing,
+        deadline_of_a_work,
     ],
+    StopError::Cancelled => [stop_is_cancelled],
     StopError::NoneOnline => [none_online],
     StopError::EmptyMask => [nobody_to_run],
     StopError::NoSuchCpu(_) => [no_cpu_to_run, not_possible_in_a_pair, not_possible_in_a_mask],
@@ -904,6 +985,29 @@ fn impatient_stop(machine: &'static Four) -> StopError<1> {
         }
         machine.platform().breathe();
     }
+}
+
+fn stop_is_cancelled() -> Stop {
+    standstill(|machine, task| {
+        let token = Cancel::new();
+        machine.cancel(task, &token);
+        let error = machine.stop_machine_deadline(task, None, &token, &idle).err().unwrap();
+        let later = machine.stop_machine_deadline(task, None, &token, &idle).map(drop);
+        told(error, &["cancelled", "nothing ran"], later)
+    })
+}
+
+fn deadline_of_a_work() -> Stop {
+    standstill(|machine, task| {
+        for n in [1, 2] {
+            machine.cpu_up(task, cpu(n)).unwrap();
+        }
+        let go = deaf(machine);
+        let work = |_: &mut Pinned<'_>| 0;
+        let error = impatient(machine, || machine.stop_one_cpu(task, cpu(2), &work)).unwrap_err();
+        go.store(true, SeqCst);
+        told(error, &["CPU 2", "did not run"], machine.stop_one_cpu(task, cpu(2), &work).map(drop))
+    })
 }
 
 fn deadline_before_the_turn() -> Stop {
