@@ -437,7 +437,7 @@ fn the_numbers_of_stops_are_used_again_and_nobody_notices() {
                 }
                 let all = CpuMask::first_n(4);
                 assert_eq!(machine.stop_machine(task, Some(&all), &|_: &Stopped<'_>| 7).unwrap().ran(), 4);
-                machine.quiesce(task);
+                machine.quiesce(task).unwrap();
                 drop(machine.stop_two_cpus(task, cpu(1), cpu(2), &|_: &Stopped<'_>| 0).unwrap());
                 // One that is given up because of CPU 3, which is late for it.
                 let (inside, go): (&AtomicBool, &AtomicBool) =
