@@ -193,13 +193,14 @@ fn rules(report: &Report, tally: &Tally) -> impl Iterator<Item = Rule> {
 
 fn stall() -> Option<alloc::string::String> {
     let event = watch::first_stall()?.event;
-    let What::Stalled { site, waited_ns, missing, runs } = event.what else { return None };
+    let What::Stalled(stall) = event.what else { return None };
     Some(alloc::format!(
-        r#"{{"cpu":{},"site":{},"waited_ns":{waited_ns},"missing":{},"runs":{}}}"#,
+        r#"{{"cpu":{},"site":{},"waited_ns":{},"missing":{},"runs":{}}}"#,
         event.cpu.index(),
-        Text(site),
-        missing.index(),
-        Text(runs.what)
+        Text(stall.site),
+        stall.waited_ns,
+        stall.missing.index(),
+        Text(stall.running())
     ))
 }
 

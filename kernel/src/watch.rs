@@ -149,10 +149,9 @@ pub(crate) fn event(event: &Event) {
         let verdict = pair.lock().feed(event);
         note(watch, verdict);
     }
-    if let What::Stalled { site, waited_ns, missing, runs } = event.what {
+    if let What::Stalled(stall) = event.what {
         watch.stall.lock().get_or_insert(Stall { event: *event });
-        let ms = waited_ns / 1_000_000;
-        say!("{} waits for {missing} since {ms} ms: {site}; {missing} runs {}", event.cpu, runs.what);
+        say!("{}", stall.told_by(event.cpu));
     }
 }
 
@@ -220,7 +219,7 @@ pub(crate) fn awaited_by(cpu: CpuId) -> Option<CpuId> {
     let seat = watch()?.places.get(cpu.index())?.seat.try_lock()?;
     let last = seat.last[seat.next.checked_sub(1)? % KEPT]?;
     match last.what {
-        What::Stalled { missing, .. } => Some(missing),
+        What::Stalled(stall) => Some(stall.missing),
         _ => None,
     }
 }

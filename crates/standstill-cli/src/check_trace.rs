@@ -267,7 +267,7 @@ impl Words {
                 key("a hotplug callback fails".into())
             }
             What::DeadSeen { who } => key(format!("sees that {who} is dead")),
-            What::Stalled { missing, .. } => key(format!("waits long for {missing}")),
+            What::Stalled(stall) => key(format!("waits long for {}", stall.missing)),
             ref other => (Kind::Detail, quiet(other), None),
         }
     }

@@ -2,9 +2,8 @@
 
 use std::thread;
 
-use standstill::event::{Event, What};
+use standstill::event::{self, Event, What};
 use standstill::invariants::{Checks, Local, Pair, RULES, Rule, Scope, Tally, Violation};
-use standstill::platform::{Runs, Site};
 use standstill::{CpuId, Protocol};
 
 /// How many calls, works and CPUs the rules of scope Pair keep in mind.
@@ -20,14 +19,8 @@ const STALLS_KEPT: usize = 16;
 pub struct Stall {
     /// Who waits.
     pub cpu: CpuId,
-    /// Where.
-    pub site: Site,
-    /// For how long so far.
-    pub waited_ns: u64,
-    /// For whom.
-    pub missing: CpuId,
-    /// What that one runs.
-    pub runs: Runs,
+    /// Where, for how long so far, and for whom.
+    pub stall: event::Stall,
 }
 
 /// Feeds the events to the rules and the tallies.
@@ -70,10 +63,10 @@ impl Judge {
             let verdict = pair.feed(event);
             self.note(verdict);
         }
-        if let What::Stalled { site, waited_ns, missing, runs } = event.what
+        if let What::Stalled(stall) = event.what
             && self.stalls.len() < STALLS_KEPT
         {
-            self.stalls.push(Stall { cpu: event.cpu, site, waited_ns, missing, runs });
+            self.stalls.push(Stall { cpu: event.cpu, stall });
         }
     }
 
@@ -148,22 +141,15 @@ fn new_pair(protocol: Protocol) -> Box<Pair<SLOTS>> {
 /// One line for a stall.
 impl std::fmt::Display for Stall {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let (ms, site) = (self.waited_ns / 1_000_000, self.site);
-        write!(
-            f,
-            "{} waits for {} since {ms} ms: {site}; {} runs {}",
-            self.cpu, self.missing, self.missing, self.runs.what
-        )?;
-        match self.runs.irqs_off_at {
-            Some(at) => write!(f, ", interrupts off since {}:{}", at.file(), at.line()),
-            None => Ok(()),
-        }
+        self.stall.told_by(self.cpu).fmt(f)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use std::panic::Location;
+
+    use standstill::platform::{Runs, Site};
 
     use super::*;
 
@@ -197,12 +183,13 @@ mod tests {
         let at = Location::caller();
         judge.eat(&event(
             0,
-            What::Stalled {
+            What::Stalled(event::Stall {
                 site: Site { what: "stop_machine: PREPARE", at },
                 waited_ns: 2_500_000_000,
                 missing: CpuId::new(3),
                 runs: Runs { what: "disk driver", irqs_off_at: Some(at) },
-            },
+                callback: None,
+            }),
         ));
         let line = judge.new_stalls()[0].to_string();
         assert!(line.starts_with("CPU 0 waits for CPU 3 since 2500 ms: stop_machine: PREPARE ("), "{line}");

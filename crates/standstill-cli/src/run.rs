@@ -25,7 +25,7 @@ use crate::ends::{End, Ends, Workloads};
 use crate::json::{
     CallsJson, FailureJson, HangJson, Host, HotplugJson, OpsJson, RuleJson, StallJson, StopJson,
 };
-use crate::judge::Judge;
+use crate::judge::{Judge, Stall};
 use crate::progress::Progress;
 use crate::table;
 use crate::verdict::Findings;
@@ -311,12 +311,12 @@ fn conclude(run: &Run, args: &TortureArgs, seed: u64, judge: &Judge, end: Option
         },
         stop: StopJson { count: report.stops, aborted: report.aborted, frozen: report.frozen.into() },
         hang: hang.map(HangJson::from),
-        first_stall: judge.stalls().first().map(|stall| StallJson {
-            cpu: stall.cpu.index(),
+        first_stall: judge.stalls().first().map(|Stall { cpu, stall }| StallJson {
+            cpu: cpu.index(),
             site: stall.site.to_string(),
             waited_ns: stall.waited_ns,
             missing: stall.missing.index(),
-            runs: stall.runs.what.into(),
+            runs: stall.running().to_string(),
         }),
         first_failure: first_failure(&report, judge),
         first_late: report.first_late.as_ref().map(failure_of),

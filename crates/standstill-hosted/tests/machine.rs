@@ -188,7 +188,7 @@ struct Stalls(Mutex<Vec<Event>>);
 impl Observer for Stalls {
     fn event(&self, event: &Event) {
         // Never waits for the lock: a stopper may have interrupted the one that holds it.
-        if matches!(event.what, What::Stalled { .. })
+        if matches!(event.what, What::Stalled(_))
             && let Ok(mut all) = self.0.try_lock()
         {
             all.push(*event);
@@ -233,7 +233,7 @@ fn a_cpu_that_is_held_is_named_and_the_next_stop_works() {
     });
     let stalls = STALLS.0.lock().unwrap();
     let report = stalls.iter().find_map(|e| match e.what {
-        What::Stalled { missing, runs, waited_ns, .. } if missing == cpu(2) => Some((runs, waited_ns)),
+        What::Stalled(stall) if stall.missing == cpu(2) => Some((stall.runs, stall.waited_ns)),
         _ => None,
     });
     let (runs, waited_ns) = report.expect("a report names CPU 2");

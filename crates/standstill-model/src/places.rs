@@ -204,6 +204,6 @@ fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
             f(life(me), Write);
         }
         What::CpuDies => f(life(me), Write),
-        What::Stalled { .. } => f(ALL, Write),
+        What::Stalled(_) => f(ALL, Write),
     }
 }

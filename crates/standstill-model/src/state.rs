@@ -289,6 +289,8 @@ pub(crate) struct Thread {
     pub(crate) blocked: bool,
     /// It waits as a thread may: others can run meanwhile.
     pub(crate) yields: bool,
+    /// It waits for something to do, maybe without end. (Part of what it waits for, so not hashed.)
+    pub(crate) rests: bool,
     /// Its wait has a deadline that may be over.
     pub(crate) may_expire: bool,
     pub(crate) depth: u8,
@@ -312,6 +314,7 @@ impl Thread {
             cpu: cpu as u8,
             blocked: false,
             yields: false,
+            rests: false,
             may_expire: false,
             depth: 0,
             levels: [const { Level::new(LevelKind::Thread) }; LEVELS],

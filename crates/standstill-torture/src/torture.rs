@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use standstill::context::{IrqOff, Task};
-use standstill::event::{CallInfo, Event, Form, What};
+use standstill::event::{CallInfo, Event, Form, Stall, What};
 use standstill::hotplug::HotplugError;
 use standstill::{CpuId, Machine};
 
@@ -181,7 +181,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
             What::IrqsClosed { .. } => core.frozen.closed(event.cpu, core.ground().now_ns()),
             What::IrqsRestored { .. } => core.frozen.restored(event.cpu, core.ground().now_ns()),
             What::CpuStarted { .. } => core.frozen.started(event.cpu),
-            What::Stalled { site, waited_ns, missing, .. } => {
+            What::Stalled(Stall { site, waited_ns, missing, .. }) => {
                 let since_ns = core.ground().now_ns().saturating_sub(waited_ns);
                 note_wait(core.pulses.iter(), since_ns, HangWait { site, missing });
             }

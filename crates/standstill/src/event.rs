@@ -4,6 +4,7 @@
 //! receiver can observe is announced *before* the access that lets it (a [`CallQueued`](What::CallQueued) before the
 //! push), so that on a live machine, too, cause stands before effect in any log that a port can write.
 
+use core::fmt;
 use core::panic::Location;
 
 use crate::cpu::CpuId;
@@ -459,14 +460,74 @@ pub enum What {
 
     // ---- reports
     /// A wait on this CPU has become long, and `missing` is one of those it waits for.
-    Stalled {
-        /// Where it waits.
-        site: Site,
-        /// For how long so far, in nanoseconds.
-        waited_ns: u64,
-        /// Who is missing.
-        missing: CpuId,
-        /// What the missing CPU runs.
-        runs: Runs,
-    },
+    Stalled(Stall),
+}
+
+/// A wait that has become long.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Stall {
+    /// Where the CPU of the event waits.
+    pub site: Site,
+    /// For how long so far, in nanoseconds.
+    pub waited_ns: u64,
+    /// Who is missing.
+    pub missing: CpuId,
+    /// What the missing CPU runs: a function that it was sent, a hotplug callback, or what the port knows.
+    pub runs: Runs,
+    /// If it runs a hotplug callback: which one. Its name is in `runs`.
+    pub callback: Option<Calling>,
+}
+
+/// A hotplug callback that runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct Calling {
+    /// Of this state.
+    pub state: StateId,
+    /// In this direction.
+    pub walk: Walk,
+}
+
+impl Stall {
+    /// The report in words, told by the CPU that waits.
+    #[must_use]
+    pub const fn told_by(&self, cpu: CpuId) -> impl fmt::Display + '_ {
+        Told(cpu, self)
+    }
+
+    /// What the missing CPU runs, in words.
+    #[must_use]
+    pub const fn running(&self) -> impl fmt::Display + '_ {
+        Running(self)
+    }
+}
+
+struct Running<'a>(&'a Stall);
+
+impl fmt::Display for Running<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.runs.what)?;
+        let Some(Calling { state, walk }) = self.0.callback else { return Ok(()) };
+        let way = match walk {
+            Walk::Up => "up",
+            Walk::Down => "down",
+            Walk::RollbackUp => "back up",
+            Walk::RollbackDown => "back down",
+        };
+        write!(f, ", the callback of state {state} on the way {way}")
+    }
+}
+
+struct Told<'a>(CpuId, &'a Stall);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Told(cpu, stall) = *self;
+        let Stall { site, waited_ns, missing, runs, .. } = stall;
+        let ms = waited_ns / 1_000_000;
+        write!(f, "{cpu} waits for {missing} since {ms} ms: {site}; {missing} runs {}", stall.running())?;
+        match runs.irqs_off_at {
+            Some(at) => write!(f, ", interrupts off since {}:{}", at.file(), at.line()),
+            None => Ok(()),
+        }
+    }
 }

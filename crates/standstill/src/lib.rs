@@ -13,6 +13,7 @@ mod mask;
 mod places;
 pub mod platform;
 mod protocol;
+mod stall;
 pub mod stop;
 
 pub use bound::{Bound, Cancel};

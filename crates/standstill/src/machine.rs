@@ -11,8 +11,9 @@ use crate::event::{Event, What};
 use crate::hotplug::{Hotplug, HotplugCpu};
 use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
-use crate::platform::{Entry, Memory, Platform, Runs, Site, TooLate, Word};
+use crate::platform::{Entry, Memory, Platform, TooLate, Word};
 use crate::protocol::Protocol;
+use crate::stall::Callback;
 use crate::stop::{Acks, Brief, Copied, MAX_CPUS, Slot, Stop, StopCpu};
 
 /// CPUs, their calls, their stoppers and their hotplug states: all of Standstill for one machine of up to `N` CPUs.
@@ -35,6 +36,8 @@ pub struct Machine<P: Platform, const N: usize, const W: usize = 1> {
     pub(crate) stop: Stop<P, W>,
     pub(crate) hotplug: Hotplug<P, W>,
     pub(crate) halt: Halt<P, W>,
+    /// The hotplug callback that runs for each CPU, for reports. Not in the CPU's own part, which is full.
+    pub(crate) callback: [Callback<P>; N],
     pub(crate) cpu: [PerCpu<P, W>; N],
 }
 
@@ -104,6 +107,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             stop: Stop::new(),
             hotplug: Hotplug::new(),
             halt: Halt::new(),
+            callback: [const { Callback::new() }; N],
             cpu: [const { PerCpu::new() }; N],
         }
     }
@@ -223,6 +227,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         finder.see("online mask", &self.online);
         finder.see("active mask", &self.active);
         finder.see("accepting mask", &self.accepting);
+        finder.see("hotplug callbacks that run", &self.callback);
     }
 
     #[inline(always)]
@@ -236,16 +241,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn pinned(&self) -> PinGuard<'_, P, N, W> {
         self.platform.preempt_disable();
         PinGuard { machine: self, cpu: self.platform.this_cpu() }
-    }
-
-    /// Tells that a wait has become long, and what the CPU that is waited for runs.
-    #[cold]
-    pub(crate) fn report_stall(&self, site: Site, waited_ns: u64, missing: CpuId) {
-        self.emit(|| {
-            let port = self.platform.runs(missing);
-            let what = self.cpu[missing.index()].call.running().unwrap_or(port.what);
-            What::Stalled { site, waited_ns, missing, runs: Runs { what, ..port } }
-        });
     }
 
     /// On the CPU itself, interrupts off (or before the boot). The stopper is open.

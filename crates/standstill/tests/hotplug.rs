@@ -472,7 +472,7 @@ fn a_held_cpu_is_named_and_the_next_stop_works() {
         let Some(StopError::Deadline { missing, .. }) = error else { panic!("{error:?}") };
         assert_eq!(missing, CpuMask::of(cpu(1)));
         let named = logged(machine, |what| match what {
-            What::Stalled { missing, runs, .. } => Some((*missing, runs.irqs_off_at.is_some())),
+            What::Stalled(stall) => Some((stall.missing, stall.runs.irqs_off_at.is_some())),
             _ => None,
         });
         assert!(named.contains(&(cpu(1), true)), "{named:?}");

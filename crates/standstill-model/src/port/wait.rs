@@ -291,6 +291,7 @@ impl World {
             t.blocked = blocks;
         }
         t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
+        t.rests = wait.site.has_no_end();
         t.may_expire = time && branching;
         let looks_at_memory = t.yields || several;
         if looks_at_memory {

@@ -95,7 +95,7 @@ impl World {
             .threads
             .iter()
             .flatten()
-            .filter(|t| t.life == Life::Live && (t.kind == Kind::Task || t.depth > 0))
+            .filter(|t| t.life == Life::Live && !(t.depth == 0 && (t.kind == Kind::Idle || t.rests)))
             .filter(|t| self.cpus[usize::from(t.cpu)].power != Power::Halted)
             .map(|t| {
                 let level = match t.level().kind {

@@ -1,7 +1,5 @@
 //! The way up, on the CPU that comes.
 
-use core::panic::Location;
-
 use super::SyncWord;
 use super::walk::Dir;
 use crate::context::IrqOff;
@@ -26,7 +24,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         self.check_starting_queue(me);
         // Others may come up beside this one, and one of them may stop the machine: not as long as it does.
         let door = &self.stop.door;
-        door.lock(self, WaitContext::Frozen, "cpu_up: the stop by another CPU to end", Location::caller());
+        door.lock(
+            self,
+            WaitContext::Frozen,
+            "cpu_up: the stop by another CPU to end",
+            self.hotplug.operation.from(),
+        );
         // The point of no return for both sides: whoever waits gives up before it, or waits for the bits below.
         let in_time = self.move_sync(me, at(Sync::Alive), Sync::Online);
         if in_time {

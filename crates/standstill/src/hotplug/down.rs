@@ -16,6 +16,7 @@ use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{DataCell, Deadline, Platform, Site, Vacate, WaitContext, WaitFor, Word};
 use crate::protocol::Stages;
+use crate::stall::Part;
 use crate::stop::{Plan, Receipt, SlotUse, StopBody, StopError, WorkBody};
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
@@ -193,13 +194,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn await_empty(&self, who: CpuId, by: By<'_, P>) -> Result<(), HotplugError> {
         const WHAT: &str = "cpu_down: the threads to leave";
         let site = Site { what: WHAT, at: by.from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
+        let stalled = |waited_ns| self.report_thread(site, waited_ns, who);
         let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         // Almost always empty at the first look, as the pass made every CPU switch. No word of the library changes when a thread goes.
         let sync = &self.cpu[who.index()].hotplug.sync;
         let empty = || (by.bound.is_cancelled() || self.platform.occupied(who).is_none()).then_some(());
-        self.platform.watch_until(sync, &wait, empty);
+        self.awaiting(who, Part::Threads, || self.platform.watch_until(sync, &wait, empty));
         match self.platform.occupied(who) {
             None => Ok(()),
             Some(_) if by.bound.is_cancelled() => Err(HotplugError::Cancelled { what: WHAT }),
@@ -319,7 +320,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             let cancelled = || by.bound.is_cancelled().then_some(None);
             left().map(Ok).or_else(refused).map(Some).or_else(cancelled)
         };
-        match self.platform.watch_until(sync, &wait, ended).flatten()? {
+        let end = self.awaiting(who, Part::Cpu, || self.platform.watch_until(sync, &wait, ended));
+        match end.flatten()? {
             Ok(left) => Some(Ok(left)),
             Err(()) => {
                 self.free_slot(who, using);

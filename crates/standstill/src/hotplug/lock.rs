@@ -39,7 +39,7 @@ fn waiting(gate: usize) -> usize {
 /// The lock, apart from the readers' counters, which each CPU has.
 pub(crate) struct HotplugLock<P: Memory> {
     /// Writers take turns.
-    writers: TicketLock<P>,
+    pub(crate) writers: TicketLock<P>,
     gate: P::Word,
     /// Readers that a writer let in when it went.
     granted: P::Word,
@@ -196,7 +196,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let phase = seen / PHASE;
         let site = Site { what, at: by.from };
-        let stalled = |waited_ns| self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
+        let writers = &self.hotplug.lock.writers;
+        let stalled = |waited_ns| self.report_operation(site, waited_ns, writers);
         let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         // Acquire: pairs with the release of the writer that opened it.
@@ -262,20 +263,13 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Against the readers' fences, see there.
         self.platform.fence();
         let site = Site { what: READERS, at: by.from };
-        let stalled = |waited_ns| {
-            for (index, cpu) in self.cpu.iter().enumerate() {
-                if cpu.hotplug.readers.load(Relaxed) != 0 {
-                    self.report_stall(site, waited_ns, CpuId::new(index));
-                }
-            }
-        };
+        let stalled = |waited_ns| self.report_readers(site, waited_ns);
         let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         let gone = || (self.readers() == 0).then_some(());
-        if self.wait_within(&lock.poke, &wait, by.bound, gone).is_none() {
-            // Readers may unlock elsewhere than they locked: then no single CPU can be named, and this one is.
-            let reader = |cpu: &CpuId| self.cpu[cpu.index()].hotplug.readers.load(Relaxed) != 0;
-            let missing = (0..N).map(CpuId::new).find(reader).unwrap_or(lock.writers.holder());
+        let all_gone = || self.wait_within(&lock.poke, &wait, by.bound, gone);
+        if self.awaiting_readers(all_gone).is_none() {
+            let missing = self.reader_cpus().next().unwrap_or(lock.writers.holder());
             self.open_gate();
             return Err((missing, READERS));
         }
@@ -288,6 +282,23 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         // Relaxed: only writers change it, each with its turn taken. Acquire: pairs with the release of each reader that went.
         let granted = self.hotplug.lock.granted.load(Relaxed);
         self.cpu.iter().fold(granted, |sum, cpu| sum.wrapping_add(cpu.hotplug.readers.load(Acquire)))
+    }
+
+    /// CPUs on which readers locked that have not gone. Not those whose readers were let in by a writer: they are counted in one word.
+    /// A reader that unlocks elsewhere than it locked leaves a count above 0 on one CPU, and one below 0 on the other.
+    fn reader_cpus(&self) -> impl Iterator<Item = CpuId> + '_ {
+        let counts = self.cpu.iter().enumerate();
+        counts
+            .filter(|(_, cpu)| cpu.hotplug.readers.load(Relaxed).cast_signed() > 0)
+            .map(|(index, _)| CpuId::new(index))
+    }
+
+    /// Tells of the readers that a writer waits for. If it is known of none where it is, of the writer's own CPU.
+    pub(crate) fn report_readers(&self, site: Site, waited_ns: u64) {
+        self.reader_cpus().for_each(|cpu| self.report_stall(site, waited_ns, cpu));
+        if self.reader_cpus().next().is_none() {
+            self.report_stall(site, waited_ns, self.hotplug.lock.writers.holder());
+        }
     }
 
     pub(crate) fn write_unlock(&self, task: &mut Task) {

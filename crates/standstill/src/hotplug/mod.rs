@@ -65,6 +65,7 @@ use crate::machine::Machine;
 use crate::mask::{AtomicCpuMask, CpuMask};
 use crate::places::Finder;
 use crate::platform::{DataCell, Memory, Platform, Site, WaitContext, WaitFor, Word};
+use crate::stall::{Operation, Part};
 use lock::HotplugLock;
 use table::Table;
 use thread::Mailbox;
@@ -79,13 +80,15 @@ pub use state::{
 
 /// Hotplug's part of the machine.
 pub(crate) struct Hotplug<P: Memory, const W: usize> {
-    lock: HotplugLock<P>,
+    pub(crate) lock: HotplugLock<P>,
     /// Written with the lock held for writing, read by whoever works for that writer.
     table: Table<P>,
     /// How many times hotplug is disabled. Under the lock.
     disabled: P::Word,
     /// The CPUs that were given up while they ran callbacks, and still do.
     pub(crate) loose: AtomicCpuMask<P, W>,
+    /// What the operation under way waits for, for reports.
+    pub(crate) operation: Operation<P>,
 }
 
 impl<P: Memory, const W: usize> Hotplug<P, W> {
@@ -95,6 +98,7 @@ impl<P: Memory, const W: usize> Hotplug<P, W> {
             table: Table::new(),
             disabled: P::Word::ZERO,
             loose: AtomicCpuMask::new(),
+            operation: Operation::new(),
         }
     }
 }
@@ -122,6 +126,7 @@ impl<P: Memory, const W: usize> Hotplug<P, W> {
         finder.see("hotplug states", &self.table);
         finder.see("hotplug disable count", &self.disabled);
         finder.see("CPUs given up", &self.loose);
+        finder.see("hotplug operation", &self.operation);
     }
 }
 
@@ -381,7 +386,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let deadline = self.limit(by.bound);
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         let sync = &self.cpu[who.index()].hotplug.sync;
-        self.wait_within(sync, &wait, by.bound, || ready().then_some(())).is_some()
+        let wait = || self.wait_within(sync, &wait, by.bound, || ready().then_some(()));
+        self.awaiting(who, Part::Cpu, wait).is_some()
     }
 
     /// The operation's bound was reached while it waited for `missing`.
@@ -432,6 +438,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         let by = self.by(task, from);
         self.write_lock_within(task, by).map_err(|(missing, what)| self.ended_early(by, missing, what))?;
+        self.hotplug.operation.begin(from);
         let result = f(self, task, by);
         self.write_unlock(task);
         result

@@ -26,6 +26,7 @@ use crate::event::{Walk, What};
 use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
+use crate::stall::Part;
 
 /// What a hotplug thread is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -75,7 +76,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     pub(crate) fn serve(&self, task: &mut Task, from: &'static Location<'static>) {
         let me = self.platform.this_cpu();
         let mail = &self.cpu[me.index()].hotplug.mailbox;
-        let site = Site { what: "hotplug thread: a request", at: from };
+        let site = Site { what: Site::REQUEST, at: from };
         loop {
             let wait =
                 WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
@@ -215,7 +216,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let wait = WaitFor { site, context: WaitContext::Task, deadline, stalled: &stalled };
         // Acquire: pairs with the release of the answer.
         let answered = || (mail.state.load(Acquire) == EMPTY).then_some(());
-        if self.wait_within(&mail.state, &wait, by.bound, answered).is_some() {
+        let reply = || self.wait_within(&mail.state, &wait, by.bound, answered);
+        if self.awaiting(who, Part::Cpu, reply).is_some() {
             return Ok(());
         }
         // Relaxed: nothing has happened.

@@ -32,6 +32,7 @@ use crate::event::{Sync, What};
 use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{DataCell, Deadline, Platform, Site, StartError, WaitContext, WaitFor, Word};
+use crate::stall::Part;
 
 impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// Brings `cpu` online. Nothing to do if it is.
@@ -312,7 +313,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let stalled = |waited_ns| self.report_stall(site, waited_ns, who);
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &stalled };
         let accepts = || self.accepting.contains(who).then_some(());
-        self.platform.wait_until(self.accepting.word_of(who), &wait, accepts);
+        let bit = || self.platform.wait_until(self.accepting.word_of(who), &wait, accepts);
+        self.awaiting(who, Part::Cpu, bit);
         true
     }
 

@@ -148,7 +148,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let result = if injected {
             Err(INJECTED)
         } else {
-            match installed.map(|installed| installed.callbacks) {
+            let callbacks = installed.map(|installed| installed.callbacks);
+            self.naming(who, state, name, walk, || match callbacks {
                 Some(Callbacks::Prepare { up: Some(up), .. }) if dir == Dir::Up => up(task, who),
                 Some(Callbacks::Online { up: Some(up), .. }) if dir == Dir::Up => up(task, who),
                 Some(Callbacks::Online { down: Some(down), .. }) if dir == Dir::Down => down(task, who),
@@ -157,7 +158,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     Ok(())
                 }
                 _ => Ok(()),
-            }
+            })
         };
         let outcome = match (result, injected) {
             (Ok(()), _) => Outcome::Ok,
@@ -196,7 +197,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         {
             let callback = if dir == Dir::Up { starting } else { dying };
             if let Some(callback) = callback {
-                callback(off, who);
+                self.naming(who, state, name, walk, || callback(off, who));
             }
         }
         self.emit(|| What::StateLeave { who, state, walk, outcome: Outcome::Ok });

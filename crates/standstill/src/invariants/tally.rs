@@ -179,7 +179,7 @@ impl Tally {
                 self.online = false;
             }
             What::StateLeave { outcome: Outcome::Injected, .. } => self.injected += 1,
-            What::Stalled { .. } => self.stalled += 1,
+            What::Stalled(_) => self.stalled += 1,
             _ => {}
         }
     }

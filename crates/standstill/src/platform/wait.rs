@@ -18,6 +18,15 @@ pub struct Site {
 }
 
 impl Site {
+    /// What a hotplug thread waits for that has nothing to do.
+    pub(crate) const REQUEST: &'static str = "hotplug thread: a request";
+
+    /// May this wait last without end, as nothing is owed? It is no stall, and never reported as one.
+    #[must_use]
+    pub fn has_no_end(&self) -> bool {
+        self.what == Self::REQUEST
+    }
+
     /// The site of `what`, on behalf of the caller.
     #[must_use]
     #[track_caller]

@@ -186,16 +186,18 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         by: By<'_, P>,
     ) -> Result<(), StopError<W>> {
         let Begun { epoch, deadline, .. } = begun;
+        let site = Site { what: "stop_machine: the other CPUs", at: by.from };
+        // The CPUs in the loop speak for themselves. This one speaks if none has got there, or if they do not stay: in a pass, and from
+        // EXIT on, each goes its way at once.
+        let stalled = |waited_ns| {
+            let at = At::unpack(self.stop.at.load(Relaxed));
+            let alone = || plan.members.iter().all(|cpu| !self.has_acknowledged(cpu, at));
+            if plan.pass || at.stage == Stage::Exit || alone() {
+                self.report_missing(site, waited_ns, at);
+            }
+        };
+        let wait = WaitFor { site, context, deadline, stalled: &stalled };
         loop {
-            let site = Site { what: "stop_machine: the other CPUs", at: by.from };
-            // The CPUs in the loop speak for themselves; this one only speaks if none has got there.
-            let stalled = |waited_ns| {
-                let at = At::unpack(self.stop.at.load(Relaxed));
-                if plan.members.iter().all(|cpu| !self.has_acknowledged(cpu, at)) {
-                    self.report_missing(site, waited_ns, at);
-                }
-            };
-            let wait = WaitFor { site, context, deadline, stalled: &stalled };
             match self.platform.wait_until(&self.stop.done, &wait, || self.end_of(epoch)) {
                 Some(at) if !at.aborted => return Ok(()),
                 Some(at) => {
@@ -203,7 +205,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
                     self.claim_back(plan, begun);
                     return Err(self.why_abandoned(at.stage, missing, by));
                 }
-                None => self.abandon_if_early(epoch, context, by.from),
+                None => self.abandon_if_early(epoch, &wait),
             }
         }
     }
@@ -226,7 +228,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// The deadline is over, and this CPU is not in the loop itself.
-    fn abandon_if_early(&self, epoch: usize, context: WaitContext, from: &'static Location<'static>) {
+    fn abandon_if_early(&self, epoch: usize, wait: &WaitFor<'_>) {
         // Relaxed: if it is old, it moves nothing.
         let at = At::unpack(self.stop.at.load(Relaxed));
         if !at.aborted && at.stage < Stage::Seal {
@@ -234,8 +236,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             return;
         }
         // Somebody else does so, or it is too late: it runs, and ends soon.
-        let site = Site { what: "stop_machine: the function to return", at: from };
-        let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
+        let site = Site { what: "stop_machine: the function to return", ..wait.site };
+        let wait = WaitFor { site, deadline: Deadline::NEVER, ..*wait };
         self.platform.wait_until(&self.stop.done, &wait, || self.end_of(epoch));
     }
 

@@ -154,7 +154,13 @@ impl<P: Platform> TicketLock<P> {
         poll: impl Fn() -> Option<()>,
     ) -> Option<()> {
         let &Request { machine, context, bound, site } = request;
-        let stalled = |waited_ns| machine.report_stall(site, waited_ns, self.holder());
+        let stalled = |waited_ns| {
+            if core::ptr::eq(self, &raw const machine.hotplug.lock.writers) {
+                machine.report_operation(site, waited_ns, self);
+            } else {
+                machine.report_turn(site, waited_ns, self);
+            }
+        };
         let wait = WaitFor { site, context, deadline: machine.limit(bound), stalled: &stalled };
         machine.wait_within(&self.serving, &wait, bound, poll)
     }

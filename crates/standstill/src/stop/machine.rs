@@ -398,11 +398,18 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         !is_later(At { aborted: false, ..at }.pack(), self.cpu[cpu.index()].stop.progress.load(Relaxed))
     }
 
-    pub(super) fn report_missing(&self, site: Site, waited_ns: u64, at: At) {
-        for cpu in &self.stop.members.now() {
-            if !self.has_acknowledged(cpu, at) {
-                self.report_stall(site, waited_ns, cpu);
-            }
-        }
+    /// Tells of each CPU that the stop waits for; false if there is none.
+    pub(super) fn report_missing(&self, site: Site, waited_ns: u64, at: At) -> bool {
+        let members = self.stop.members.now();
+        let missing = || members.iter().filter(|cpu| !self.has_acknowledged(*cpu, at));
+        missing().for_each(|cpu| self.report_stall(site, waited_ns, cpu));
+        missing().next().is_some()
+    }
+
+    /// The same, on behalf of one that waits for the stop which is under way; false if there is none.
+    pub(crate) fn report_stop(&self, site: Site, waited_ns: u64) -> bool {
+        let at = At::unpack(self.stop.at.load(Relaxed));
+        let ended = At::unpack(self.stop.done.load(Relaxed)).epoch >= at.epoch;
+        !ended && self.report_missing(site, waited_ns, at)
     }
 }
