@@ -230,6 +230,20 @@ fn fences_of_who_is_alone() {
     }
 }
 
+/// Who sees that a CPU was given up sees that it runs callbacks still. It takes a third CPU to look.
+/// `cargo test --release -p standstill-model --test mutants -- --ignored`.
+#[test]
+#[ignore = "some seconds in release"]
+fn who_is_given_up_is_seen_to_run() {
+    let mut options = options("halt-vs-starting");
+    options.memory = MemoryModel::Ra;
+    let mutant =
+        find(&options, Change::ToRelaxed, "hotplug/mod.rs", "compare_exchange(from.pack(), to.pack()");
+    (options.cpus, options.mutant, options.keep_going) = (3, Some(mutant), false);
+    let verdict = run(&options);
+    assert_eq!(verdict.violation.map(|violation| violation.rule).as_deref(), Some("require"));
+}
+
 /// A waiter that compares its word and nothing else before it sleeps has to find it changed.
 #[test]
 fn what_a_sleeper_compares_has_to_change() {
