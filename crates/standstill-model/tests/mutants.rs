@@ -103,7 +103,7 @@ fn orderings_that_stops_need() {
 /// What dies in the set-up says nothing about the interleavings, so a mutant can begin behind it.
 #[test]
 fn a_mutant_that_breaks_the_set_up_is_caught_behind_it() {
-    let (file, code) = ("hotplug/thread.rs", "asked.store(asked, Release)");
+    let (file, code) = ("hotplug/thread.rs", "mail.state.store(POSTED, Release)");
     let mut options = options("payload-offline");
     options.irqs = 0;
     let mutant = find(&options, Change::DropWrite, file, code);
