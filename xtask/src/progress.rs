@@ -40,7 +40,8 @@ impl Progress {
             return Progress::Plain { what, steps, began: Instant::now(), said };
         }
         let bar = ProgressBar::new(steps as u64).with_prefix(what);
-        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:24} {pos}/{len} {elapsed} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{prefix} {bar:12} {pos}/{len} {elapsed} {wide_msg}")
+        {
             bar.set_style(style);
         }
         Progress::Bar(bar)

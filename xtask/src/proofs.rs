@@ -164,7 +164,7 @@ fn wait(child: &mut Child, name: &str, max_seconds: u64) -> Result<Option<bool>,
     let began = Instant::now();
     let plain = !std::io::stderr().is_terminal();
     let bar = if plain { ProgressBar::hidden() } else { ProgressBar::new_spinner() };
-    if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
         bar.set_style(style);
     }
     bar.set_message(name.to_string());

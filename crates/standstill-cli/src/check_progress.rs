@@ -25,7 +25,7 @@ impl CheckProgress {
         let plain = !stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(None, target);
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
             bar.set_style(style);
         }
         CheckProgress { bar, plain, began: Instant::now(), next: if plain { PLAIN } else { DRAWN } }

@@ -26,7 +26,7 @@ impl Progress {
         let plain = !stderr().is_terminal();
         let target = if plain { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() };
         let bar = ProgressBar::with_draw_target(Some(length.as_millis() as u64), target);
-        if let Ok(style) = ProgressStyle::with_template("{bar:24} {msg}") {
+        if let Ok(style) = ProgressStyle::with_template("{bar:12} {wide_msg}") {
             bar.set_style(style);
         }
         Progress { bar, plain, began: Instant::now(), length, next_line: LINE_EVERY }
