@@ -220,7 +220,9 @@ pub fn check(args: &CheckArgs) -> u8 {
     });
     progress.clear();
     if let Some(error) = &found.error {
-        return standstill_io::refuse(error);
+        let usage = standstill_io::refuse(error);
+        // A set-up that fails is the code's doing, and not the command line's.
+        return if found.fails_in_setup { 1 } else { usage };
     }
     let verdict = verdict(&found, failure.is_some());
     let time_ns = if found.time_ns == 0 { began.elapsed().as_nanos() as u64 } else { found.time_ns };

@@ -5,19 +5,20 @@ use std::time::{Duration, Instant};
 
 use standstill_io::words;
 
+use crate::assumptions::assumptions;
 use crate::audit::audit;
 use crate::bounded;
 use crate::checkpoint;
 use crate::checkpoint::Checkpoint;
 use crate::dpor::{self, Part};
 use crate::keep::Keeper;
-use crate::options::{Engine, Ipi, MemoryModel, Options};
+use crate::options::{Engine, Options};
 use crate::parallel::{Way, search_from};
 use crate::random;
 use crate::room;
 use crate::sched::{bare, cpu_of, is_device, take};
 use crate::search::{End, Found};
-use crate::setup::Ready;
+use crate::setup::{Ready, SETUP};
 use crate::shrink::{Cost, Goal, cheapest};
 use crate::tso::drain_all;
 use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
@@ -32,14 +33,15 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         Ok(ready) => ready,
         Err(error) => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
-            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+            let fails_in_setup = error.starts_with(SETUP);
+            return Verdict { error: Some(error), fails_in_setup, ..found.verdict(coverage, began) };
         }
     };
     let mut way = match begin_from(&ready, options, began) {
         Ok(way) => way,
         Err(error) => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
-            return Verdict { error: Some(error), ..found.verdict(options, coverage, began) };
+            return Verdict { error: Some(error), ..found.verdict(coverage, began) };
         }
     };
     let before = way.from.as_ref().map_or(0, |from| from.time_ns);
@@ -73,7 +75,9 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let fault = found.fault.take();
     let complete = matches!(coverage, Coverage::Exhausted { .. });
     let sample = found.sample.take();
-    let mut verdict = found.verdict(options, coverage, began);
+    let mut verdict = found.verdict(coverage, began);
+    let expirations = with_ptr(ready.world, |w| w.may_expire);
+    verdict.assumptions = assumptions(options, crate::scenario::begins(options), expirations);
     if matches!(coverage, Coverage::Bounded { by: Bound::Bytes, .. }) {
         verdict.out_of_memory = options.room.as_ref().and_then(|room| room.why());
     }
@@ -174,6 +178,17 @@ pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
 
 fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
     let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
+    let mut result = replay_in(&ready, choices)?;
+    let learnt = with_ptr(ready.world, |w| std::mem::take(&mut w.classes.learnt_prepared));
+    if learnt && result.0.violation.is_none() {
+        // Who used a word before it was known what the word is for is seen now.
+        with_ptr(ready.world, |w| w.undo_to(0));
+        result = replay_in(&ready, choices)?;
+    }
+    Ok(result)
+}
+
+fn replay_in(ready: &Ready, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
     ready.record();
     let mut found = Found::new();
     let (mut possible, mut cost, mut last) = (Vec::new(), Cost::default(), None);
@@ -189,14 +204,14 @@ fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), Rep
             (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
         });
         take(ready.world, *choice, true);
-        found.look(&ready, true);
+        found.look(ready, true);
     }
     let steps = ready.recorded();
     // What is left in the buffers is nobody's business.
     drain_all(ready.world);
     with_ptr(ready.world, |w| w.enabled(&mut possible));
     let complete = possible.iter().all(|choice| is_device(*choice));
-    Ok((told(&ready, found, steps, cost, complete), cost))
+    Ok((told(ready, found, steps, cost, complete), cost))
 }
 
 /// The story of a run. `complete`: nothing has to happen any more.
@@ -217,45 +232,4 @@ pub(crate) fn told(ready: &Ready, mut found: Found, steps: Vec<Step>, cost: Cost
         choices,
     });
     Run { steps, violation, properties: found.counts, complete, interrupts, preemptions }
-}
-
-pub(crate) fn assumptions(options: &Options) -> Vec<String> {
-    let mut all = vec![
-        format!(
-            "scenario {}: {} CPUs, at most {} device interrupt{} for each",
-            options.scenario,
-            options.cpus,
-            options.irqs,
-            if options.irqs == 1 { "" } else { "s" }
-        ),
-        match options.ipi {
-            Ipi::Instant => "an IPI is taken at the next instruction boundary with interrupts on".to_string(),
-            Ipi::Delayed => "an IPI is taken at any later time with interrupts on".to_string(),
-        },
-        match options.memory {
-            MemoryModel::Sc => "memory is sequentially consistent".to_string(),
-            MemoryModel::Tso { fenced: true } => {
-                "memory is x86-TSO; IPI sends drain the store buffer".to_string()
-            }
-            MemoryModel::Tso { fenced: false } => {
-                "memory is x86-TSO; IPI sends may overtake the store buffer".to_string()
-            }
-            MemoryModel::Ra => "memory has release/acquire views, without load buffering; a load finds one of the 16 newest messages"
-                .to_string(),
-        },
-        "threads of one CPU take turns only where they wait".to_string(),
-        "the code is deterministic, and its contexts communicate through the platform's memory alone"
-            .to_string(),
-        "conditions that are waited for change nothing while they do not hold".to_string(),
-    ];
-    if options.engine == Engine::Dpor {
-        all.push(
-            "rules that compare CPUs which share no place are judged in one order of each trace".to_string(),
-        );
-    }
-    if matches!(options.engine, Engine::Stateful | Engine::Bounded { .. }) {
-        all.push("two states with the same hash of 128 bits are one".to_string());
-        all.push("a loop that cuts its history remembers nothing but its state".to_string());
-    }
-    all
 }

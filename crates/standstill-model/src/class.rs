@@ -33,6 +33,10 @@ impl Who {
         1 << self.0
     }
 
+    const fn cpu(self) -> usize {
+        (self.0 / PER_CPU) as usize
+    }
+
     /// All that can come in between two steps of this one.
     const fn intruders(self) -> u64 {
         let (cpu, local) = (self.0 / PER_CPU, self.0 % PER_CPU);
@@ -44,6 +48,14 @@ impl Who {
         // Both forms of every level above this one.
         let below = (1 << ((local / 2 + 1) * 2)) - 1;
         others | own & !(below << (cpu * PER_CPU))
+    }
+
+    /// All that this one can come in between two steps of, on its own CPU.
+    const fn interrupted(self) -> u64 {
+        let (cpu, local) = (self.0 / PER_CPU, self.0 % PER_CPU);
+        // The levels below it, with interrupts on.
+        let below = (1 << (local / 2 * 2)) - 1;
+        (below & 0b10_1010) << (cpu * PER_CPU)
     }
 }
 
@@ -57,7 +69,12 @@ const fn of_cpu(cpu: usize) -> u64 {
 pub(crate) struct Users {
     readers: u64,
     writers: u64,
+    /// It is stored to between a guess and its compare-and-swap.
+    prepared: bool,
 }
+
+/// The bit of `prepared` where the users are two numbers: no context has it.
+const PREPARED: u64 = 1 << 63;
 
 impl Users {
     /// Does another CPU than this use it?
@@ -74,21 +91,29 @@ impl Users {
 
     /// As two numbers, and back.
     pub(crate) const fn to_words(self) -> [u64; 2] {
-        [self.readers, self.writers]
+        [self.readers, self.writers | if self.prepared { PREPARED } else { 0 }]
     }
 
     pub(crate) const fn of_words([readers, writers]: [u64; 2]) -> Users {
-        Users { readers, writers }
+        Users { readers, writers: writers & !PREPARED, prepared: writers & PREPARED != 0 }
     }
 
     /// The users of both.
     pub(crate) const fn and(self, other: Users) -> Users {
-        Users { readers: self.readers | other.readers, writers: self.writers | other.writers }
+        Users {
+            readers: self.readers | other.readers,
+            writers: self.writers | other.writers,
+            prepared: self.prepared | other.prepared,
+        }
     }
 
     const fn conflicts(self, who: Who, writes: bool) -> bool {
-        let with = if writes { self.readers | self.writers } else { self.writers };
-        with & who.intruders() != 0
+        self.opposed(writes) & who.intruders() != 0
+    }
+
+    /// Those whose accesses have an order with this one.
+    const fn opposed(self, writes: bool) -> u64 {
+        if writes { self.readers | self.writers } else { self.writers }
     }
 
     /// Which accesses are points: those of readers, those of writers.
@@ -110,6 +135,12 @@ pub(crate) struct Classes {
     early: bool,
     /// An access that was taken to be quiet conflicts with another one: what was searched so far does not count.
     pub(crate) changed: bool,
+    /// The place that was noted last is [prepared](Self::prepare).
+    prepared: bool,
+    /// The access that was noted last may come in between two of a context that it interrupts.
+    interrupts: bool,
+    /// A place was prepared that was not known to be.
+    pub(crate) learnt_prepared: bool,
 }
 
 impl Classes {
@@ -135,6 +166,7 @@ impl Classes {
         all_readers & known.readers & !readers != 0
             || all_writers & known.writers & !writers != 0
             || self.early && known.comes_out_by(all)
+            || known != Users::default() && known.prepared != all.prepared
     }
 
     /// Says the same for two processes that know the same, wherever they have their memory.
@@ -142,8 +174,9 @@ impl Classes {
         let mut all = Hash128::ZERO;
         for users in self.users.values() {
             let mut hash = Hash128::ZERO;
-            hash.mix(users.readers);
-            hash.mix(users.writers);
+            let [readers, writers] = users.to_words();
+            hash.mix(readers);
+            hash.mix(writers);
             all.add(hash);
         }
         all.0
@@ -158,7 +191,7 @@ impl Classes {
             let (readers, writers) = users.points();
             let (old_readers, old_writers) = (users.readers, users.writers);
             // Stores went to memory at once, as nobody else was there to see them come late, and what they published did not count.
-            let one = Users { readers: who.bit(), writers: 0 };
+            let one = Users { readers: who.bit(), ..Users::default() };
             self.changed |= self.early && users.comes_out_by(one);
             if writes {
                 users.writers |= who.bit();
@@ -170,7 +203,40 @@ impl Classes {
             self.changed |=
                 now_readers & old_readers & !readers != 0 || now_writers & old_writers & !writers != 0;
         }
+        self.prepared = users.prepared;
+        self.interrupts = users.opposed(writes) & who.interrupted() != 0;
         users.conflicts(who, writes)
+    }
+
+    /// As [`note`](Self::note), of plain memory: that two CPUs meet there is a data race, and no matter of order.
+    pub(crate) fn note_plain(&mut self, place: usize, who: Who, writes: bool) -> bool {
+        self.note(place, who, writes)
+            && self
+                .users
+                .get(&place)
+                .is_some_and(|users| users.opposed(writes) & who.intruders() & of_cpu(who.cpu()) != 0)
+    }
+
+    /// Is the access that was noted last one that some context below, on the same CPU, can notice, as it is interrupted by it?
+    #[inline]
+    pub(crate) const fn interrupts(&self) -> bool {
+        self.interrupts
+    }
+
+    /// The word at `place` is stored to between a guess and its compare-and-swap. If somebody has used it before that was known, who looked at it was not
+    /// looked at.
+    pub(crate) fn prepare(&mut self, place: usize) {
+        let users = self.users.entry(place).or_default();
+        self.changed |= !users.prepared;
+        self.learnt_prepared |= !users.prepared;
+        users.prepared = true;
+        self.prepared = true;
+    }
+
+    /// Is the place that was noted last stored to between a guess and its compare-and-swap?
+    #[inline]
+    pub(crate) const fn is_prepared(&self) -> bool {
+        self.prepared
     }
 
     /// Do several CPUs use the place, as far as is known?

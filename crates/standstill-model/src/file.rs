@@ -32,7 +32,8 @@ use crate::verdict::{Step, StepWhat};
 const MAGIC: &str = "standstill-replay";
 const VERSION: u32 = 1;
 /// What can be wrong besides the five properties and the numbered rules.
-const WORDS: [&str; 4] = ["deadlock", LIVELOCK, "panic", "race"];
+const WORDS: [&str; 8] =
+    ["condition", "deadlock", "footprint", "guess", LIVELOCK, "panic", "race", "require"];
 const LIVELOCK: &str = "livelock";
 
 impl Saved {

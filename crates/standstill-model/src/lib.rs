@@ -34,6 +34,7 @@
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
 mod arena;
+mod assumptions;
 mod audit;
 mod bounded;
 mod check;
@@ -46,6 +47,7 @@ mod dpor;
 mod fibre;
 mod file;
 mod follow;
+mod guess;
 mod hash;
 mod keep;
 #[cfg(test)]

@@ -11,10 +11,11 @@ use standstill::platform::{Datum, Memory};
 
 use crate::arena::steady;
 use crate::clock;
+use crate::guess::Part;
 use crate::hash::Hash128;
 use crate::movers::Use;
 use crate::mutate::Change;
-use crate::port::Model;
+use crate::port::{Model, condition};
 use crate::state::{Op, OpKind, Wants};
 use crate::verdict::{Access, StepWhat};
 use crate::world::{World, point, with};
@@ -28,6 +29,12 @@ pub use cells::ModelCell;
 pub struct ModelWord(UnsafeCell<usize>);
 
 impl ModelWord {
+    /// What it holds before the machine begins.
+    pub(crate) fn preset(&self, value: usize) {
+        // SAFETY: one OS thread runs all, and no simulated code yet.
+        unsafe { *self.0.get() = value };
+    }
+
     /// What it is known by.
     pub(crate) fn place(&self) -> usize {
         self.0.get().addr()
@@ -45,19 +52,6 @@ unsafe impl Sync for ModelWord {}
 unsafe impl<T> Send for ModelPtr<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for ModelPtr<T> {}
-
-/// A guess was read for a compare-and-swap that is tried until it succeeds. A try that fails leaves no trace, so the reading
-/// is one step with the swap that follows from it.
-fn guessed(place: usize) {
-    if std::thread::panicking() {
-        return;
-    }
-    with(|w| {
-        if w.branching && w.inside {
-            w.until = place;
-        }
-    });
-}
 
 const RELAXED: (Ordering, Ordering) = (Ordering::Relaxed, Ordering::Relaxed);
 
@@ -87,14 +81,14 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
     if std::thread::panicking() {
         return;
     }
+    let (mut broken, mut prepared, mut interrupts, mut writes_in_condition) = (false, false, false, false);
     let noticed = with(|w| {
         if !w.inside {
             return Some((false, false));
         }
         if w.peeking.is_some() {
             // A compare-and-swap is looked at, too: would it succeed?
-            let looks = !writes || access == Access::CompareExchange;
-            assert!(looks, "a condition that is waited for writes to memory ({access:?}, {at})");
+            writes_in_condition = writes && access != Access::CompareExchange;
             return None;
         }
         if !w.branching {
@@ -104,28 +98,52 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
         let reload = std::mem::take(&mut w.reload);
         let who = w.context();
         let conflicts = w.classes.note(place, who, writes);
-        if w.until == place && writes {
-            w.until = 0;
-            w.age = w.guessed;
-            return Some((false, conflicts));
+        let part = w.part_of_guess(place, access, wants, at);
+        (prepared, interrupts) = (w.classes.is_prepared(), w.classes.interrupts());
+        match part {
+            Part::Swapped => {
+                w.age = w.guessed;
+                return Some((false, conflicts));
+            }
+            Part::Broken => {
+                broken = true;
+                return None;
+            }
+            Part::None | Part::Stored => {}
         }
         // Under `ra` the scheduler says what an access finds, if there is a choice.
         if !w.polling && w.ages(w.cpu, place, wants) != 1 {
             w.thread_mut().wants = wants;
             w.fused = false;
+            // A point of its own: the guess was a load.
+            w.guess = None;
             return Some((true, conflicts));
         }
-        let joined = w.until != 0 || reload == place && access == Access::Load;
+        let joined = part == Part::Stored || reload == place && access == Access::Load;
         let code = OpKind::Access(access, writes).code();
         Some((conflicts && !joined && (w.fused || w.is_point(code, 0, at)), conflicts))
     });
+    if broken {
+        crate::port::rest_for_ever();
+    }
+    if writes_in_condition {
+        condition::does_more("writes to memory", at);
+    }
     if let Some((noticed, conflicts)) = noticed {
         point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
+        let how = if writes { Use::Write } else { Use::Read };
         if conflicts {
-            with(|w| w.meet(place, if writes { Use::Write } else { Use::Read }));
+            with(|w| w.meet(place, how));
+        } else if interrupts {
+            with(|w| w.meet_below(place, how));
         }
         // Only now: handlers may have run in there.
-        with(|w| w.touches.shared = conflicts);
+        with(|w| {
+            w.touches.shared = conflicts;
+            if prepared {
+                w.use_prepared(place, writes, at);
+            }
+        });
     }
 }
 
@@ -249,10 +267,14 @@ fn access(
         // SAFETY: as above.
         let old = picked.map(|picked| picked.value).or(own).unwrap_or(unsafe { *word });
         let old = if !writes && w.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
-        if w.inside && w.watch(place, old) {
+        let watched = w.inside && w.watch(place, old);
+        let new = f(old);
+        if new.is_some() && w.inside {
+            w.thread_mut().level_mut().changed();
+        }
+        if watched {
             return old;
         }
-        let new = f(old);
         let order = w.effective_order(if new.is_none() { on_failure } else { order }, at);
         let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
         let new = new.filter(|_| !drops);

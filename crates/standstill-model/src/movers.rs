@@ -49,7 +49,7 @@ pub(crate) enum Use {
 }
 
 impl Use {
-    fn conflicts(self, other: Use) -> bool {
+    pub(crate) fn conflicts(self, other: Use) -> bool {
         !(self == other && self != Use::Write)
     }
 }
@@ -341,6 +341,25 @@ impl World {
                 after: 0,
             });
         }
+    }
+
+    /// An access is carried out that nobody can come in between of, but which comes in between of those of a context that it interrupted: was one of those
+    /// moved over it?
+    pub(crate) fn meet_below(&mut self, place: usize, how: Use) {
+        if !self.movers.on || !self.branching {
+            return;
+        }
+        let (thread, depth) = (self.thread, self.thread_ref().depth);
+        let met = self.movers.entries.iter().rev().find(|e| {
+            e.place == place
+                && usize::from(e.thread) == thread
+                && e.depth < depth
+                && e.irqs_on
+                && e.key != AT_A_POINT
+                && e.how.conflicts(how)
+        });
+        let key = met.map_or(AT_A_POINT, |e| e.key);
+        self.movers.learn(key);
     }
 
     /// The key of the wait that `thread` has announced.

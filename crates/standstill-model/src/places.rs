@@ -77,6 +77,14 @@ impl World {
     }
 }
 
+/// Do the two events, of different CPUs, use no part of the rules' memory in a way in which their order matters? That is what the search relies on, and what
+/// [`Values::depends`](crate::rules::Values::depends) looks at.
+pub(crate) fn independent(one: &Event, other: &Event) -> bool {
+    let mut meets = false;
+    touched(one, |place, how| touched(other, |its, its_how| meets |= place == its && how.conflicts(its_how)));
+    !meets
+}
+
 /// Calls `f` with each place that the event uses.
 fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
     use Use::{Add, Read, Write};

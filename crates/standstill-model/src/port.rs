@@ -25,6 +25,7 @@ use crate::touch::{self, How};
 use crate::verdict::{Interrupt, StepWhat};
 use crate::world::{World, announce, point, with};
 
+pub(crate) mod condition;
 mod cpus;
 mod wait;
 
@@ -73,7 +74,7 @@ fn run_idle(cpu: usize) {
     with(|w| {
         let cpu = w.cpu_mut();
         cpu.preempt = 0;
-        cpu.irqs_on = true;
+        (cpu.irqs_on, cpu.hard_off) = (true, false);
         cpu.lines = true;
     });
     loop {
@@ -184,7 +185,7 @@ unsafe impl Irq for Model {
                 if w.mutates(Change::KeepIrqsOff, at) {
                     return;
                 }
-                w.cpu_mut().irqs_on = true;
+                (w.cpu_mut().irqs_on, w.cpu_mut().hard_off) = (true, false);
                 w.note(|| StepWhat::OpenIrqs, at);
             });
         }
@@ -197,6 +198,7 @@ unsafe impl Irq for Model {
     fn hard_irq_disable(&self) {
         let mutated = with(|w| w.options.mutant.is_some());
         assert!(mutated || !self.irqs_on(), "the local mask comes first");
+        with(|w| w.cpu_mut().hard_off = true);
     }
 
     #[track_caller]
@@ -246,6 +248,10 @@ unsafe impl Irq for Model {
             let raises = on && old == 0;
             if raises {
                 target.pending |= bit;
+            }
+            let noted = raises && w.lazy && w.cpus[to.index()].notes_offline();
+            if noted {
+                w.noted_offline(to.index(), at);
             }
             w.touches.add(touch::power(to.index()), How::Reads);
             if on {

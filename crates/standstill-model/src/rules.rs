@@ -12,6 +12,7 @@ use standstill::invariants::{Monitor, Violation};
 
 use crate::arena::steady;
 use crate::hash::{BuildHashed, Hash128};
+use crate::places::independent;
 use crate::state::MAX_CPUS;
 
 /// All rules, for the largest machine.
@@ -45,13 +46,32 @@ pub(crate) struct Values {
     /// What an event makes of a value, if it breaks no rule.
     next: HashMap<u128, u32, BuildHashed>,
     now: u32,
+    /// The event that was fed last, and the values before and after it.
+    last: Option<(Event, u32, u32)>,
+    /// So many neighbours were seen.
+    pairs: u32,
+    /// For the test of the sample: all events are taken to be independent.
+    #[cfg(test)]
+    pub(crate) blind: bool,
 }
+
+/// Of so many neighbours of different CPUs one is fed the other way round, too.
+const EVERY: u32 = 16;
 
 impl Values {
     pub(crate) fn new(protocol: Protocol) -> Values {
         let rules = Box::new(Rules::new(protocol));
         let hash = Hash128::of(&*rules);
-        Values { all: vec![(rules, hash)], by_hash: HashMap::default(), next: HashMap::default(), now: 0 }
+        Values {
+            all: vec![(rules, hash)],
+            by_hash: HashMap::default(),
+            next: HashMap::default(),
+            now: 0,
+            last: None,
+            pairs: 0,
+            #[cfg(test)]
+            blind: false,
+        }
     }
 
     /// The number of the value that is the state now.
@@ -85,6 +105,7 @@ impl Values {
         self.by_hash.clear();
         self.next.clear();
         self.now = 0;
+        self.last = None;
     }
 
     /// Feeds an event that can't be undone.
@@ -100,13 +121,52 @@ impl Values {
 
     /// Feeds an event.
     pub(crate) fn feed(&mut self, event: &Event) -> Result<(), Violation> {
-        let mut key = Hash128::of(event);
-        key.mix(u64::from(self.now));
-        if let Some(next) = self.next.get(&key.to_u128()) {
-            self.now = *next;
-            return Ok(());
+        let before = self.now;
+        let (next, verdict) = self.after(before, event);
+        self.now = next;
+        self.last = verdict.is_ok().then_some((*event, before, next));
+        verdict
+    }
+
+    /// Of two neighbours that are said to be independent ([`crate::places`]), now and then: does their order make a difference? Then the one before
+    /// `event`, which comes next.
+    pub(crate) fn depends(&mut self, event: &Event) -> Option<Event> {
+        let (last, before, after) = self.last?;
+        if last.cpu == event.cpu || after != self.now {
+            return None;
         }
-        let mut rules = self.all[self.now as usize].0.clone();
+        self.pairs = self.pairs.wrapping_add(1);
+        if !self.pairs.is_multiple_of(EVERY) || !self.are_independent(&last, event) {
+            return None;
+        }
+        let (there, as_it_is) = self.after(after, event);
+        // A rule that breaks is told, whatever the order.
+        as_it_is.ok()?;
+        let (first, verdict) = self.after(before, event);
+        let swapped = verdict.ok().map(|()| self.after(first, &last));
+        match swapped {
+            Some((here, Ok(()))) if here == there => None,
+            _ => Some(last),
+        }
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "the tests make it blind"))]
+    fn are_independent(&self, one: &Event, other: &Event) -> bool {
+        #[cfg(test)]
+        if self.blind {
+            return true;
+        }
+        independent(one, other)
+    }
+
+    /// What an event makes of a value.
+    fn after(&mut self, value: u32, event: &Event) -> (u32, Result<(), Violation>) {
+        let mut key = Hash128::of(event);
+        key.mix(u64::from(value));
+        if let Some(next) = self.next.get(&key.to_u128()) {
+            return (*next, Ok(()));
+        }
+        let mut rules = self.all[value as usize].0.clone();
         let verdict = rules.feed(event);
         let hash = Hash128::of(&*rules);
         let fresh = self.all.len() as u32;
@@ -117,7 +177,38 @@ impl Values {
         if verdict.is_ok() {
             self.next.insert(key.to_u128(), next);
         }
-        self.now = next;
-        verdict
+        (next, verdict)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ops::ControlFlow;
+    use std::time::Instant;
+
+    use crate::options::Options;
+    use crate::parallel::search;
+    use crate::search::Found;
+    use crate::setup::Ready;
+    use crate::world::with_ptr;
+
+    /// The rule that a search finds broken, if its checker takes all events for independent (`blind`), or not.
+    fn found(blind: bool) -> Option<(String, String)> {
+        let options = Options::default();
+        let ready = Ready::new(&options).expect("the scenario can be set up");
+        with_ptr(ready.world, |w| w.rules.blind = blind);
+        let mut found = Found::new();
+        crate::check::until_settled(&ready, &mut found, &mut |found| {
+            search(&ready, &options, Instant::now(), found, &mut |_| ControlFlow::Continue(()))
+        });
+        found.fault.map(|(fault, _)| (fault.rule, fault.text))
+    }
+
+    #[test]
+    fn events_that_are_not_independent_are_found_to_be_taken_for_it() {
+        assert_eq!(found(false), None);
+        let (rule, text) = found(true).expect("there are events whose order makes a difference");
+        assert_eq!(rule, "footprint");
+        assert!(text.contains("the checker is wrong, not the code"), "{text}");
     }
 }

@@ -144,7 +144,7 @@ impl Found {
         }
     }
 
-    pub(crate) fn verdict(self, options: &Options, coverage: Coverage, began: Instant) -> Verdict {
+    pub(crate) fn verdict(self, coverage: Coverage, began: Instant) -> Verdict {
         let mut ends: Vec<_> = self.ends.into_iter().collect();
         ends.sort_unstable();
         let mut traces: Vec<_> = self.traces.into_iter().collect();
@@ -159,7 +159,7 @@ impl Found {
                 first: firsts.next().flatten(),
             }),
             violation: None,
-            assumptions: crate::check::assumptions(options),
+            assumptions: Vec::new(),
             states: self.states,
             steps: self.steps,
             runs: self.runs,
@@ -172,6 +172,7 @@ impl Found {
             out_of_memory: None,
             audited: None,
             error: None,
+            fails_in_setup: false,
             not_kept: None,
         }
     }

@@ -7,7 +7,7 @@ use crate::scenario;
 use crate::sched::take;
 use crate::state::{Cpu, Kind, Power};
 use crate::verdict::Step;
-use crate::world::{Entered, World, enter, with_ptr};
+use crate::world::{Entered, Fault, World, enter, with_ptr};
 
 /// A world that is set up, and this OS thread's.
 pub(crate) struct Ready {
@@ -36,6 +36,14 @@ pub fn past_setup() -> bool {
 /// More steps than any set-up needs.
 const PATIENCE: usize = 1_000_000;
 
+/// How each text begins that says why a set-up has failed: it is the code's doing then, and not that of the options.
+pub(crate) const SETUP: &str = "the set-up of the scenario";
+
+fn failed(fault: &Fault) -> String {
+    let at = if fault.location.is_empty() { String::new() } else { format!(" ({})", fault.location) };
+    format!("{SETUP} fails: {}: {}{at}", fault.rule, fault.text)
+}
+
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
         PAST_SETUP.set(false);
@@ -49,17 +57,21 @@ impl Ready {
         for _ in 0..PATIENCE {
             let next = with_ptr(world, |w| {
                 if let Some(fault) = &w.fault {
-                    return Err(format!("the set-up of the scenario fails: {}: {}", fault.rule, fault.text));
+                    return Err(failed(fault));
                 }
                 if w.branching {
                     return Ok(None);
                 }
                 w.enabled(&mut enabled);
-                enabled
-                    .first()
-                    .copied()
-                    .map(Some)
-                    .ok_or_else(|| "the set-up of the scenario hangs".to_string())
+                if enabled.is_empty() {
+                    // Who waits, and where, is what a search says of a deadlock.
+                    w.finish();
+                }
+                match (&w.fault, enabled.first()) {
+                    (Some(fault), _) => Err(failed(fault)),
+                    (None, Some(choice)) => Ok(Some(*choice)),
+                    (None, None) => Err(format!("{SETUP} ends, and nobody has called `branch`")),
+                }
             })?;
             let Some(choice) = next else {
                 with_ptr(world, |w| {
@@ -75,7 +87,12 @@ impl Ready {
             };
             take(world, choice, false);
         }
-        Err("the set-up of the scenario does not end".to_string())
+        let (cpu, at) = with_ptr(world, |w| (w.cpu, w.thread_ref().op.at));
+        Err(format!(
+            "{SETUP} does not end: after {PATIENCE} steps CPU {cpu} is at {}:{}",
+            at.file(),
+            at.line()
+        ))
     }
 
     /// What it was made of.

@@ -35,6 +35,8 @@ pub(crate) enum Power {
 pub(crate) struct Cpu {
     pub(crate) power: Power,
     pub(crate) irqs_on: bool,
+    /// The hardware's mask is closed, too.
+    pub(crate) hard_off: bool,
     pub(crate) in_stopper: bool,
     /// It left the online mask: its idle loop has to look.
     pub(crate) left: bool,
@@ -57,6 +59,7 @@ impl Cpu {
     pub(crate) const OFF: Cpu = Cpu {
         power: Power::Off,
         irqs_on: false,
+        hard_off: true,
         in_stopper: false,
         left: false,
         idle_turn: false,
@@ -68,6 +71,11 @@ impl Cpu {
         current: 0,
         incarnation: 0,
     };
+
+    /// With a lazy mask: is it out of the online mask, and would note what arrives?
+    pub(crate) const fn notes_offline(&self) -> bool {
+        self.left && !self.irqs_on && !self.hard_off
+    }
 
     /// As one word, for the fingerprint.
     pub(crate) fn word(&self) -> u64 {
@@ -83,6 +91,7 @@ impl Cpu {
             | u64::from(self.pending) << 16
             | u64::from(self.devices) << 24
             | u64::from(self.current) << 32
+            | u64::from(self.hard_off) << 40
     }
 }
 
@@ -118,6 +127,8 @@ pub(crate) struct Level {
     turned: Hash128,
     /// The pinned sections that are open, the last one in bit 0: was it left out, by a mutant?
     pub(crate) pins: u32,
+    /// How often the code here has changed something, modulo 256: a condition that does not hold must not.
+    pub(crate) changes: u8,
 }
 
 impl Level {
@@ -129,7 +140,14 @@ impl Level {
             open_loops: 0,
             turned: Hash128::ZERO,
             pins: 0,
+            changes: 0,
         }
+    }
+
+    /// The code here has changed something that others can see.
+    #[inline]
+    pub(crate) const fn changed(&mut self) {
+        self.changes = self.changes.wrapping_add(1);
     }
 
     pub(crate) fn loop_begins(&mut self) {

@@ -106,6 +106,8 @@ pub struct Verdict {
     pub audited: Option<Audited>,
     /// The options can't be checked, and nothing was done; or the checker was seen to be wrong. This says why.
     pub error: Option<String>,
+    /// The `error` is that of the code: it fails before any order of its steps was tried.
+    pub fails_in_setup: bool,
     /// The search ended, and what is left of it could not be kept for the next time. This says why.
     pub not_kept: Option<String>,
 }

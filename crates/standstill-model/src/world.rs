@@ -14,7 +14,9 @@ use crate::arena::{self, Arena};
 use crate::class::{Classes, Who};
 use crate::clock::Clocks;
 use crate::fibre::{Command, Slot};
+use crate::guess::Guess;
 use crate::hash::{BuildHashed, Hash128};
+use crate::memory::ModelWord;
 use crate::movers::Movers;
 use crate::mutate::Mutation;
 use crate::names::Kept;
@@ -57,6 +59,12 @@ pub(crate) struct World {
     pub(crate) tasks: Vec<(usize, &'static dyn Fn())>,
     /// What the boot CPU does first.
     pub(crate) boot: Option<&'static dyn Fn()>,
+    /// Guesses are loads like any other.
+    pub(crate) tries: bool,
+    /// The local mask is lazy.
+    pub(crate) lazy: bool,
+    /// How often the last look at a CPU's lines still finds one.
+    pub(crate) lines_stay: Option<&'static ModelWord>,
     /// Where all of it lies.
     pub(crate) arena: Arena,
     pub(crate) slots: Box<[Slot]>,
@@ -93,8 +101,8 @@ pub(crate) struct World {
     pub(crate) waited: usize,
     /// The next load of this place belongs to the wait that ended: see [`cut`](standstill::platform::Wait::cut) in `port`.
     pub(crate) reload: usize,
-    /// The accesses up to the compare-and-swap of this place belong to its first reading.
-    pub(crate) until: usize,
+    /// The stores up to the compare-and-swap that this is for belong to it.
+    pub(crate) guess: Option<Guess>,
     /// Who knows of what; what it is kept for (data races, views) is asked for.
     pub(crate) clocks: Clocks,
     pub(crate) tracks: bool,
@@ -111,16 +119,19 @@ pub(crate) struct World {
     pub(crate) written: Vec<usize>,
     /// A condition is looked at; nothing else happens.
     pub(crate) peeking: Option<crate::state::Watch>,
+    /// How often one was looked at.
+    pub(crate) looks: u32,
     /// The watched places are read for real.
     pub(crate) branching: bool,
     /// It has just begun.
     begins: bool,
     /// The set-up is over when the next stop that takes a CPU out is published.
     pub(crate) armed: bool,
-    /// Deadlines may be over, so often.
+    /// So many deadlines may still expire, and might at the beginning.
     pub(crate) expirations: u8,
     /// The port's patience may end wherever it is the bound.
     pub(crate) patience_ends: bool,
+    pub(crate) may_expire: u8,
     pub(crate) steps: u64,
     pub(crate) record: Option<Vec<Step>>,
     pub(crate) touches: Touches,
@@ -175,6 +186,10 @@ pub(crate) fn point(op: Op, noticed: bool) {
     if std::thread::panicking() || with(|w| !w.inside) {
         return;
     }
+    crate::port::condition::only_looks("asks the platform for something", op.at);
+    if !matches!(op.kind, OpKind::Access(..)) && !with(|w| w.gives_up("something else is done", op.at)) {
+        crate::port::rest_for_ever();
+    }
     let passes = with(|w| w.passes(noticed));
     if passes && with(|w| w.goes_round()) {
         crate::port::rest_for_ever();
@@ -221,6 +236,9 @@ impl World {
             wait_begins: None,
             tasks: Vec::new(),
             boot: None,
+            tries: false,
+            lazy: false,
+            lines_stay: None,
             slots: (0..THREADS).map(|fibre| Slot::new(arena.stack(fibre))).collect(),
             arena,
             cpus: [Cpu::OFF; MAX_CPUS],
@@ -244,7 +262,7 @@ impl World {
             blocks: None,
             waited: 0,
             reload: 0,
-            until: 0,
+            guess: None,
             clocks: Clocks::new(
                 options.memory == MemoryModel::Ra,
                 matches!(options.memory, MemoryModel::Tso { .. }),
@@ -257,11 +275,13 @@ impl World {
             guessed: 0,
             written: Vec::new(),
             peeking: None,
+            looks: 0,
             branching: false,
             begins: false,
             armed: false,
             expirations: 0,
             patience_ends: false,
+            may_expire: 0,
             steps: 0,
             record: None,
             touches: Touches::default(),
@@ -360,7 +380,7 @@ pub(crate) fn run(world: *mut World, cpu: usize, thread: usize, command: Command
         (w.cpu, w.thread) = (cpu, thread);
         w.inside = true;
         w.fused = false;
-        (w.waited, w.reload, w.until) = (0, 0, 0);
+        (w.waited, w.reload, w.guess) = (0, 0, None);
         w.movers.at_point();
         (w.polling, w.aged) = (false, None);
         &raw mut w.slots[thread]

@@ -107,6 +107,10 @@ exhausted! {
         deadline_frees: "deadline-frees",
         readers_and_writers: "readers-and-writers",
         callers_own_cpu: "callers-own-cpu",
+        lazy_mask: "lazy-mask",
+        free_while_it_runs: "free-while-it-runs",
+        removed_where_it_rests: "removed-where-it-rests",
+        dying_order: "dying-order",
         late_cpu: "late-cpu",
         halt: "halt",
         bring_up_many: "bring-up-many",
@@ -153,6 +157,8 @@ exhausted! {
         rollback: "rollback",
         half_way: "half-way",
         old_handle: "old-handle",
+        refused_in_run: "refused-in-run",
+        payload_inactive: "payload-inactive",
         payload_offline: "payload-offline",
         payload_lock: "payload-lock",
         stop_pairs: "stop-pairs",
@@ -168,6 +174,7 @@ exhausted! {
         "payload-late-link",
         "deadline-vs-last-ack",
         "turn-until",
+        "tries-that-fail",
     }
 }
 
@@ -227,7 +234,9 @@ fn every_scenario_with_more_cpus() {
 
 #[test]
 fn what_has_too_many_states_for_a_test_at_random() {
-    for name in ["payload-turn-until", "payload-late-link", "deadline-vs-last-ack", "turn-until"] {
+    for name in
+        ["payload-turn-until", "payload-late-link", "deadline-vs-last-ack", "turn-until", "tries-that-fail"]
+    {
         for engine in [Engine::Random { runs: 500, seed: 3 }, Engine::Pct { runs: 200, seed: 3, depth: 3 }] {
             let mut options = options(name);
             options.engine = engine;
@@ -302,5 +311,18 @@ fn no_two_cpus_meet_in_a_plain_cell() {
         let mut options = options(name);
         options.races = true;
         exhaust(&options);
+    }
+}
+
+/// In its idle loop, where it opened its interrupts again, and without a stop; the scenarios of the default protocol see the stop.
+#[test]
+fn a_cpu_dies_with_the_hardware_mask_closed_under_each_protocol() {
+    for protocol in Protocol::ALL {
+        let mut options = options("payload-offline");
+        (options.protocol, options.irqs, options.keep_going) = (*protocol, 0, true);
+        let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+        // What a study protocol breaks besides is not the matter here.
+        let text = verdict.violation.map(|v| v.text).filter(|text| text.contains("mask"));
+        assert_eq!(text, None, "{protocol}");
     }
 }

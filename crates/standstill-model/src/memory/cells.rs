@@ -7,6 +7,8 @@ use std::panic::Location;
 use standstill::platform::{DataCell, Datum};
 
 use crate::hash::Hash128;
+use crate::movers::Use;
+use crate::port::condition;
 use crate::state::{Op, OpKind};
 use crate::touch::How;
 use crate::verdict::{Access, StepWhat};
@@ -25,8 +27,31 @@ unsafe impl<T> Send for ModelCell<T> {}
 unsafe impl<T> Sync for ModelCell<T> {}
 
 impl World {
-    /// A plain cell is used: is that a data race?
-    fn use_cell(&mut self, place: usize, fresh: bool, writes: bool, at: &'static Location<'static>) {
+    /// A plain cell is about to be used: is that a point, and can handlers on this CPU notice when it is? Whether other CPUs can is a matter of races.
+    fn notices_cell(
+        &mut self,
+        place: usize,
+        access: Access,
+        writes: bool,
+        at: &'static Location<'static>,
+    ) -> (bool, bool) {
+        if !self.inside || !self.branching {
+            return (!self.branching, false);
+        }
+        let who = self.context();
+        let conflicts = self.classes.note_plain(place, who, writes);
+        let code = OpKind::Access(access, writes).code();
+        (conflicts && (self.fused || self.is_point(code, 0, at)), conflicts)
+    }
+
+    /// Memory is used that `what` says is plain: is that a data race? `fresh`: nobody has written it yet.
+    pub(crate) fn use_plainly(
+        &mut self,
+        what: &str,
+        (place, fresh): (usize, bool),
+        writes: bool,
+        at: &'static Location<'static>,
+    ) {
         if !(self.options.races && self.inside && self.branching && self.peeking.is_none()) {
             return;
         }
@@ -39,7 +64,7 @@ impl World {
                 .map_or_else(|| "the last write".to_string(), |reader| format!("a read by CPU {reader}"));
             let (does, other) = (if writes { "writes" } else { "reads" }, race.other);
             let text = format!(
-                "CPU {on} {does} a plain cell at {}:{}, and {who} at {}:{} did not happen before",
+                "CPU {on} {does} {what} at {}:{}, and {who} at {}:{} did not happen before",
                 at.file(),
                 at.line(),
                 other.file(),
@@ -66,10 +91,14 @@ impl<T> ModelCell<T> {
         let fresh = unsafe { *self.hash.get() } == 0;
         let access = if writes { Access::CellWrite } else { Access::CellRead };
         if with(|w| w.peeking.is_none()) {
-            let noticed = with(|w| !w.branching);
+            let (noticed, conflicts) = with(|w| w.notices_cell(place, access, writes, at));
             point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
+            if with(|w| w.inside && w.branching) {
+                let how = if writes { Use::Write } else { Use::Read };
+                with(|w| if conflicts { w.meet(place, how) } else { w.meet_below(place, how) });
+            }
         }
-        with(|w| w.use_cell(place, fresh, writes, at));
+        with(|w| w.use_plainly("a plain cell", (place, fresh), writes, at));
     }
 }
 
@@ -111,6 +140,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
     unsafe fn write(&self, value: T) {
         let place = self.hash.get().addr();
         let at = Location::caller();
+        condition::only_looks("writes to plain memory", at);
         self.plain(true, at);
         let hash = Hash128::of(&value).0 | 1;
         if !std::thread::panicking() {
@@ -123,6 +153,7 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
                 let old = unsafe { *self.hash.get() };
                 w.wrote(place, old, hash);
                 if w.inside {
+                    w.thread_mut().level_mut().changed();
                     w.touches.add(place, How::Writes);
                     w.note(
                         || StepWhat::Access {

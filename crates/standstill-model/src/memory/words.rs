@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 
 use standstill::platform::{Pointer, Word};
 
-use super::{ModelPtr, ModelWord, RELAXED, access, guessed};
+use super::{ModelPtr, ModelWord, RELAXED, access};
+use crate::guess::guessed;
 use crate::state::Wants;
 use crate::verdict::Access;
 
@@ -23,8 +24,9 @@ unsafe impl Word for ModelWord {
 
     #[track_caller]
     fn guess(&self) -> usize {
-        let value = access(self.0.get(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
-        guessed(self.0.get().addr());
+        let at = Location::caller();
+        let value = access(self.0.get(), Access::Load, Wants::Guess, RELAXED, at, |_| None);
+        guessed(self.0.get().addr(), value, at);
         value
     }
 
@@ -111,8 +113,9 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
 
     #[track_caller]
     fn guess(&self) -> *mut T {
-        let value = access(self.word(), Access::Load, Wants::Guess, RELAXED, Location::caller(), |_| None);
-        guessed(self.word().addr());
+        let at = Location::caller();
+        let value = access(self.word(), Access::Load, Wants::Guess, RELAXED, at, |_| None);
+        guessed(self.word().addr(), value, at);
         ptr::with_exposed_provenance_mut(value)
     }
 

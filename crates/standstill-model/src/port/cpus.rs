@@ -1,6 +1,7 @@
 //! CPUs that start and die, and the threads that move away from them.
 
 use std::panic::Location;
+use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::CpuId;
 use standstill::hotplug::Reason;
@@ -21,6 +22,12 @@ use crate::world::{point, with};
 #[track_caller]
 fn owed_irqs_off(what: &str) {
     require(with(|w| !w.cpu_ref().irqs_on), what);
+}
+
+/// As [`owed_irqs_off`], of the hardware's mask: a lazy local one does not keep an interrupt from being noted.
+#[track_caller]
+fn owed_hard_off(what: &str) {
+    require(with(|w| w.cpu_ref().hard_off), what);
 }
 
 // SAFETY: 1. `run_idle`. 2., 3. the fibre is never resumed, and a CPU that is off gets no interrupt. 4. `start` drains
@@ -60,6 +67,7 @@ unsafe impl Cpus for Model {
     fn die(&self, dead: &ModelWord, value: usize) -> ! {
         let at = Location::caller();
         owed_irqs_off("a CPU dies with its interrupts off");
+        owed_hard_off("a CPU dies with the hardware's mask closed");
         dead.store(value, std::sync::atomic::Ordering::Release);
         with(|w| {
             w.note(|| StepWhat::Die, at);
@@ -75,7 +83,9 @@ unsafe impl Cpus for Model {
         rest_for_ever()
     }
 
+    #[track_caller]
     fn halt(&self) -> ! {
+        owed_hard_off("a CPU halts with the hardware's mask closed");
         with(|w| {
             w.touch_power(w.cpu);
             w.cpu_mut().power = Power::Halted;
@@ -207,7 +217,14 @@ unsafe impl Sched for Model {
     #[track_caller]
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
         owed_irqs_off("the last look at the lines is made with interrupts off");
-        Ok(())
+        let Some(stay) = with(|w| w.lines_stay) else { return Ok(()) };
+        match stay.load(Relaxed) {
+            0 => Ok(()),
+            times => {
+                stay.store(times - 1, Relaxed);
+                Err(Reason { code: -16, text: "a line of the scenario stays" })
+            }
+        }
     }
 
     fn lines_back(&self, cpu: CpuId) {

@@ -5,7 +5,7 @@ use std::panic::Location;
 use standstill::event::{Event, What};
 use standstill::platform::{Cpus, Deadline, Wait, WaitContext, WaitFor};
 
-use super::{Model, rest_for_ever, take_interrupt, take_stopper};
+use super::{Model, condition, rest_for_ever, take_interrupt, take_stopper};
 use crate::arena::steady;
 use crate::fibre::Command;
 use crate::hash::Hash128;
@@ -91,6 +91,7 @@ unsafe impl Wait for Model {
             return;
         }
         let at = Location::caller();
+        condition::only_looks("wakes others", at);
         with(|w| {
             if !w.mutates(Change::DropNotify, at) {
                 // A port whose waiters sleep makes the change visible before it looks for them.
@@ -111,14 +112,17 @@ unsafe impl Wait for Model {
         with(|w| w.thread_mut().level_mut().loop_ends());
     }
 
+    #[track_caller]
     fn cut<S: std::hash::Hash>(&self, state: &S) {
         let state = Hash128::of(state);
+        if !with(|w| w.gives_up("a loop begins its next turn", Location::caller())) {
+            rest_for_ever();
+        }
         with(|w| {
             let same = w.thread_mut().level_mut().cut(state);
             w.movers.turn(same);
             // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
             w.reload = std::mem::take(&mut w.waited);
-            w.until = 0;
         });
     }
 
@@ -129,6 +133,7 @@ unsafe impl Wait for Model {
         }
         let event = event();
         let at = Location::caller();
+        condition::only_looks("announces an event", at);
         let first = announces(&event.what) && with(|w| w.inside);
         if first {
             let noticed = with(|w| match event.what {
@@ -139,7 +144,7 @@ unsafe impl Wait for Model {
             point(Op { kind: OpKind::Announce, place: 0, at }, noticed);
         }
         let broken = with(|w| {
-            w.until = 0;
+            w.gives_up("something else is announced", at);
             w.event(&event, at);
             w.fused |= first;
             w.fault.is_some() && w.inside
@@ -163,6 +168,10 @@ fn wait_for<R>(
         return poll();
     }
     let at = Location::caller();
+    condition::only_looks("waits", at);
+    if !with(|w| w.gives_up("the context waits", at)) {
+        rest_for_ever();
+    }
     if with(|w| w.mutates(Change::SkipWait, at)) {
         return poll().or_else(skipped);
     }
@@ -174,7 +183,7 @@ fn wait_for<R>(
     // After a look on behalf of the scheduler nothing may happen but another announcement: this context has no step now.
     let mut only_looks = false;
     loop {
-        let holds = peek(&mut poll);
+        let holds = peek(&mut poll, at);
         if with(|w| w.begin_wait(on.place(), wait, sleeps, holds, failed, only_looks)) {
             only_looks = false;
             match announce(Op { kind: OpKind::Wait, place: wait.site.what.as_ptr().addr(), at: wait.site.at })
@@ -209,7 +218,10 @@ fn wait_for<R>(
             }
         }
         let slept_on = with(|w| if sleeps { w.looks(on.place()) } else { None });
+        let changes = with(|w| w.thread_ref().level().changes);
         let result = poll();
+        let changed = with(|w| w.thread_ref().level().changes) != changes;
+        condition::left_no_trace(result.is_some(), changed, at);
         let slept = slept_on.is_some();
         with(|w| {
             (w.fused, w.polling, w.aged) = (false, false, None);
@@ -316,8 +328,11 @@ impl World {
 }
 
 /// Looks whether a condition holds, and notes what it depends on. Nothing else happens.
-fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
+fn peek<R>(poll: &mut impl FnMut() -> Option<R>, at: &'static Location<'static>) -> bool {
+    let changes = with(|w| w.thread_ref().level().changes);
     let (holds, watch) = look(poll, 0);
+    let changed = with(|w| w.thread_ref().level().changes) != changes;
+    condition::left_no_trace(holds, changed, at);
     let mut ages = u16::from(holds);
     // Old messages, of the one place that has them.
     let possible = with(|w| if watch.open > 1 { 1 } else { w.ages_of(w.cpu, &watch) });
@@ -328,11 +343,12 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>) -> bool {
         let t = w.thread_mut();
         (t.watch, t.ages) = (watch, ages);
     });
+    condition::look_again(poll, holds, at);
     ages != 0
 }
 
 /// Looks at the messages that are `age` older than the newest.
-fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
+pub(super) fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
     with(|w| {
         w.peeking = Some(Watch::NONE);
         (w.age, w.vain) = (age, false);

@@ -29,11 +29,11 @@ fn all_come<const N: usize>(
         failed.insert(cpu);
         last = Some((cpu, error));
     });
-    assert_eq!(up, Ok(others::<N>().without(&failed)), "who did not fail is up");
+    must_be!(up, Ok(others::<N>().without(&failed)), "who did not fail is up");
     let all = CpuMask::first_n(N).without(&failed);
-    assert_eq!(machine.online().snapshot(), all);
-    assert_eq!(machine.active().snapshot(), all);
-    assert_eq!(machine.accepting().snapshot(), all);
+    must_be!(machine.online().snapshot(), all);
+    must_be!(machine.active().snapshot(), all);
+    must_be!(machine.accepting().snapshot(), all);
     (failed, last)
 }
 
@@ -55,7 +55,7 @@ fn nobody_comes_or_goes<const N: usize>(machine: &Machined<N>, task: &mut Task) 
     let _read = machine.cpus_read_lock(task);
     let before = machine.online().snapshot();
     let after = machine.online().snapshot();
-    assert_eq!(before, after, "a CPU came or went under a reader's eyes");
+    must_be!(before, after, "a CPU came or went under a reader's eyes");
 }
 
 /// Each callback writes what the next one needs, also across CPUs; and a thread calls each CPU meanwhile.
@@ -84,7 +84,7 @@ pub(super) fn many<const N: usize>(s: &mut Setup<'_, N>) {
         there.set(0);
         branch();
         there.set(1);
-        assert_eq!(all_come(machine, task).1, None);
+        must_be!(all_come(machine, task).1, None);
         for cpu in &others::<N>() {
             expect(&late[cpu.index()], 1);
         }
@@ -115,11 +115,11 @@ pub(super) fn one_fails<const N: usize>(s: &mut Setup<'_, N>) {
         for state in states {
             inject(machine, task, one, state);
             let (failed, error) = all_come(machine, task);
-            assert_eq!(failed, CpuMask::of(one));
+            must_be!(failed, CpuMask::of(one));
             assert!(matches!(error, Some((_, HotplugError::Veto { cpu, .. })) if cpu == one), "{error:?}");
-            assert_eq!(machine.state(one), StateId::OFFLINE);
+            must_be!(machine.state(one), StateId::OFFLINE);
         }
-        assert_eq!(all_come(machine, task).1, None);
+        must_be!(all_come(machine, task).1, None);
     });
 }
 
@@ -151,14 +151,14 @@ pub(super) fn late<const N: usize>(s: &mut Setup<'_, N>) {
             failed.insert(cpu);
             let at = machine.state(cpu);
             match error {
-                HotplugError::NoAnswer(_) => assert_eq!(at, StateId::OFFLINE),
+                HotplugError::NoAnswer(_) => must_be!(at, StateId::OFFLINE),
                 HotplugError::GivenUp(_) => stuck = true,
                 HotplugError::Veto { reason, .. } => {
                     assert!(reason == NO && cpu == CpuId::new(1) && !machine.online().contains(cpu));
-                    assert_eq!(at, StateId::OFFLINE);
+                    must_be!(at, StateId::OFFLINE);
                 }
                 HotplugError::RollbackFailed { first, .. } => {
-                    assert_eq!(first, NO);
+                    must_be!(first, NO);
                     // It could not leave, or was not seen to have.
                     let stays = machine.online().contains(cpu);
                     assert!(
@@ -169,7 +169,7 @@ pub(super) fn late<const N: usize>(s: &mut Setup<'_, N>) {
             }
         });
         assert!(failed.contains(CpuId::new(1)), "it refuses, or is given up");
-        assert_eq!(up, Ok(others::<N>().without(&failed)));
+        must_be!(up, Ok(others::<N>().without(&failed)));
     });
 }
 
@@ -183,11 +183,11 @@ pub(super) fn each_stops<const N: usize>(s: &mut Setup<'_, N>) {
             i32::from(before != after)
         };
         let stopped = machine.stop_machine_from_inactive_cpu(off, None, &f);
-        assert_eq!(stopped, Ok(0), "a CPU came or went while the machine was stopped");
+        must_be!(stopped, Ok(0), "a CPU came or went while the machine was stopped");
     });
     s.task(move |task| {
         add(machine, task, "stops", Callbacks::Starting { starting: Some(starts), dying: None });
         branch();
-        assert_eq!(all_come(machine, task).1, None);
+        must_be!(all_come(machine, task).1, None);
     });
 }

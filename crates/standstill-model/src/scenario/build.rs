@@ -4,11 +4,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use standstill::context::{IrqOff, Task};
-use standstill::platform::{DataCell, Datum};
+use standstill::platform::{DataCell, Datum, Word};
 use standstill::{CpuId, CpuMask, Machine};
 
 use super::Machined;
-use crate::memory::ModelCell;
+use crate::memory::{ModelCell, ModelWord};
 use crate::names::Kept;
 use crate::options::Options;
 use crate::port::Model;
@@ -102,7 +102,25 @@ impl<'w, const N: usize> Setup<'w, N> {
 
     /// Waits with a deadline may see it over, in each run `times` times at most. Without this, time plays no part.
     pub fn deadlines_may_be_over(&mut self, times: u8) {
-        self.world.expirations = times;
+        (self.world.expirations, self.world.may_expire) = (times, times);
+    }
+
+    /// A guess is a load like any other: others may come in between it and its compare-and-swap, and the code tries again.
+    pub fn guesses_are_loads(&mut self) {
+        self.world.tries = true;
+    }
+
+    /// The local mask is lazy: an interrupt that arrives while it is closed, and the hardware's is open, is noted by the CPU. That must not be once the CPU is
+    /// out of the online mask.
+    pub fn lazy_mask(&mut self) {
+        self.world.lazy = true;
+    }
+
+    /// The first `times` times that a CPU which leaves looks at its interrupt lines for the last time, one is still aimed at it.
+    pub fn lines_stay(&mut self, times: usize) {
+        let word: &'static ModelWord = self.keep(ModelWord::ZERO);
+        word.preset(times);
+        self.world.lines_stay = Some(word);
     }
 
     /// As [`deadlines_may_be_over`](Self::deadlines_may_be_over), and so may the port's patience, wherever a wait has no other
@@ -202,7 +220,7 @@ pub fn all_up<const N: usize>(machine: &Machine<Model, N, 1>, task: &mut Task) {
         }
     }
     for mask in [machine.online(), machine.active(), machine.accepting()] {
-        assert_eq!(
+        must_be!(
             mask.snapshot(),
             CpuMask::first_n(N),
             "all CPUs are up, and one of the masks does not say so"

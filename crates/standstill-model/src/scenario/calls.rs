@@ -1,11 +1,15 @@
 //! Calls to a CPU that leaves.
 
+use std::sync::atomic::Ordering::Relaxed;
+
 use standstill::context::{IrqOff, Task};
-use standstill::platform::Irq;
+use standstill::platform::{Irq, Wait, WaitContext, Word};
 use standstill::{CallError, CpuId, CpuMask, Csd, Drain, Property};
 
 use super::build::{Setup, all_up, branch, branch_at_stop, require};
 use super::hotplug::take_down;
+use super::stops::await_value;
+use crate::memory::ModelWord;
 use crate::port::Model;
 use crate::scenario::Machined;
 use crate::state::LevelKind;
@@ -46,6 +50,13 @@ pub(super) fn beside_down<const N: usize>(
 }
 
 pub(super) fn offline_vs_device_irq<const N: usize>(s: &mut Setup<'_, N>) {
+    devices_call(s);
+    down(s);
+}
+
+/// As [`offline_vs_device_irq`], where only the hardware's mask keeps an interrupt from being noted.
+pub(super) fn lazy_mask<const N: usize>(s: &mut Setup<'_, N>) {
+    s.lazy_mask();
     devices_call(s);
     down(s);
 }
@@ -117,7 +128,7 @@ pub(super) fn board_is_busy<const N: usize>(s: &mut Setup<'_, N>) {
         all_up(machine, task);
         branch();
         let ran = machine.call_all(task, &nothing);
-        assert_eq!(ran.map(|ran| ran.len()), Ok(N - 1));
+        must_be!(ran.map(|ran| ran.len()), Ok(N - 1));
     });
 }
 
@@ -127,7 +138,7 @@ pub(super) fn pinned_sender<const N: usize>(s: &mut Setup<'_, N>) {
         machine.pin(task, |pinned| {
             // No stop begins, so who takes calls now takes them until the section ends.
             if machine.accepting().contains(last) {
-                assert_eq!(machine.call_single(pinned, last, &nothing), Ok(()));
+                must_be!(machine.call_single(pinned, last, &nothing), Ok(()));
                 let ran = machine.call_all(pinned, &nothing);
                 assert!(ran.is_ok_and(|ran| ran.contains(last)), "it took calls a moment ago");
             }
@@ -140,7 +151,7 @@ pub(super) fn call_forms<const N: usize>(s: &mut Setup<'_, N>) {
         let last = CpuId::new(N - 1);
         let everybody = CpuMask::first_n(N);
         match machine.call_any(task, &CpuMask::of(last), &nothing) {
-            Ok(cpu) => assert_eq!(cpu, last),
+            Ok(cpu) => must_be!(cpu, last),
             Err(CallError::Offline(_) | CallError::Lost(_)) => {}
             Err(error) => panic!("a call to any of one: {error}"),
         }
@@ -171,4 +182,33 @@ pub(super) fn call_to_self<const N: usize>(s: &mut Setup<'_, N>) {
         let _ = machine.call_single_async(off, last, &csds[cpu.index()][0], &fs[cpu.index()]);
     });
     down(s);
+}
+
+/// While the function of a call runs that nobody waits for, its slot and its board are free: the function sends its own slot again, and its sender the
+/// board.
+pub(super) fn free_while_it_runs<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let csd = s.keep(Csd::<Model>::new());
+    let (inside, goes_on) = (s.keep(ModelWord::ZERO), s.keep(ModelWord::ZERO));
+    let again = s.keep(move |off: &IrqOff<'_>| {
+        let sent = machine.call_single_async(off, last, csd, &nothing);
+        require(sent == Ok(()), "the function of an async call finds its own slot in use");
+    });
+    let stays = s.keep(move |_: &IrqOff<'_>| {
+        inside.fetch_add(1, Relaxed);
+        machine.platform().notify(inside);
+        await_value(machine.platform(), goes_on, 1, WaitContext::Frozen);
+    });
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        must_be!(machine.call_single_async(task, last, csd, again), Ok(()));
+        must_be!(machine.call_all_async(task, stays).map(|sent| sent.len()), Ok(N - 1));
+        await_value(machine.platform(), inside, N - 1, WaitContext::Task);
+        // The functions run, on all of them.
+        let sent = machine.call_all_async(task, &nothing).map(|sent| sent.len());
+        must_be!(sent, Ok(N - 1), "a sender finds its board in use while the functions run");
+        goes_on.store(1, Relaxed);
+        machine.platform().notify(goes_on);
+    });
 }

@@ -7,7 +7,7 @@ use standstill::hotplug::{Callbacks, Reason, StateHandle, StateId};
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 use standstill::{CpuId, CpuMask, HotplugError};
 
-use super::build::{Setup, all_up, branch};
+use super::build::{Plain, Setup, all_up, branch, branch_at_stop, require};
 use super::calls::{devices_call, nothing};
 use crate::memory::ModelWord;
 use crate::scenario::Machined;
@@ -68,10 +68,10 @@ fn reads<const N: usize>(machine: &Machined<N>, task: &mut Task) {
     let mut read = machine.cpus_read_lock(task);
     let before = machine.online().snapshot();
     let sent = machine.call_single(read.task(), last, &nothing);
-    assert_eq!(sent.is_ok(), before.contains(last), "a CPU came or went under a reader's eyes");
+    must_be!(sent.is_ok(), before.contains(last), "a CPU came or went under a reader's eyes");
     let after = machine.online().snapshot();
-    assert_eq!(before, after, "the online mask changed under a reader's eyes");
-    assert_eq!(
+    must_be!(before, after, "the online mask changed under a reader's eyes");
+    must_be!(
         machine.accepting().snapshot(),
         after,
         "a CPU is online and takes no calls under a reader's eyes"
@@ -84,14 +84,14 @@ pub(super) fn readers_and_writers<const N: usize>(s: &mut Setup<'_, N>) {
         all_up(machine, task);
         branch();
         let changed = machine.hotplug_disable(task);
-        assert_eq!(changed, Ok(()));
+        must_be!(changed, Ok(()));
     });
     s.task_on(CpuId::new(N - 1), move |task| reads(machine, task));
     s.task(move |task| {
         let changed = machine.hotplug_disable(task);
-        assert_eq!(changed, Ok(()));
+        must_be!(changed, Ok(()));
         let down = machine.cpu_down(task, CpuId::new(N - 1));
-        assert_eq!(down, Err(HotplugError::Disabled));
+        must_be!(down, Err(HotplugError::Disabled));
     });
 }
 
@@ -115,7 +115,7 @@ pub(super) fn callers_own_cpu<const N: usize>(s: &mut Setup<'_, N>) {
         }
         let here = machine.platform().this_cpu();
         assert!(here != CpuId::BOOT, "the caller is still on the CPU that it took down");
-        assert_eq!(machine.online().snapshot(), CpuMask::first_n(N).without(&CpuMask::of(CpuId::BOOT)));
+        must_be!(machine.online().snapshot(), CpuMask::first_n(N).without(&CpuMask::of(CpuId::BOOT)));
         if let Err(error) = machine.cpu_up(task, CpuId::BOOT) {
             panic!("the CPU that booted does not come back: {error}");
         }
@@ -127,7 +127,7 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
     s.deadlines_may_be_over(1);
     let gone = s.keep(ModelWord::ZERO);
     let starts = s.keep(move |_: &IrqOff<'_>, _: CpuId| {
-        assert_eq!(gone.load(Relaxed), 0, "a callback runs after it was removed");
+        must_be!(gone.load(Relaxed), 0, "a callback runs after it was removed");
         assert!(!machine.platform().irqs_on(), "a STARTING callback runs with interrupts on");
     });
     s.task(move |task| {
@@ -152,7 +152,7 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
             Err(error) => panic!("{last} does not come up: {error}"),
         }
         match machine.remove_state_nocalls(task, state) {
-            Ok(()) => assert_eq!(gone.load(Relaxed), 0),
+            Ok(()) => must_be!(gone.load(Relaxed), 0),
             Err(error) => {
                 assert!(matches!(error, HotplugError::NotInstalled(_)) && gone.load(Relaxed) == 1, "{error}");
             }
@@ -227,12 +227,12 @@ pub(super) fn half_way<const N: usize>(s: &mut Setup<'_, N>) {
         others_up(machine, task);
         branch();
         for rest in [early.id(), StateId::AP_ONLINE] {
-            assert_eq!(machine.cpu_up_to(task, last, rest), Ok(()));
+            must_be!(machine.cpu_up_to(task, last, rest), Ok(()));
             inject(machine, task, last, late);
             let up = machine.cpu_up(task, last);
             assert!(matches!(up, Err(HotplugError::Veto { .. })), "a failure was injected: {up:?}");
-            assert_eq!(machine.state(last), rest, "it does not rest where it did before");
-            assert_eq!(machine.online().contains(last), rest == StateId::AP_ONLINE);
+            must_be!(machine.state(last), rest, "it does not rest where it did before");
+            must_be!(machine.online().contains(last), rest == StateId::AP_ONLINE);
         }
         bring_up(machine, task);
     });
@@ -289,5 +289,124 @@ pub(super) fn halt<const N: usize>(s: &mut Setup<'_, N>) {
         all_up(machine, task);
         branch();
         machine.irq_off(task, stop);
+    });
+}
+
+/// Callbacks that are removed, or added, while the last CPU rests in exactly their state: it is past that state, and no further.
+pub(super) fn removed_where_it_rests<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let (ups, downs) = (s.plain_each::<usize>(), s.plain_each::<usize>());
+    let up = s.keep(move |_: &mut Task, cpu: CpuId| -> Result<(), Reason> {
+        ups[cpu.index()].set(ups[cpu.index()].get() + 1);
+        Ok(())
+    });
+    let dead = s.keep(move |_: &mut Task, cpu: CpuId| downs[cpu.index()].set(downs[cpu.index()].get() + 1));
+    let prepare = Callbacks::Prepare { up: Some(up), dead: Some(dead) };
+    let each = move |counts: &[Plain<usize>; N], others: usize, its: usize, what: &str| {
+        for (cpu, count) in counts.iter().enumerate() {
+            let (due, called) = (if cpu == N - 1 { its } else { others }, count.get());
+            must_be!(called, due, "how often {what} of CPU {cpu} was called");
+            count.set(0);
+        }
+    };
+    s.task(move |task| {
+        let [rest, above] =
+            ["rest", "above"].map(|name| match machine.add_state_nocalls(task, name, prepare) {
+                Ok(state) => state,
+                Err(error) => panic!("the set-up of the scenario: {error}"),
+            });
+        others_up(machine, task);
+        for cell in ups.iter().chain(downs) {
+            cell.set(0);
+        }
+        branch();
+        must_be!(machine.cpu_up_to(task, last, rest.id()), Ok(()));
+        each(ups, 0, 1, "the startup on the way");
+        must_be!(machine.remove_state(task, rest), Ok(()));
+        each(downs, 1, 1, "the teardown of the state where the last CPU rests");
+        must_be!(machine.remove_state(task, above), Ok(()));
+        each(downs, 1, 0, "the teardown of the state above it");
+        // The lowest that is free is where the last CPU rests.
+        let (again, next) =
+            (machine.add_state(task, "again", prepare), machine.add_state(task, "next", prepare));
+        assert!(again.is_ok() && next.is_ok(), "there is room: {again:?}, {next:?}");
+        each(ups, 2, 1, "the startups of what is added");
+        bring_up(machine, task);
+        each(ups, 0, 1, "the startup on the rest of the way");
+    });
+}
+
+/// DYING callbacks undo what the STARTING ones did, in reverse and once: of a CPU that is late, and nobody waits for it any more.
+pub(super) fn dying_order<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.deadlines_may_be_over(1);
+    let heights = s.plain_each::<usize>();
+    let moves = move |from: usize, to: usize| {
+        move |_: &IrqOff<'_>, cpu: CpuId| {
+            let height = &heights[cpu.index()];
+            let text = if to > from {
+                "a STARTING callback runs twice, or out of order"
+            } else {
+                "a DYING callback runs twice, or before the one that started after it"
+            };
+            require(height.get() == from, text);
+            height.set(to);
+        }
+    };
+    let (first, second) = (s.keep(moves(0, 1)), s.keep(moves(1, 2)));
+    let (second_back, first_back) = (s.keep(moves(2, 1)), s.keep(moves(1, 0)));
+    s.task(move |task| {
+        let both = [
+            Callbacks::Starting { starting: Some(first), dying: Some(first_back) },
+            Callbacks::Starting { starting: Some(second), dying: Some(second_back) },
+        ];
+        for callbacks in both {
+            if let Err(error) = machine.add_state_nocalls(task, "counts", callbacks) {
+                panic!("the set-up of the scenario: {error}");
+            }
+        }
+        for height in heights {
+            height.set(0);
+        }
+        others_up(machine, task);
+        branch();
+        // The walk down is the same if it goes when it was up.
+        match machine.cpu_up(task, last) {
+            Ok(()) => {
+                require(heights[N - 1].get() == 2, "a CPU is up, and not all its STARTING callbacks have run")
+            }
+            Err(HotplugError::NoAnswer(_) | HotplugError::GivenUp(_)) => {
+                await_off(machine, last);
+                let all = heights[N - 1].get() == 0;
+                require(all, "a CPU is gone, and not all that its STARTING callbacks did is undone");
+            }
+            Err(error) => panic!("{last} does not come up: {error}"),
+        }
+    });
+}
+
+/// An interrupt line is still aimed at the CPU that leaves when all others are frozen: it refuses in RUN, and is what it was before.
+pub(super) fn refused_in_run<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.lines_stay(1);
+    devices_call(s);
+    s.task(move |task| {
+        let callbacks = Callbacks::Online { up: Some(&works), down: Some(&works) };
+        if let Err(error) = machine.add_state(task, "online", callbacks) {
+            panic!("the set-up of the scenario: {error}");
+        }
+        all_up(machine, task);
+        branch_at_stop();
+        let down = machine.cpu_down(task, last);
+        assert!(
+            matches!(down, Err(HotplugError::Lines { cpu, .. }) if cpu == last),
+            "a line stays: {down:?}"
+        );
+        must_be!(machine.state(last), StateId::ACTIVE, "the CPU that refused is not what it was");
+        for mask in [machine.online(), machine.active(), machine.accepting()] {
+            assert!(mask.contains(last), "the CPU that refused is missing in a mask");
+        }
+        must_be!(machine.call_single(task, last, &nothing), Ok(()), "the CPU that refused takes calls");
+        take_down(machine, task);
     });
 }

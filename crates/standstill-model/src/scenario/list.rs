@@ -33,6 +33,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(calls::offline_vs_device_irq),
     ),
     info(
+        "lazy-mask",
+        "the same where an interrupt is noted while only the local mask is closed: not once the CPU is out of the online mask",
+        2,
+        AT_STOP,
+        for_size!(calls::lazy_mask),
+    ),
+    info(
         "down-and-up",
         "the last CPU goes offline and comes online again at once, while device interrupts on the others send it async calls",
         2,
@@ -90,7 +97,7 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
     ),
     info(
         "pinned-sender",
-        "the last CPU goes offline while a pinned section calls it twice: who takes calls takes them to the section's end",
+        "the last CPU goes offline while a pinned section calls it twice: who takes calls takes them to the section's end (that takes a stop: it fails under `refuse`, and rightly)",
         2,
         AT_STOP,
         for_size!(calls::pinned_sender),
@@ -108,6 +115,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         2,
         AT_STOP,
         for_size!(calls::call_to_self),
+    ),
+    info(
+        "free-while-it-runs",
+        "while the function of a call runs that nobody waits for, its slot and its board are used again",
+        2,
+        ALL_UP,
+        for_size!(calls::free_while_it_runs),
     ),
     info(
         "stop-one-vs-offline",
@@ -158,6 +172,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         2,
         ALL_UP,
         for_size!(stops::stop_vs_work),
+    ),
+    info(
+        "tries-that-fail",
+        "interrupts push in between a push's look and its compare-and-swap, and CPUs acknowledge at once: who fails tries again",
+        2,
+        ALL_UP,
+        for_size!(stops::tries_that_fail),
     ),
     info(
         "deadline-frees",
@@ -263,6 +284,27 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         2,
         ALL_UP,
         for_size!(hotplug::old_handle),
+    ),
+    info(
+        "removed-where-it-rests",
+        "callbacks are removed and added while the last CPU rests in exactly their state: they are called for it, once",
+        2,
+        "when all others are up",
+        for_size!(hotplug::removed_where_it_rests),
+    ),
+    info(
+        "dying-order",
+        "DYING callbacks undo what the STARTING ones did, in reverse and once, of a CPU that is late",
+        2,
+        AT_START,
+        for_size!(hotplug::dying_order),
+    ),
+    info(
+        "refused-in-run",
+        "the last CPU refuses to leave when all others are frozen, and is what it was before; then it leaves",
+        2,
+        AT_STOP,
+        for_size!(hotplug::refused_in_run),
     ),
     info(
         "halt",
@@ -508,6 +550,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         3,
         AT_START,
         for_size!(payload_hotplug::bits),
+    ),
+    info(
+        "payload-inactive",
+        "who is pinned and finds a CPU active may use what its ONLINE callbacks tear down, to the end of the section",
+        3,
+        ALL_UP,
+        for_size!(payload_hotplug::inactive),
     ),
     info(
         "halt-vs-online",

@@ -14,6 +14,21 @@
 //! | `payload_stops.rs` | those of stops and works |
 //! | `turns.rs` | waiting for a turn with a deadline |
 
+/// What was seen has to be what is due; if not, the text names what was looked at, in the scenario's own words, or as its code says it.
+macro_rules! must_be {
+    ($seen:expr, $due:expr $(,)?) => {
+        must_be!(@ $seen, $due, concat!("`", stringify!($seen), "`"))
+    };
+    ($seen:expr, $due:expr, $($what:tt)+) => {
+        must_be!(@ $seen, $due, format_args!($($what)+))
+    };
+    (@ $seen:expr, $due:expr, $what:expr) => {
+        match (&$seen, &$due) {
+            (seen, due) => assert!(*seen == *due, "{}: it is {seen:?}, and has to be {due:?}", $what),
+        }
+    };
+}
+
 mod arrivals;
 mod build;
 mod calls;
@@ -83,6 +98,11 @@ pub(crate) fn by_name(name: &str) -> Option<&'static ScenarioInfo> {
     SCENARIOS.iter().chain(LITMUS).find(|scenario| scenario.name == name)
 }
 
+/// Where the branching begins, if that is known.
+pub(crate) fn begins(options: &Options) -> Option<&'static str> {
+    if options.own.is_some() { None } else { by_name(options.scenario).map(|scenario| scenario.begins) }
+}
+
 /// Builds what the options ask for, in a fresh world.
 pub(crate) fn build(options: &Options, world: &mut World) -> Result<(), String> {
     let Some(own) = &options.own else {
@@ -133,4 +153,22 @@ pub(crate) fn refuse(options: &Options) -> Result<&'static ScenarioInfo, String>
         ));
     }
     Ok(scenario)
+}
+
+#[cfg(test)]
+mod tests {
+    /// What a check that fails says.
+    fn said(check: impl FnOnce() + std::panic::UnwindSafe) -> String {
+        let panic = std::panic::catch_unwind(check).expect_err("it fails");
+        panic.downcast_ref::<String>().expect("a text").clone()
+    }
+
+    #[test]
+    fn a_check_that_fails_names_what_it_looked_at() {
+        let ran = [1, 2, 3];
+        must_be!(ran.len(), 3);
+        assert_eq!(said(|| must_be!([1, 2, 3].len(), 2)), "`[1, 2, 3].len()`: it is 3, and has to be 2");
+        let text = said(|| must_be!(3, 2, "CPUs that ran the function"));
+        assert_eq!(text, "CPUs that ran the function: it is 3, and has to be 2");
+    }
 }

@@ -27,7 +27,7 @@ pub(super) fn call<const N: usize>(s: &mut Setup<'_, N>) {
                 expect(there, round);
                 back.set(round);
             });
-            assert_eq!(sent, Ok(()));
+            must_be!(sent, Ok(()));
             expect(back, round);
         }
     });
@@ -76,7 +76,7 @@ pub(super) fn many<const N: usize>(s: &mut Setup<'_, N>) {
                 back[machine.platform().this_cpu().index()].set(round);
             };
             let ran = machine.on_each_cpu(task, &f);
-            assert_eq!(ran, Ok(CpuMask::first_n(N)));
+            must_be!(ran, Ok(CpuMask::first_n(N)));
             for cell in back {
                 expect(cell, round);
             }
@@ -102,7 +102,7 @@ pub(super) fn stop<const N: usize>(s: &mut Setup<'_, N>) {
             6
         };
         match machine.stop_machine(task, Some(&CpuMask::of(last)), &f) {
-            Ok(receipts) => assert_eq!(receipts.ran(), 1),
+            Ok(receipts) => must_be!(receipts.ran(), 1),
             Err(error) => panic!("a stop of the machine: {error}"),
         }
         expect(there, 4);
@@ -125,7 +125,7 @@ pub(super) fn stop_one<const N: usize>(s: &mut Setup<'_, N>) {
                 back.set(round);
                 9
             };
-            assert_eq!(machine.stop_one_cpu(task, last, &f), Ok(9));
+            must_be!(machine.stop_one_cpu(task, last, &f), Ok(9));
             expect(back, round);
         }
     });
@@ -179,7 +179,7 @@ pub(super) fn offline<const N: usize>(s: &mut Setup<'_, N>) {
         }
         branch();
         sent.set(1);
-        assert_eq!(machine.call_single_async(task, last, csd, f), Ok(()));
+        must_be!(machine.call_single_async(task, last, csd, f), Ok(()));
         take_down(machine, task);
         expect(ran, 1);
         expect(dying, 1);

@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::context::{IrqOff, Task};
 use standstill::hotplug::{Callbacks, Reason, StateHandle, StateId};
-use standstill::platform::{Cpus, Word};
+use standstill::platform::{Cpus, Irq, Word};
 use standstill::{CpuId, HotplugError};
 
 use super::Machined;
@@ -67,7 +67,7 @@ pub(super) fn states<const N: usize>(s: &mut Setup<'_, N>) {
         let state = install(machine, task, Callbacks::Online { up: Some(up), down: Some(down) });
         expect(back, 1);
         there.set(2);
-        assert_eq!(machine.remove_state(task, state), Ok(()));
+        must_be!(machine.remove_state(task, state), Ok(()));
         expect(back, 2);
     });
 }
@@ -87,7 +87,7 @@ pub(super) fn state<const N: usize>(s: &mut Setup<'_, N>) {
         install(machine, task, Callbacks::Online { up: Some(up), down: None });
         cell.set(0);
         branch();
-        assert_eq!(machine.cpu_up(task, last), Ok(()));
+        must_be!(machine.cpu_up(task, last), Ok(()));
     });
     s.task(move |_| {
         if machine.state(last) > StateId::AP_ONLINE {
@@ -113,7 +113,7 @@ pub(super) fn early<const N: usize>(s: &mut Setup<'_, N>) {
         back.set(0);
         branch();
         there.set(1);
-        assert_eq!(machine.cpu_up_to(task, last, StateId::AP_ONLINE), Ok(()));
+        must_be!(machine.cpu_up_to(task, last, StateId::AP_ONLINE), Ok(()));
         expect(back, 1);
     });
 }
@@ -171,7 +171,7 @@ pub(super) fn bits<const N: usize>(s: &mut Setup<'_, N>) {
         early.set(0);
         late.set(0);
         branch();
-        assert_eq!(machine.cpu_up(task, last), Ok(()));
+        must_be!(machine.cpu_up(task, last), Ok(()));
     });
     s.task_on(CpuId::new(1), move |_| {
         if machine.active().contains(last) {
@@ -192,6 +192,7 @@ pub(super) fn halt_vs_online<const N: usize>(s: &mut Setup<'_, N>) {
             if left.is_empty() {
                 alone.store(1, Relaxed);
             }
+            machine.platform().hard_irq_disable();
             machine.platform().halt();
         }
     });
@@ -214,6 +215,7 @@ fn nobody_else<const N: usize>(s: &mut Setup<'_, N>, from: CpuId, deadlines: boo
             if left.is_empty() {
                 alone.store(1, Relaxed);
             }
+            machine.platform().hard_irq_disable();
             machine.platform().halt();
         }
     });
@@ -254,5 +256,32 @@ pub(super) fn halt_vs_dying<const N: usize>(s: &mut Setup<'_, N>) {
         all_up(machine, task);
         branch_at_stop();
         let _ = machine.cpu_down(task, last);
+    });
+}
+
+/// Who is pinned and finds a CPU active may use what its ONLINE callbacks tear down, to the end of the section.
+pub(super) fn inactive<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let cell = s.plain();
+    let goes = s.keep(move |_: &mut Task, cpu: CpuId| -> Result<(), Reason> {
+        if cpu == last {
+            cell.set(2);
+        }
+        Ok(())
+    });
+    s.task(move |task| {
+        install(machine, task, Callbacks::Online { up: None, down: Some(goes) });
+        all_up(machine, task);
+        cell.set(1);
+        branch();
+        // What comes after that is of no matter here.
+        must_be!(machine.cpu_down_to(task, last, StateId::AP_ONLINE), Ok(()));
+    });
+    s.task_on(CpuId::new(1), move |task| {
+        machine.pin(task, |_| {
+            if machine.active().contains(last) {
+                expect(cell, 1);
+            }
+        });
     });
 }

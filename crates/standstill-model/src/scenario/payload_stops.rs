@@ -40,7 +40,7 @@ pub(super) fn handlers<const N: usize>(s: &mut Setup<'_, N>) {
             1
         };
         match machine.stop_machine(task, Some(&CpuMask::first_n(N)), &f) {
-            Ok(receipts) => assert_eq!(receipts.ran(), N),
+            Ok(receipts) => must_be!(receipts.ran(), N),
             Err(error) => panic!("a stop of the machine: {error}"),
         }
     });
@@ -66,7 +66,7 @@ pub(super) fn pair<const N: usize>(s: &mut Setup<'_, N>) {
         let other = CpuId::new(N - 2);
         match machine.stop_two_cpus(task, other, last, &f) {
             Ok(receipts) => {
-                assert_eq!((receipts.of(other), receipts.of(last)), (Receipt::Ran(7), Receipt::Ran(7)));
+                must_be!((receipts.of(other), receipts.of(last)), (Receipt::Ran(7), Receipt::Ran(7)));
             }
             Err(error) => panic!("a stop of two CPUs: {error}"),
         }
@@ -91,7 +91,7 @@ pub(super) fn turns<const N: usize>(s: &mut Setup<'_, N>) {
     let counts = s.keep(counts);
     let stop = move |task: &mut Task| match machine.stop_two_cpus(task, a, b, counts) {
         Ok(receipts) => {
-            assert_eq!((receipts.of(a), receipts.of(b)), (Receipt::Ran(7), Receipt::Ran(7)));
+            must_be!((receipts.of(a), receipts.of(b)), (Receipt::Ran(7), Receipt::Ran(7)));
             require((1..=2).contains(&count.get()), "who stops the machine has its turn alone");
         }
         Err(error) => panic!("a stop of two CPUs: {error}"),
@@ -122,7 +122,7 @@ pub(super) fn turn_until<const N: usize>(s: &mut Setup<'_, N>) {
             7
         };
         match machine.stop_two_cpus(task, a, b, &counts) {
-            Ok(receipts) => assert_eq!((receipts.of(a), receipts.of(b)), (Receipt::Ran(7), Receipt::Ran(7))),
+            Ok(receipts) => must_be!((receipts.of(a), receipts.of(b)), (Receipt::Ran(7), Receipt::Ran(7))),
             Err(error) => panic!("a stop of two CPUs: {error}"),
         }
     });
@@ -134,7 +134,7 @@ pub(super) fn turn_until<const N: usize>(s: &mut Setup<'_, N>) {
         };
         match machine.stop_machine_deadline(task, Some(&CpuMask::of(last)), deadline, &counted) {
             Ok(receipts) => {
-                assert_eq!((receipts.of(a), receipts.of(last)), (Receipt::NotAMember, Receipt::Ran(7)))
+                must_be!((receipts.of(a), receipts.of(last)), (Receipt::NotAMember, Receipt::Ran(7)))
             }
             Err(error) => panic!("a stop of the machine: {error}"),
         }
@@ -180,7 +180,7 @@ pub(super) fn end<const N: usize>(s: &mut Setup<'_, N>) {
             1
         };
         match machine.stop_machine(task, Some(&CpuMask::of(last)), &f) {
-            Ok(receipts) => assert_eq!(receipts.ran(), 1),
+            Ok(receipts) => must_be!(receipts.ran(), 1),
             Err(error) => panic!("a stop of the machine: {error}"),
         }
     });
@@ -224,7 +224,7 @@ pub(super) fn work_refused<const N: usize>(s: &mut Setup<'_, N>) {
     let work = s.keep(StopWork::new());
     let f = s.keep(|_: &mut Pinned<'_>| 0);
     let queue = move |task: &mut Task| match machine.stop_one_cpu_nowait(task, last, work, f) {
-        Err(StopError::Offline(cpu)) => assert_eq!(cpu, last),
+        Err(StopError::Offline(cpu)) => must_be!(cpu, last),
         Err(StopError::Busy) => {}
         other => panic!("a work for a CPU that is offline: {other:?}"),
     };
@@ -259,7 +259,7 @@ fn late<const N: usize>(s: &mut Setup<'_, N>, behind: bool) {
         over.store(1, Relaxed);
         machine.platform().notify(over);
         if behind {
-            assert_eq!(machine.stop_one_cpu_nowait(read.task(), last, work, done), Ok(()));
+            must_be!(machine.stop_one_cpu_nowait(read.task(), last, work, done), Ok(()));
         }
         let f = |_: &Stopped<'_>| {
             expect(there, 1);
@@ -267,7 +267,7 @@ fn late<const N: usize>(s: &mut Setup<'_, N>, behind: bool) {
             7
         };
         match machine.stop_machine(read.task(), Some(&CpuMask::of(last)), &f) {
-            Ok(receipts) => assert_eq!(receipts.of(last), Receipt::Ran(7)),
+            Ok(receipts) => must_be!(receipts.of(last), Receipt::Ran(7)),
             Err(error) => panic!("a stop after one that was abandoned: {error}"),
         }
         expect(back, 1);
@@ -306,9 +306,9 @@ pub(super) fn half_a_pair<const N: usize>(s: &mut Setup<'_, N>) {
         others_up(machine, task);
         branch();
         match machine.stop_two_cpus(task, other, last, &|_: &Stopped<'_>| 7) {
-            Err(StopError::Offline(cpu)) => assert_eq!(cpu, last),
+            Err(StopError::Offline(cpu)) => must_be!(cpu, last),
             other => panic!("a pair with a CPU that is offline: {:?}", other.map(|_| ())),
         }
-        assert_eq!(machine.stop_one_cpu(task, other, &|_: &mut Pinned<'_>| 5), Ok(5));
+        must_be!(machine.stop_one_cpu(task, other, &|_: &mut Pinned<'_>| 5), Ok(5));
     });
 }

@@ -79,7 +79,7 @@ pub(super) fn two_stops<const N: usize>(s: &mut Setup<'_, N>) {
                 branch();
             }
             match machine.stop_machine(task, Some(&CpuMask::of(last)), &|_: &Stopped<'_>| 3) {
-                Ok(receipts) => assert_eq!(receipts.of(last), Receipt::Ran(3)),
+                Ok(receipts) => must_be!(receipts.of(last), Receipt::Ran(3)),
                 Err(error) => panic!("a stop of the machine: {error}"),
             }
         });
@@ -96,20 +96,20 @@ pub(super) fn two_active<const N: usize>(s: &mut Setup<'_, N>) {
             let other = machine.platform().this_cpu() == last;
             let to = if other { CpuId::BOOT } else { last };
             let sent = machine.call_single_async(&**stopped, to, &csds[usize::from(other)], &nothing);
-            assert_eq!(sent, Ok(()), "both are online, and stay so");
+            must_be!(sent, Ok(()), "both are online, and stay so");
             5
         };
         let both = [CpuId::BOOT, last].into_iter().collect();
         match machine.stop_machine(task, Some(&both), &f) {
             Ok(receipts) => {
-                assert_eq!(receipts.ran(), 2);
-                assert_eq!((receipts.of(CpuId::BOOT), receipts.of(last)), (Receipt::Ran(5), Receipt::Ran(5)));
+                must_be!(receipts.ran(), 2);
+                must_be!((receipts.of(CpuId::BOOT), receipts.of(last)), (Receipt::Ran(5), Receipt::Ran(5)));
             }
             Err(error) => panic!("a stop with two active CPUs: {error}"),
         }
         // The last one's receipts are gone.
         match machine.stop_machine(task, None, &|_: &Stopped<'_>| 0) {
-            Ok(receipts) => assert_eq!(
+            Ok(receipts) => must_be!(
                 (receipts.of(CpuId::BOOT), receipts.of(last)),
                 (Receipt::Ran(0), Receipt::NotAMember)
             ),
@@ -128,7 +128,7 @@ pub(super) fn stop_pairs<const N: usize>(s: &mut Setup<'_, N>) {
             }
             let (a, b) = (CpuId::new(first), CpuId::new((first + 1) % 3));
             match machine.stop_two_cpus(task, a, b, &|_: &Stopped<'_>| 0) {
-                Ok(receipts) => assert_eq!(receipts.ran(), 2),
+                Ok(receipts) => must_be!(receipts.ran(), 2),
                 Err(error) => panic!("a stop of {a} and {b}: {error}"),
             }
         });
@@ -145,7 +145,7 @@ pub(super) fn pair_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
     // With three CPUs the other one is none that controls anything.
     let other = CpuId::new(N - 2);
     s.task(move |task| match machine.stop_two_cpus(task, other, last, &|_: &Stopped<'_>| 0) {
-        Ok(receipts) => assert_eq!(receipts.ran(), 2),
+        Ok(receipts) => must_be!(receipts.ran(), 2),
         Err(error) => assert!(matches!(error, StopError::Offline(cpu) if cpu == last), "{error}"),
     });
 }
@@ -157,10 +157,10 @@ pub(super) fn stop_vs_work<const N: usize>(s: &mut Setup<'_, N>) {
     s.task(move |task| {
         all_up(machine, task);
         branch();
-        assert_eq!(machine.stop_one_cpu(task, last, &seven), Ok(7));
+        must_be!(machine.stop_one_cpu(task, last, &seven), Ok(7));
     });
     s.task_on(last, move |task| match machine.stop_machine(task, None, &|_: &Stopped<'_>| 1) {
-        Ok(receipts) => assert_eq!(receipts.ran(), 1),
+        Ok(receipts) => must_be!(receipts.ran(), 1),
         Err(error) => panic!("a stop of the machine: {error}"),
     });
 }
@@ -201,9 +201,23 @@ pub(super) fn deadline_frees<const N: usize>(s: &mut Setup<'_, N>) {
 
 /// Waits until `word` is not 0, and learns nothing else.
 pub(super) fn await_word(platform: &Model, word: &'static ModelWord, context: WaitContext) {
+    await_that(platform, word, context, |value| value != 0);
+}
+
+/// As [`await_word`], until it is `value`.
+pub(super) fn await_value(platform: &Model, word: &'static ModelWord, value: usize, context: WaitContext) {
+    await_that(platform, word, context, |now| now == value);
+}
+
+fn await_that(
+    platform: &Model,
+    word: &'static ModelWord,
+    context: WaitContext,
+    holds: impl Fn(usize) -> bool,
+) {
     let site = Site::here("a word of the scenario");
     let wait = WaitFor { site, context, deadline: Deadline::NEVER, stalled: &|_| () };
-    platform.wait_until(word, &wait, || (word.load(Relaxed) != 0).then_some(()));
+    platform.wait_until(word, &wait, || holds(word.load(Relaxed)).then_some(()));
 }
 
 pub(super) fn stop_from_inactive<const N: usize>(s: &mut Setup<'_, N>) {
@@ -242,7 +256,7 @@ pub(super) fn deadline_vs_last_ack<const N: usize>(s: &mut Setup<'_, N>) {
         let f = |_: &Stopped<'_>| 3;
         let ended = match machine.stop_machine_deadline(task, Some(&CpuMask::of(last)), deadline, &f) {
             Ok(receipts) => {
-                assert_eq!(receipts.of(last), Receipt::Ran(3));
+                must_be!(receipts.of(last), Receipt::Ran(3));
                 true
             }
             Err(StopError::Deadline { .. }) => false,
@@ -251,9 +265,36 @@ pub(super) fn deadline_vs_last_ack<const N: usize>(s: &mut Setup<'_, N>) {
         // The next one is not disturbed by those that are late for the one that was abandoned.
         if !ended {
             match machine.stop_machine(task, Some(&CpuMask::of(last)), &f) {
-                Ok(receipts) => assert_eq!(receipts.of(last), Receipt::Ran(3)),
+                Ok(receipts) => must_be!(receipts.of(last), Receipt::Ran(3)),
                 Err(error) => panic!("a stop after one that was abandoned: {error}"),
             }
         }
+    });
+}
+
+/// Interrupts push to the call queue and the stopper of the last CPU in between a push's look and its compare-and-swap, and CPUs acknowledge at once: who
+/// fails tries again.
+pub(super) fn tries_that_fail<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    s.guesses_are_loads();
+    let csds = s.keep([const { Csd::<Model>::new() }; N]);
+    let works = s.keep([const { StopWork::<Model>::new() }; N]);
+    s.device(move |off, cpu| {
+        let _ = machine.call_single_async(off, last, &csds[cpu.index()], &nothing);
+        let _ = machine.stop_one_cpu_nowait(off, last, &works[cpu.index()], &seven);
+    });
+    let (csd, work) = (s.keep(Csd::<Model>::new()), s.keep(StopWork::<Model>::new()));
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        must_be!(machine.call_single_async(task, last, csd, &nothing), Ok(()));
+        must_be!(machine.stop_one_cpu_nowait(task, last, work, &seven), Ok(()));
+        match machine.stop_machine(task, None, &|_: &Stopped<'_>| 2) {
+            Ok(receipts) => must_be!(receipts.ran(), 1),
+            Err(error) => panic!("a stop of the machine: {error}"),
+        }
+        // The stop's own work stands behind it in the list.
+        let state = work.state();
+        must_be!(state, WorkState::Ran(7), "a work that was queued before a stop has not run after it");
     });
 }

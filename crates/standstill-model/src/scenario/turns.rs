@@ -50,7 +50,7 @@ pub(super) fn until<const N: usize>(s: &mut Setup<'_, N>) {
         count.set(0);
         for _ in 0..2 {
             match machine.stop_two_cpus(task, CpuId::BOOT, CpuId::new(1), counts) {
-                Ok(receipts) => assert_eq!(receipts.of(CpuId::BOOT), Receipt::Ran(7)),
+                Ok(receipts) => must_be!(receipts.of(CpuId::BOOT), Receipt::Ran(7)),
                 Err(error) => panic!("a stop of two CPUs: {error}"),
             }
         }
@@ -58,7 +58,7 @@ pub(super) fn until<const N: usize>(s: &mut Setup<'_, N>) {
     s.task_on(last, move |task| {
         let deadline = machine.platform().deadline_in(1);
         match machine.stop_machine_deadline(task, Some(&CpuMask::of(CpuId::BOOT)), deadline, counts) {
-            Ok(receipts) => assert_eq!(receipts.of(CpuId::BOOT), Receipt::Ran(7)),
+            Ok(receipts) => must_be!(receipts.of(CpuId::BOOT), Receipt::Ran(7)),
             Err(StopError::Deadline { .. }) => {}
             Err(error) => panic!("a stop of the machine: {error}"),
         }
@@ -135,7 +135,7 @@ pub(super) fn reader_gives_up<const N: usize>(s: &mut Setup<'_, N>) {
         all_up(machine, task);
         branch();
         for _ in 0..2 {
-            assert_eq!(machine.hotplug_disable(task), Ok(()));
+            must_be!(machine.hotplug_disable(task), Ok(()));
         }
     });
     s.task_on(last, move |task| {

@@ -48,6 +48,18 @@ impl World {
         let event = &steadied(*event);
         self.judge(event, at);
         self.meet_event(event);
+        if self.undo.depth() > 0
+            && let Some(other) = self.rules.depends(event)
+        {
+            let text = format!(
+                "the checker is wrong, not the code: it takes two events for independent, {} of CPU {} and {} of CPU {}, and their order makes a difference to the rules (see `places.rs`)",
+                name_of(&other.what),
+                other.cpu.index(),
+                name_of(&event.what),
+                event.cpu.index()
+            );
+            self.fail("footprint", text, format!("{}:{}", at.file(), at.line()));
+        }
         let verdict =
             if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
         if let Err(violation) = verdict {
@@ -55,11 +67,31 @@ impl World {
             self.fail(violation.rule.to_string(), violation.to_string(), location);
         }
         match event.what {
-            What::OnlineCleared { who } if who.index() == self.cpu => self.cpu_mut().left = true,
+            What::OnlineCleared { who } if who.index() == self.cpu => {
+                self.cpu_mut().left = true;
+                if self.lazy && self.cpu_ref().pending != 0 && self.cpu_ref().notes_offline() {
+                    self.noted_offline(self.cpu, at);
+                }
+            }
+            What::IrqsClosed { .. } if !self.cpu_ref().hard_off => {
+                let text = "a stop closes a CPU's interrupts, and the hardware's mask stays open";
+                self.fail("require", text, format!("{}:{}", at.file(), at.line()));
+            }
             What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
             What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
             What::StopPublished { .. } if self.armed && self.leaving && !self.branching => self.branch(),
             _ => {}
+        }
+    }
+
+    /// With a lazy mask: an interrupt is noted by a CPU that is out of the online mask. Where none is to be taken there that is one too many.
+    pub(crate) fn noted_offline(&mut self, on: usize, at: &Location<'_>) {
+        self.broken |= 1 << Property::Spurious as u8;
+        if self.options.protocol.promises().contains(&Property::Spurious) {
+            let text = format!(
+                "CPU {on} is out of the online mask and notes an interrupt: its local mask is closed, and the hardware's is not"
+            );
+            self.fail(Property::Spurious.letter().to_string(), text, format!("{}:{}", at.file(), at.line()));
         }
     }
 
@@ -125,6 +157,13 @@ impl World {
 fn place(call: Option<CallInfo>, at: &Location<'_>) -> String {
     let at = call.map_or(at, |call| call.from);
     format!("{}:{}", at.file(), at.line())
+}
+
+/// The event's name, without what it says.
+fn name_of(what: &What) -> String {
+    let text = format!("{what:?}");
+    let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
+    text[..end].to_string()
 }
 
 /// What happens where `property` does not hold.

@@ -20,6 +20,8 @@ fn thread_main(thread: usize) {
         text
     });
     with(|w| {
+        let at = w.thread_ref().op.at;
+        w.gives_up("the thread ends", at);
         if let Some(text) = failed {
             let at = w.thread_ref().op.at;
             w.fail("panic", text, format!("{}:{}", at.file(), at.line()));

@@ -20,7 +20,7 @@ use standstill::event::Event;
 use standstill::hotplug::Reason;
 use standstill::invariants::Monitor;
 use standstill::platform::{
-    Cpus, Deadline, Entry, Ipi, Irq, Runs, Sched, StartError, Vacate, Wait, WaitContext, WaitFor,
+    Cpus, Deadline, Entry, Ipi, Irq, Runs, Sched, Site, StartError, Vacate, Wait, WaitContext, WaitFor,
 };
 use standstill::{CpuId, CpuMask, Machine, Protocol};
 
@@ -29,6 +29,19 @@ pub(crate) type Four = Machine<Polled, 4, 1>;
 
 /// A stall is reported after this long.
 pub(crate) const STALL: Duration = Duration::from_millis(if cfg!(miri) { 2000 } else { 50 });
+
+/// No wait of a test takes so long, on the busiest machine: a test that hangs says where.
+const LIMIT: Duration = Duration::from_secs(120);
+
+/// What a thread waits for that has nothing to do.
+const IDLES: &str = "hotplug thread: a request";
+
+/// Ends the process: a panic on a thread that is one CPU would leave the others waiting.
+fn hangs(cpu: CpuId, site: Site) -> ! {
+    let test = thread::current().name().unwrap_or("a thread without a name").to_string();
+    eprintln!("a test hangs: for {LIMIT:?} {cpu} (thread `{test}`) has waited for: {site}");
+    std::process::exit(101);
+}
 
 const CALL: usize = 1;
 const STOP: usize = 2;
@@ -437,6 +450,9 @@ unsafe impl Wait for Polled {
             }
             if self.expired(wait.deadline) {
                 return poll();
+            }
+            if began.elapsed() > LIMIT && wait.site.what != IDLES {
+                hangs(self.this_cpu(), wait.site);
             }
             if began.elapsed() > told {
                 (wait.stalled)(began.elapsed().as_nanos() as u64);

@@ -113,7 +113,12 @@ impl Cpu {
             }
             What::ThreadsUnparked { .. } => {
                 self.parked = false;
-                checks.ask(44, self.online, e, "the threads of a CPU are unparked and it is not online")
+                checks.ask(
+                    44,
+                    self.online,
+                    e,
+                    "the threads of a CPU are unparked before it is online: nobody has waited for that",
+                )
             }
             What::SyncMoved { from, to, .. } => {
                 let legal = self.sync.step(from, to);
