@@ -144,7 +144,7 @@ fn what_cannot_be_gone_on_from_is_refused_in_one_line() {
     };
     let mut other = cut.clone();
     other.irqs = 0;
-    refused(&whole, &other, "it is of another search: `standstill offline-vs-device-irq cpus 3 irqs 1 ");
+    refused(&whole, &other, "it is of another search: irqs is `1`, and this one has `0`");
     let edit = |from: &str, to: &str| {
         let at = whole.windows(from.len()).position(|bytes| bytes == from.as_bytes()).expect("it is there");
         [&whole[..at], to.as_bytes(), &whole[at + from.len()..]].concat()
