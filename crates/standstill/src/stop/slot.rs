@@ -112,9 +112,10 @@ impl<P: Memory> Slot<P> {
         let mut seen = self.state.load(Relaxed);
         loop {
             let (to, runs) = match seen & STATE {
-                QUEUED => (RUNNING, true),
                 CLAIMED => (FREE, false),
-                _ => (OWNED, false),
+                REOWNED => (OWNED, false),
+                // QUEUED; nothing else is ever in a list. If it were, it would show: the work would run again.
+                _ => (RUNNING, true),
             };
             // Acquire: pairs with `queue`. Release: pairs with the acquire of `claim` and `queue`: the link is out of the list.
             match self.state.compare_exchange(seen, seen & !STATE | to, AcqRel, Relaxed) {
