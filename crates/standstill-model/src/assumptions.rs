@@ -2,7 +2,8 @@
 //!
 //! | what the code is taken at its word for | how it is looked at |
 //! |---|---|
-//! | a guess is for the compare-and-swap that comes next, and nobody looks at what is stored in between | in each step: rules `guess` and `race` |
+//! | a guess is for the compare-and-swap that comes next | in each step: rule `guess` |
+//! | nobody looks at what is stored in between | in the first steps of a search: rule `race` |
 //! | a condition changes nothing while it does not hold | in each look: rule `condition` |
 //! | a condition remembers nothing | in a sample of looks: rule `condition`; by the audit |
 //! | an event uses no more of the rules' memory than `places.rs` says | in a sample of neighbours: rule `footprint` |

@@ -111,6 +111,21 @@ impl Users {
         self.opposed(writes) & who.intruders() != 0
     }
 
+    /// As [`conflicts`](Self::conflicts), with contexts of the same CPU.
+    const fn conflicts_here(self, who: Who, writes: bool) -> bool {
+        self.opposed(writes) & who.intruders() & of_cpu(who.cpu()) != 0
+    }
+
+    /// Is an access of this CPU one that others of it can notice with the users that are known `now`, and was not before?
+    fn becomes_a_point(self, now: Users, cpu: usize) -> bool {
+        (0..PER_CPU).map(|local| Who(cpu as u32 * PER_CPU + local)).any(|who| {
+            let later = |users: u64, writes: bool| {
+                users & who.bit() != 0 && now.conflicts_here(who, writes) && !self.conflicts_here(who, writes)
+            };
+            later(self.readers, false) || later(self.writers, true)
+        })
+    }
+
     /// Those whose accesses have an order with this one.
     const fn opposed(self, writes: bool) -> u64 {
         if writes { self.readers | self.writers } else { self.writers }
@@ -210,11 +225,19 @@ impl Classes {
 
     /// As [`note`](Self::note), of plain memory: that two CPUs meet there is a data race, and no matter of order.
     pub(crate) fn note_plain(&mut self, place: usize, who: Who, writes: bool) -> bool {
-        self.note(place, who, writes)
-            && self
-                .users
-                .get(&place)
-                .is_some_and(|users| users.opposed(writes) & who.intruders() & of_cpu(who.cpu()) != 0)
+        let users = self.users.entry(place).or_default();
+        let known = if writes { users.writers } else { users.readers };
+        if known & who.bit() == 0 {
+            let before = *users;
+            if writes {
+                users.writers |= who.bit();
+            } else {
+                users.readers |= who.bit();
+            }
+            self.changed |= before.becomes_a_point(*users, who.cpu());
+        }
+        self.interrupts = users.opposed(writes) & who.interrupted() != 0;
+        users.conflicts_here(who, writes)
     }
 
     /// Is the access that was noted last one that some context below, on the same CPU, can notice, as it is interrupted by it?

@@ -6,8 +6,9 @@
 //! 1. the next access to the word is that compare-and-swap: with a plain store, others could come in between and be overwritten;
 //! 2. nobody else looks at what is stored in between: a try that fails must leave no trace.
 //!
-//! Both are looked at in every step. A code that breaks the first is stopped with the rule [`RULE`]. What is stored in between counts as plain
-//! memory from then on: whoever uses it without knowing what happened there before, or after, is a data race (rule `race`).
+//! The first is looked at in every step, and code that breaks it is stopped with the rule [`RULE`]. What is stored in between counts as plain memory
+//! from then on: whoever uses it without knowing what happened there before, or after, is a data race (rule `race`). That is looked at in the first
+//! [steps](crate::world::World::watches_until) of a search, and in all of a replay.
 //!
 //! A try that fails is never seen then, so the code that tries again is not, either. Without merging ([`Options::reduce`](crate::Options::reduce)), and in a scenario that asks
 //! for it (`tries-that-fail`), a guess is a load like any other.
@@ -135,8 +136,9 @@ impl World {
     }
 
     /// An access to a word that was stored to between a guess and its compare-and-swap: nobody else may look at it meanwhile.
-    pub(crate) fn use_prepared(&mut self, place: usize, writes: bool, at: &'static Location<'static>) {
+    /// One CPU at a time uses it, so a read counts as a write.
+    pub(crate) fn use_prepared(&mut self, place: usize, at: &'static Location<'static>) {
         const WHAT: &str = "a word that is stored to between a guess and its compare-and-swap";
-        self.use_plainly(WHAT, (place, false), writes, at);
+        self.use_plainly("uses", WHAT, (place, false), true, at);
     }
 }

@@ -140,8 +140,8 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
         // Only now: handlers may have run in there.
         with(|w| {
             w.touches.shared = conflicts;
-            if prepared {
-                w.use_prepared(place, writes, at);
+            if prepared && w.steps < w.watches_until {
+                w.use_prepared(place, at);
             }
         });
     }

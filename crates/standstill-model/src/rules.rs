@@ -46,17 +46,17 @@ pub(crate) struct Values {
     /// What an event makes of a value, if it breaks no rule.
     next: HashMap<u128, u32, BuildHashed>,
     now: u32,
-    /// The event that was fed last, and the values before and after it.
+    /// The event that was fed last, and the values before and after it: if it is one of the sample.
     last: Option<(Event, u32, u32)>,
-    /// So many neighbours were seen.
+    /// So many events were fed.
     pairs: u32,
     /// For the test of the sample: all events are taken to be independent.
     #[cfg(test)]
     pub(crate) blind: bool,
 }
 
-/// Of so many neighbours of different CPUs one is fed the other way round, too.
-const EVERY: u32 = 16;
+/// Of so many events one is fed the other way round with the next, too, if that is of another CPU.
+const EVERY: u32 = 64;
 
 impl Values {
     pub(crate) fn new(protocol: Protocol) -> Values {
@@ -122,10 +122,12 @@ impl Values {
     /// Feeds an event.
     pub(crate) fn feed(&mut self, event: &Event) -> Result<(), Violation> {
         let before = self.now;
-        let (next, verdict) = self.after(before, event);
+        let (next, broken) = self.after(before, event);
         self.now = next;
-        self.last = verdict.is_ok().then_some((*event, before, next));
-        verdict
+        self.pairs = self.pairs.wrapping_add(1);
+        let sampled = self.pairs.is_multiple_of(EVERY) && broken.is_none();
+        self.last = sampled.then_some((*event, before, next));
+        broken.map_or(Ok(()), |violation| Err(*violation))
     }
 
     /// Of two neighbours that are said to be independent ([`crate::places`]), now and then: does their order make a difference? Then the one before
@@ -135,19 +137,16 @@ impl Values {
         if last.cpu == event.cpu || after != self.now {
             return None;
         }
-        self.pairs = self.pairs.wrapping_add(1);
-        if !self.pairs.is_multiple_of(EVERY) || !self.are_independent(&last, event) {
+        if !self.are_independent(&last, event) {
             return None;
         }
-        let (there, as_it_is) = self.after(after, event);
-        // A rule that breaks is told, whatever the order.
-        as_it_is.ok()?;
-        let (first, verdict) = self.after(before, event);
-        let swapped = verdict.ok().map(|()| self.after(first, &last));
-        match swapped {
-            Some((here, Ok(()))) if here == there => None,
-            _ => Some(last),
-        }
+        let (there, None) = self.after(after, event) else {
+            // A rule that breaks is told, whatever the order.
+            return None;
+        };
+        let (first, broken) = self.after(before, event);
+        let alike = broken.is_none() && matches!(self.after(first, &last), (here, None) if here == there);
+        (!alike).then_some(last)
     }
 
     #[cfg_attr(not(test), expect(clippy::unused_self, reason = "the tests make it blind"))]
@@ -159,12 +158,12 @@ impl Values {
         independent(one, other)
     }
 
-    /// What an event makes of a value.
-    fn after(&mut self, value: u32, event: &Event) -> (u32, Result<(), Violation>) {
+    /// What an event makes of a value, and the rule that it breaks.
+    fn after(&mut self, value: u32, event: &Event) -> (u32, Option<Box<Violation>>) {
         let mut key = Hash128::of(event);
         key.mix(u64::from(value));
         if let Some(next) = self.next.get(&key.to_u128()) {
-            return (*next, Ok(()));
+            return (*next, None);
         }
         let mut rules = self.all[value as usize].0.clone();
         let verdict = rules.feed(event);
@@ -177,7 +176,7 @@ impl Values {
         if verdict.is_ok() {
             self.next.insert(key.to_u128(), next);
         }
-        (next, verdict)
+        (next, verdict.err().map(Box::new))
     }
 }
 

@@ -52,7 +52,7 @@ pub(crate) struct Cpu {
     /// The thread that it runs.
     pub(crate) current: u8,
     /// How it was started last.
-    pub(crate) incarnation: u32,
+    pub(crate) incarnation: u16,
 }
 
 impl Cpu {

@@ -119,6 +119,8 @@ pub(crate) struct World {
     pub(crate) written: Vec<usize>,
     /// A condition is looked at; nothing else happens.
     pub(crate) peeking: Option<crate::state::Watch>,
+    /// Up to which step the words are watched that are stored to behind a guess.
+    pub(crate) watches_until: u64,
     /// How often one was looked at.
     pub(crate) looks: u32,
     /// The watched places are read for real.
@@ -186,12 +188,18 @@ pub(crate) fn point(op: Op, noticed: bool) {
     if std::thread::panicking() || with(|w| !w.inside) {
         return;
     }
-    crate::port::condition::only_looks("asks the platform for something", op.at);
-    if !matches!(op.kind, OpKind::Access(..)) && !with(|w| w.gives_up("something else is done", op.at)) {
-        crate::port::rest_for_ever();
-    }
-    let passes = with(|w| w.passes(noticed));
-    if passes && with(|w| w.goes_round()) {
+    let entered = with(|w| {
+        if w.peeking.is_some() {
+            return None;
+        }
+        let kept = matches!(op.kind, OpKind::Access(..)) || w.gives_up("something else is done", op.at);
+        let passes = w.passes(noticed);
+        Some((passes, !kept || passes && w.goes_round()))
+    });
+    let Some((passes, ends)) = entered else {
+        crate::port::condition::does_more("asks the platform for something", op.at)
+    };
+    if ends {
         crate::port::rest_for_ever();
     }
     if !passes {
@@ -275,6 +283,7 @@ impl World {
             guessed: 0,
             written: Vec::new(),
             peeking: None,
+            watches_until: u64::MAX,
             looks: 0,
             branching: false,
             begins: false,

@@ -35,7 +35,7 @@ fn audited(options: &Options, blind: impl Fn() -> Option<Blind>) -> (u64, Result
 fn is_found(options: &Options, blind: impl Fn() -> Option<Blind>) {
     let (states, fine) = audited(options, || None);
     let fine = fine.unwrap_or_else(|differs| panic!("{}: {differs}", options.scenario));
-    assert!(fine.merges > 20 && fine.schedules > fine.merges && fine.steps > fine.schedules, "{fine:?}");
+    assert!(fine.merges > 10 && fine.schedules > fine.merges && fine.steps > fine.schedules, "{fine:?}");
     let (fewer, differs) = audited(options, &blind);
     assert!(fewer < states, "{fewer} of {states} states: nothing is merged that was not");
     let differs = differs.expect_err("what was merged differs");

@@ -20,6 +20,15 @@ pub struct ModelCell<T> {
     hash: UnsafeCell<u64>,
 }
 
+/// Whose accesses that were moved may a plain one meet?
+#[derive(Clone, Copy)]
+enum Meets {
+    Nobody,
+    /// Those of a context that it interrupts.
+    Below,
+    All,
+}
+
 // SAFETY: as for words.
 unsafe impl<T> Send for ModelCell<T> {}
 
@@ -34,19 +43,25 @@ impl World {
         access: Access,
         writes: bool,
         at: &'static Location<'static>,
-    ) -> (bool, bool) {
+    ) -> (bool, Meets) {
         if !self.inside || !self.branching {
-            return (!self.branching, false);
+            return (!self.branching, Meets::Nobody);
         }
         let who = self.context();
         let conflicts = self.classes.note_plain(place, who, writes);
         let code = OpKind::Access(access, writes).code();
-        (conflicts && (self.fused || self.is_point(code, 0, at)), conflicts)
+        let meets = match (conflicts, self.classes.interrupts()) {
+            (true, _) => Meets::All,
+            (false, true) => Meets::Below,
+            (false, false) => Meets::Nobody,
+        };
+        (conflicts && (self.fused || self.is_point(code, 0, at)), meets)
     }
 
     /// Memory is used that `what` says is plain: is that a data race? `fresh`: nobody has written it yet.
     pub(crate) fn use_plainly(
         &mut self,
+        does: &str,
         what: &str,
         (place, fresh): (usize, bool),
         writes: bool,
@@ -62,7 +77,7 @@ impl World {
             let who = race
                 .reader
                 .map_or_else(|| "the last write".to_string(), |reader| format!("a read by CPU {reader}"));
-            let (does, other) = (if writes { "writes" } else { "reads" }, race.other);
+            let other = race.other;
             let text = format!(
                 "CPU {on} {does} {what} at {}:{}, and {who} at {}:{} did not happen before",
                 at.file(),
@@ -91,14 +106,17 @@ impl<T> ModelCell<T> {
         let fresh = unsafe { *self.hash.get() } == 0;
         let access = if writes { Access::CellWrite } else { Access::CellRead };
         if with(|w| w.peeking.is_none()) {
-            let (noticed, conflicts) = with(|w| w.notices_cell(place, access, writes, at));
+            let (noticed, meets) = with(|w| w.notices_cell(place, access, writes, at));
             point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
-            if with(|w| w.inside && w.branching) {
-                let how = if writes { Use::Write } else { Use::Read };
-                with(|w| if conflicts { w.meet(place, how) } else { w.meet_below(place, how) });
+            let how = if writes { Use::Write } else { Use::Read };
+            match meets {
+                Meets::All => with(|w| w.meet(place, how)),
+                Meets::Below => with(|w| w.meet_below(place, how)),
+                Meets::Nobody => {}
             }
         }
-        with(|w| w.use_plainly("a plain cell", (place, fresh), writes, at));
+        let does = if writes { "writes" } else { "reads" };
+        with(|w| w.use_plainly(does, "a plain cell", (place, fresh), writes, at));
     }
 }
 

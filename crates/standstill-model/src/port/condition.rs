@@ -5,7 +5,7 @@
 //! 1. changes nothing while it does not hold: no memory, no interrupt, no IPI, no event;
 //! 2. remembers nothing: it answers by what it reads.
 //!
-//! The first is looked at in every look. For the second the first 64 looks of a search, and each 16th after them, are made twice, and have to answer
+//! The first is looked at in every look. For the second the first 64 looks of a search, and each 64th after them, are made twice, and have to answer
 //! alike. What breaks one of them is reported as the rule [`RULE`].
 
 use std::panic::Location;
@@ -18,7 +18,7 @@ pub(super) const RULE: &str = "condition";
 
 /// So many looks are made twice, and then one of so many.
 const FIRST: u32 = 64;
-const EVERY: u32 = 16;
+const EVERY: u32 = 64;
 
 /// A condition that is only looked at does something: the check ends here.
 #[cold]

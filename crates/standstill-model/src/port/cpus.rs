@@ -54,7 +54,7 @@ unsafe impl Cpus for Model {
                 power: Power::On,
                 evicted: true,
                 devices,
-                incarnation: incarnation as u32,
+                incarnation: u16::try_from(incarnation).expect("no run starts a CPU so often"),
                 current: index as u8,
                 ..crate::state::Cpu::OFF
             };
