@@ -55,7 +55,8 @@ pub(crate) struct Values {
     pub(crate) blind: bool,
 }
 
-/// Of so many events one is fed the other way round with the next, too, if that is of another CPU.
+/// So many events, and then one of so many, are fed the other way round with the next, too, if that is of another CPU.
+const FIRST: u32 = 1 << 12;
 const EVERY: u32 = 64;
 
 impl Values {
@@ -124,8 +125,8 @@ impl Values {
         let before = self.now;
         let (next, broken) = self.after(before, event);
         self.now = next;
-        self.pairs = self.pairs.wrapping_add(1);
-        let sampled = self.pairs.is_multiple_of(EVERY) && broken.is_none();
+        self.pairs = self.pairs.saturating_add(1);
+        let sampled = (self.pairs < FIRST || self.pairs.is_multiple_of(EVERY)) && broken.is_none();
         self.last = sampled.then_some((*event, before, next));
         broken.map_or(Ok(()), |violation| Err(*violation))
     }
