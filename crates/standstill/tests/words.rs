@@ -735,7 +735,7 @@ fn callback_hangs() -> Hotplug {
         let (error, go) = hangs(machine, task);
         go.store(true, SeqCst);
         let later = until_it_ends(machine, &Err(error), || machine.cpu_down(task, CPU_1));
-        told(error, &["CPU 1", "slow driver", "has not returned"], later)
+        told(error, &["CPU 1", "slow driver", "did not return in time"], later)
     })
 }
 
@@ -745,7 +745,7 @@ fn callback_hangs_for_another() -> Hotplug {
         let error = machine.cpu_down(task, cpu(2)).unwrap_err();
         go.store(true, SeqCst);
         let later = until_it_ends(machine, &Err(error), || machine.cpu_down(task, cpu(2)));
-        told(error, &["CPU 1", "slow driver", "has not returned"], later)
+        told(error, &["CPU 1", "slow driver", "did not return in time"], later)
     })
 }
 

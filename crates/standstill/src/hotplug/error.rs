@@ -243,7 +243,8 @@ impl fmt::Display for HotplugError {
             Self::Cancelled { what } => write!(f, "cancelled ({what}); everything was undone"),
             Self::Hung { cpu, state, name } => write!(
                 f,
-                "{cpu}: {name} (state {state}) has not returned: no CPU can come or go until it does"
+                "{cpu}: {name} (state {state}) did not return in time: no CPU can come or go until it has, \
+                 and what it did is undone"
             ),
             Self::CannotFail(state) => write!(f, "nothing can fail in state {state}: no failure to inject"),
             Self::Full(section) => {

@@ -404,8 +404,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     fn nothing_is_loose(&self) -> Result<(), HotplugError> {
         // Acquire: pairs with the release of the CPU that has ended its callbacks.
         let Some(cpu) = self.hotplug.loose.snapshot().first() else { return Ok(()) };
-        let hangs = self.cpu[cpu.index()].hotplug.mailbox.is_given_up();
-        Err(if hangs { self.hung(cpu) } else { HotplugError::Stuck(cpu) })
+        // One that came too late never is online; one whose callback hangs is.
+        let late = self.sync_of(cpu).step == Sync::GivenUp;
+        Err(if late { HotplugError::Stuck(cpu) } else { self.hung(cpu) })
     }
 
     /// A CPU only rests in BRINGUP if it was not seen dead, or not seen online. If it is dead by now, it is as good as any other: it rests where its

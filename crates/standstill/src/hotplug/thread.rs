@@ -52,22 +52,18 @@ const GIVEN_UP: usize = 3;
 ///
 /// # Invariants
 /// `request` is written by control while `state` is EMPTY, and by nobody else. `answer` is written by the thread while it is TAKEN
-/// or GIVEN_UP, and read by control after it was EMPTY again.
+/// or GIVEN_UP, and read by control after it was EMPTY again. `hung` is read and written by control alone.
 pub(crate) struct Mailbox<P: Memory> {
     state: P::Word,
     request: P::Cell<Request>,
     answer: P::Cell<Result<(), Broken>>,
+    /// Which callback ran when control gave up.
+    hung: P::Cell<StateId>,
 }
 
 impl<P: Memory> Mailbox<P> {
     pub(crate) const fn new() -> Self {
-        Mailbox { state: P::Word::ZERO, request: P::Cell::EMPTY, answer: P::Cell::EMPTY }
-    }
-
-    /// Does the thread still work for an operation that was given up?
-    pub(super) fn is_given_up(&self) -> bool {
-        // Relaxed: `loose` orders what the thread did; see `nothing_is_loose`.
-        self.state.load(Relaxed) == GIVEN_UP
+        Mailbox { state: P::Word::ZERO, request: P::Cell::EMPTY, answer: P::Cell::EMPTY, hung: P::Cell::EMPTY }
     }
 }
 
@@ -226,9 +222,12 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         }
         // SAFETY: control wrote it, and nobody else does.
         if unsafe { mail.request.read() } != Request::Park {
+            let runs = self.runs(who);
             // First noted, then given up: the thread takes itself out when it has come to its end.
             self.hotplug.loose.insert(who);
             if mail.state.compare_exchange(TAKEN, GIVEN_UP, Relaxed, Relaxed).is_ok() {
+                // SAFETY: control, which holds the hotplug lock, is the only one that uses it.
+                unsafe { mail.hung.write(runs) };
                 self.emit(|| What::CallbacksGivenUp { who });
                 return Err(self.hung(who));
             }
@@ -246,16 +245,22 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         unsafe { self.cpu[who.index()].hotplug.mailbox.answer.read() }
     }
 
-    /// Which callback of `who` hangs, as far as control can tell: it may be over by now, and its thread on the way back.
-    pub(super) fn hung(&self, who: CpuId) -> HotplugError {
+    /// The state whose callback runs on `who` at this moment.
+    fn runs(&self, who: CpuId) -> StateId {
         // SAFETY: control wrote it; nobody writes before the thread has come to its end, and then only who holds the lock.
         let request = unsafe { self.cpu[who.index()].hotplug.mailbox.request.read() };
         let at = self.state(who);
-        let state = match request {
+        match request {
             Request::Walk(from, to) | Request::Back(from, to) if to > from => at.next(),
             Request::One(state, _) | Request::Undo(state, _) => state,
             _ => at,
-        };
+        }
+    }
+
+    /// Which callback of `who` was given up. It may have returned since, and its thread be on the way back.
+    pub(super) fn hung(&self, who: CpuId) -> HotplugError {
+        // SAFETY: the holder of the hotplug lock wrote it when it gave up, and the caller holds that lock now.
+        let state = unsafe { self.cpu[who.index()].hotplug.mailbox.hung.read() };
         let name = self.hotplug.table.get(state).map_or("(no callback)", |installed| installed.name);
         HotplugError::Hung { cpu: who, state, name }
     }
