@@ -50,7 +50,9 @@ pub(crate) fn all(steps: &mut Steps, extent: Extent) {
     steps.run("clippy: the library as kernels build it", || {
         quiet(&mut cargo(&["clippy", "-p", "standstill", "--all-targets", "--", "-D", "warnings"]))
     });
-    steps.run("unit, doc and UI tests", || tests(&["test", "--workspace", "--all-features", "--no-fail-fast"]));
+    steps.run("unit, doc and UI tests", || {
+        tests(&["test", "--workspace", "--all-features", "--no-fail-fast"])
+    });
     steps.run("unit tests of the library as kernels build it", || {
         tests(&["test", "-p", "standstill", "--lib"])
     });

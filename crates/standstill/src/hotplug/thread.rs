@@ -63,7 +63,12 @@ pub(crate) struct Mailbox<P: Memory> {
 
 impl<P: Memory> Mailbox<P> {
     pub(crate) const fn new() -> Self {
-        Mailbox { state: P::Word::ZERO, request: P::Cell::EMPTY, answer: P::Cell::EMPTY, hung: P::Cell::EMPTY }
+        Mailbox {
+            state: P::Word::ZERO,
+            request: P::Cell::EMPTY,
+            answer: P::Cell::EMPTY,
+            hung: P::Cell::EMPTY,
+        }
     }
 }
 
