@@ -15,7 +15,6 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
 use polled::{Four, Off, Polled, run, run_with};
 use standstill::context::{IrqOff, Pinned, Stopped, Task};
 use standstill::hotplug::{Callbacks, HotplugError, Reason, StateHandle, StateId};
-use standstill::platform::Wait;
 use standstill::stop::{Receipt, StopError, StopWork, WorkState};
 use standstill::{CallError, CpuId, CpuMask, Csd, Machine, Protocol};
 
@@ -428,6 +427,8 @@ fn a_guard_that_is_forgotten_blocks_hotplug_and_nothing_else() {
 #[cfg(feature = "study")]
 #[test]
 fn the_numbers_of_stops_are_used_again_and_nobody_notices() {
+    use standstill::platform::Wait;
+
     for left in 0..4 {
         for protocol in [Protocol::STANDSTILL, Protocol::REFUSE] {
             let early = move |machine: &'static Four, _: &mut Task| machine.spend_epochs(left);
