@@ -14,6 +14,7 @@
 //! next step.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::ptr;
@@ -29,14 +30,12 @@ const SPARE: u64 = 16 << 20;
 const LEFT_TO_OTHERS: u64 = 64;
 
 /// The memory that a process may use.
-#[derive(Debug)]
 pub struct Room {
     most: Option<u64>,
     groups: Vec<Group>,
     look: Mutex<Look>,
 }
 
-#[derive(Debug)]
 struct Look {
     next: Instant,
     /// What ended the memory, in words.
@@ -51,6 +50,13 @@ struct Group {
     details: PathBuf,
     /// The line of the details that says how much of it can be dropped.
     files: &'static str,
+}
+
+/// What was asked for. What the system allows differs from moment to moment, and is no part of a search's options.
+impl fmt::Debug for Room {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Room").field("most", &self.most).finish_non_exhaustive()
+    }
 }
 
 impl Room {

@@ -73,9 +73,11 @@ fn the_mails_race_is_inside_the_bound_of_no_preemption() {
 #[test]
 fn traces_states_and_bounds_come_to_the_same_ends() {
     // Worlds differ in their addresses, so only the numbers can be compared here; the sets are, inside of the crate.
-    for (scenario, protocol) in
-        [("late-cpu", Protocol::STANDSTILL), ("offline-vs-device-irq", Protocol::REFUSE)]
-    {
+    for (scenario, protocol) in [
+        ("late-cpu", Protocol::STANDSTILL),
+        ("offline-vs-device-irq", Protocol::SINGLE_DEAF),
+        ("dying-order", Protocol::REFUSE),
+    ] {
         let mut options = options(scenario, 2);
         options.protocol = protocol;
         options.ipi = Ipi::Instant;
@@ -93,12 +95,14 @@ fn traces_states_and_bounds_come_to_the_same_ends() {
 #[test]
 fn traces_show_a_race() {
     let mut options = options("offline-vs-device-irq", 2);
-    options.protocol = Protocol::NO_STOP;
+    options.protocol = Protocol::LINUX_3_14;
     options.ipi = Ipi::Instant;
     options.keep_going = true;
     options.shrink = false;
-    options.limits.states = 1000;
-    let verdict = run(&options, Engine::Dpor);
+    options.limits.states = 4000;
+    options.engine = Engine::Dpor;
+    let verdict = check(&options, &mut |_| ControlFlow::Continue(()));
+    assert_eq!(verdict.error, None);
     assert!(verdict.of(Property::Late).count > 0);
     let choices = verdict.of(Property::Late).first.as_ref().expect("it was found");
     let again = replay(&options, choices).expect("it was found a moment ago");
