@@ -2,6 +2,7 @@
 //!
 //! | file | what |
 //! |---|---|
+//! | `cargo_test.rs` | `cargo test` as a step |
 //! | `checkers.rs` | the model checker beside others |
 //! | `mutants/` | the library with something wrong in it, and who notices |
 //! | `proofs.rs` | the checker's long proofs |
@@ -13,6 +14,7 @@
 //! | `steps.rs` | what is tested |
 
 mod bench;
+mod cargo_test;
 mod checkers;
 mod hotadd;
 mod image;

@@ -60,7 +60,7 @@ impl Steps {
 }
 
 /// Minutes and seconds, e.g. `12:04.5`.
-fn minutes(took: Duration) -> String {
+pub(crate) fn minutes(took: Duration) -> String {
     let tenths = took.as_millis() / 100;
     format!("{}:{:02}.{}", tenths / 600, tenths / 10 % 60, tenths % 10)
 }
