@@ -16,11 +16,11 @@
 use std::hint;
 use std::ptr;
 use std::sync::atomic::Ordering::{Acquire, Relaxed, SeqCst};
-use std::sync::atomic::{AtomicPtr, AtomicU32, AtomicUsize, fence};
+use std::sync::atomic::{AtomicU32, AtomicUsize, fence};
 use std::sync::{Mutex, PoisonError};
 
 use standstill::event::Event;
-use standstill::platform::{Deadline, Memory, Wait, WaitContext, WaitFor};
+use standstill::platform::{Deadline, Wait, WaitContext, WaitFor};
 
 use crate::Hosted;
 use crate::board::{Board, Cpu, try_here};
@@ -278,17 +278,7 @@ impl Hosted {
     }
 }
 
-// SAFETY: the types are those of `core::sync::atomic` and plain memory; the fence is the one of the same module.
-unsafe impl Memory for Hosted {
-    type Word = AtomicUsize;
-    type Ptr<T: 'static> = AtomicPtr<T>;
-    type Cell<T: standstill::platform::Datum> = standstill::platform::PlainCell<T>;
-
-    #[inline(always)]
-    fn fence(&self) {
-        fence(SeqCst);
-    }
-}
+standstill::platform::native_memory!(Hosted);
 
 // SAFETY: `wait_until` returns only what `poll` said, or `None` after the deadline; NEVER does not expire.
 unsafe impl Wait for Hosted {

@@ -15,6 +15,7 @@ use crate::guess::Part;
 use crate::hash::Hash128;
 use crate::movers::Use;
 use crate::mutate::Change;
+use crate::port::rest_for_ever;
 use crate::port::{Model, condition};
 use crate::state::{Op, OpKind, Wants};
 use crate::verdict::{Access, StepWhat};
@@ -367,6 +368,27 @@ unsafe impl Memory for Model {
                     at,
                 );
             }
+        });
+    }
+    fn enter_loop(&self) {
+        with(|w| w.thread_mut().level_mut().loop_begins());
+    }
+
+    fn leave_loop(&self) {
+        with(|w| w.thread_mut().level_mut().loop_ends());
+    }
+
+    #[track_caller]
+    fn loop_head<S: std::hash::Hash>(&self, state: &S) {
+        let state = Hash128::of(state);
+        if !with(|w| w.gives_up("a loop begins its next turn", Location::caller())) {
+            rest_for_ever();
+        }
+        with(|w| {
+            let same = w.thread_mut().level_mut().cut(state);
+            w.movers.turn(same);
+            // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
+            w.reload = std::mem::take(&mut w.waited);
         });
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
 
 use standstill::CpuId;
-use standstill::platform::{Deadline, Ipi, Irq, Site, Wait, WaitContext, WaitFor, Word};
+use standstill::platform::{Deadline, Ipi, Irq, Memory, Site, Wait, WaitContext, WaitFor, Word};
 use standstill_model::{
     Audit, Coverage, Model, ModelWord, Options, Plain, Scenario, Setup, Verdict, Violation, all_up, branch,
     check, replay, require,
@@ -84,7 +84,7 @@ fn passes(scenario: &Scenario) {
 
 /// As a guess is meant.
 fn well(_: &Model, list: &List, node: usize) {
-    let mut head = list.head.guess();
+    let mut head = list.head.load_for_cas();
     loop {
         list.next[node].store(head, Relaxed);
         match list.head.compare_exchange(head, node, AcqRel, Relaxed) {
@@ -122,7 +122,7 @@ fn a_guess_that_no_compare_and_swap_follows() {
         for stores in [true, false] {
             let violation = broken(
                 &pushes(move |_, list, node| {
-                    let head = list.head.guess();
+                    let head = list.head.load_for_cas();
                     if stores {
                         list.next[node].store(head, Relaxed);
                     }
@@ -157,7 +157,7 @@ fn a_guess_that_is_given_up_after_a_store() {
     for (at, instead) in instead.into_iter().enumerate() {
         let violation = broken(
             &pushes(move |platform, list, node| {
-                let head = list.head.guess();
+                let head = list.head.load_for_cas();
                 list.next[node].store(head, Relaxed);
                 instead(platform, list);
                 let _ = (at < 4).then(|| list.head.compare_exchange(head, node, AcqRel, Relaxed));
@@ -172,7 +172,7 @@ fn a_guess_that_is_given_up_after_a_store() {
 #[test]
 fn a_guess_that_is_given_up_decides_nothing() {
     let wrong = |_: &Model, list: &List, node: usize| {
-        let head = list.head.guess();
+        let head = list.head.load_for_cas();
         // Nobody else can come in between, or so it seems.
         list.next[3].load(Relaxed);
         if list.head.compare_exchange(head, node, AcqRel, Relaxed).is_ok() {
@@ -181,7 +181,7 @@ fn a_guess_that_is_given_up_decides_nothing() {
     };
     broken(&pushes(wrong), "require");
     passes(&pushes(|platform, list, node| {
-        list.head.guess();
+        list.head.load_for_cas();
         well(platform, list, node);
     }));
 }
@@ -201,7 +201,7 @@ fn a_guess_in_a_handler_that_interrupts_one() {
             s.task(move |task| {
                 all_up(machine, task);
                 branch();
-                let head = list.head.guess();
+                let head = list.head.load_for_cas();
                 if stores {
                     list.next[1].store(head, Relaxed);
                 }
@@ -337,16 +337,16 @@ fn turns(all: bool) -> Scenario {
         s.task_on(CpuId::new(1), move |_| {
             let platform = machine.platform();
             let mut sum = 0;
-            platform.loop_begins();
+            platform.enter_loop();
             for turn in 0..3 {
                 if all {
-                    platform.cut(&(turn, sum));
+                    platform.loop_head(&(turn, sum));
                 } else {
-                    platform.cut(&turn);
+                    platform.loop_head(&turn);
                 }
                 sum += word.load(Relaxed);
             }
-            platform.loop_ends();
+            platform.leave_loop();
             told.store(sum, Relaxed);
         });
     })

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use compiler::Library;
+
 use serde_json::Value;
 
 /// An error: its code, and the line that the compiler points at first.
@@ -52,16 +54,17 @@ fn found(diagnostics: &str) -> Vec<(Error, String)> {
 }
 
 /// What is wrong with the errors of `file`, if anything.
-fn complaint(library: &str, file: &Path) -> Option<String> {
+fn complaint(library: &Library, file: &Path) -> Option<String> {
     let source = fs::read_to_string(file).expect("the folder was just listed");
     let announced = announced(&source);
     if announced.is_empty() {
         return Some("no line announces an error".into());
     }
     let name = file.to_str().expect("the names are ours");
-    let with = format!("standstill={library}");
+    let uses = library.args();
     let out = format!("{}/ui", env!("CARGO_TARGET_TMPDIR"));
-    let args = ["--emit", "metadata", "--error-format=json", "--extern", &with, "--out-dir", &out, name];
+    let mut args = vec!["--emit", "metadata", "--error-format=json", "--out-dir", &out, name];
+    args.extend(uses.iter().map(String::as_str));
     let output = compiler::rustc(&args);
     let text = String::from_utf8_lossy(&output.stderr);
     let found = found(&text);
@@ -82,8 +85,7 @@ fn complaint(library: &str, file: &Path) -> Option<String> {
 #[test]
 #[cfg_attr(miri, ignore = "runs the compiler")]
 fn misuse_does_not_compile() {
-    let library = compiler::library("ui");
-    let library = library.to_str().expect("cargo's folders are UTF-8");
+    let library = Library::build("ui");
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/ui");
     let files =
         fs::read_dir(folder).expect("it is part of the crate").map(|entry| entry.expect("readable").path());
@@ -91,7 +93,7 @@ fn misuse_does_not_compile() {
     assert!(!files.is_empty(), "the folder is empty");
     let complaints: Vec<_> = files
         .iter()
-        .filter_map(|file| complaint(library, file).map(|why| format!("{}: {why}", file.display())))
+        .filter_map(|file| complaint(&library, file).map(|why| format!("{}: {why}", file.display())))
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }

@@ -6,6 +6,8 @@ mod compiler;
 
 use std::path::Path;
 
+use compiler::Library;
+
 /// The targets of the calls in function `name`.
 fn calls<'a>(assembly: &'a str, name: &str) -> Vec<&'a str> {
     let body = assembly.split_once(&format!("\n{name}:\n")).expect("the function is there").1;
@@ -25,12 +27,13 @@ fn calls<'a>(assembly: &'a str, name: &str) -> Vec<&'a str> {
 #[cfg(target_arch = "x86_64")]
 #[cfg_attr(miri, ignore = "runs the compiler")]
 fn no_call_to_the_platform_is_left_in_two_hot_functions() {
-    let library = compiler::library("zero_cost");
+    let library = Library::build("zero_cost");
     let assembly = Path::new(env!("CARGO_TARGET_TMPDIR")).join("hot.s");
-    let (lib, asm) = (library.to_str().unwrap(), assembly.to_str().unwrap());
-    let with = format!("standstill={lib}");
-    let args = ["--crate-type", "lib", "-Copt-level=3", "--emit", "asm", "-o", asm, "--extern", &with];
-    let output = compiler::rustc(&[&args[..], &["tests/zero_cost/hot.rs"]].concat());
+    let (asm, uses) = (assembly.to_str().unwrap(), library.args());
+    let mut args = vec!["--crate-type", "lib", "-Copt-level=3", "--emit", "asm", "-o", asm];
+    args.extend(uses.iter().map(String::as_str));
+    args.push("tests/zero_cost/hot.rs");
+    let output = compiler::rustc(&args);
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 
     let assembly = std::fs::read_to_string(assembly).unwrap();

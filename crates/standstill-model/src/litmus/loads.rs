@@ -220,7 +220,7 @@ fn read_modify_writes_are_atomic() {
 #[test]
 fn a_guess_and_its_swap_are_one_step() {
     let push: Body = |w| {
-        let mut seen = w.x.guess();
+        let mut seen = w.x.load_for_cas();
         while let Err(now) = w.x.compare_exchange(seen, seen * 2 + 1, AcqRel, Relaxed) {
             seen = now;
         }

@@ -23,7 +23,7 @@ unsafe impl Word for ModelWord {
     }
 
     #[track_caller]
-    fn guess(&self) -> usize {
+    fn load_for_cas(&self) -> usize {
         let at = Location::caller();
         let value = access(self.0.get(), Access::Load, Wants::Guess, RELAXED, at, |_| None);
         guessed(self.0.get().addr(), value, at);
@@ -112,7 +112,7 @@ unsafe impl<T: 'static> Pointer<T> for ModelPtr<T> {
     }
 
     #[track_caller]
-    fn guess(&self) -> *mut T {
+    fn load_for_cas(&self) -> *mut T {
         let at = Location::caller();
         let value = access(self.word(), Access::Load, Wants::Guess, RELAXED, at, |_| None);
         guessed(self.word().addr(), value, at);

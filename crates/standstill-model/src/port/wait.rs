@@ -104,28 +104,6 @@ unsafe impl Wait for Model {
         });
     }
 
-    fn loop_begins(&self) {
-        with(|w| w.thread_mut().level_mut().loop_begins());
-    }
-
-    fn loop_ends(&self) {
-        with(|w| w.thread_mut().level_mut().loop_ends());
-    }
-
-    #[track_caller]
-    fn cut<S: std::hash::Hash>(&self, state: &S) {
-        let state = Hash128::of(state);
-        if !with(|w| w.gives_up("a loop begins its next turn", Location::caller())) {
-            rest_for_ever();
-        }
-        with(|w| {
-            let same = w.thread_mut().level_mut().cut(state);
-            w.movers.turn(same);
-            // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
-            w.reload = std::mem::take(&mut w.waited);
-        });
-    }
-
     #[track_caller]
     fn event(&self, event: impl FnOnce() -> Event) {
         if std::thread::panicking() {

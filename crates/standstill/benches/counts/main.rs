@@ -10,9 +10,6 @@
 )]
 
 #[macro_use]
-#[path = "../../tests/plain/memory.rs"]
-mod plain_memory;
-#[macro_use]
 #[path = "../../tests/plain/sched.rs"]
 mod plain_sched;
 mod port;

@@ -63,7 +63,7 @@ fn take() {
     }
 }
 
-plain_memory!(One);
+standstill::platform::native_memory!(One);
 nobody_leaves!(One);
 
 // SAFETY: one thread runs everything, and takes what is pending in `take` only, which looks at the mask and at the preempt count.

@@ -63,7 +63,7 @@ impl<P: Memory> Queue<P> {
     /// 1. `node` is in no list.
     /// 2. It stays alive until it was taken.
     pub(crate) unsafe fn push(&self, node: *const Node<P>) -> bool {
-        let mut head = self.head.guess();
+        let mut head = self.head.load_for_cas();
         loop {
             // SAFETY: alive by (2); this CPU alone knows the node until the exchange below succeeds, by (1).
             unsafe { &*node }.next.store(head, Relaxed);

@@ -17,20 +17,16 @@
 mod cpus;
 mod entry;
 mod irq;
-mod memory;
-mod native;
 mod sched;
 mod wait;
+
+pub use smpmem::{DataCell, Datum, Memory, PlainCell, Pointer, Word, native_memory};
 
 pub use cpus::{Cpus, StartError};
 pub use entry::{Entry, TooLate};
 pub use irq::{Ipi, Irq};
-pub use memory::{DataCell, Datum, Memory, Pointer, Word};
-pub use native::PlainCell;
 pub use sched::{Runs, Sched, Vacate};
 pub use wait::{Deadline, Site, Wait, WaitContext, WaitFor};
-
-pub(crate) use wait::drive;
 
 /// A machine that Standstill can run on: all the traits of this module.
 pub trait Platform: Memory + Irq + Wait + Cpus + Sched {}

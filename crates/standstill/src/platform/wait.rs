@@ -1,8 +1,6 @@
 //! The one waiting primitive, deadlines, and the ear for events.
 
 use core::fmt;
-use core::hash::Hash;
-use core::ops::ControlFlow;
 use core::panic::Location;
 
 use crate::event::Event;
@@ -123,18 +121,6 @@ pub unsafe trait Wait: Memory {
         let _ = on;
     }
 
-    /// A loop begins whose every turn starts with a [`cut`](Self::cut); [`loop_ends`](Self::loop_ends) follows. For checkers: a cut
-    /// forgets what the caller read since here, and nothing that it read before.
-    fn loop_begins(&self) {}
-
-    /// The loop that began last is over.
-    fn loop_ends(&self) {}
-
-    /// A loop head: `state` is all that the loop remembers. For checkers.
-    fn cut<S: Hash>(&self, state: &S) {
-        let _ = state;
-    }
-
     /// Something happened. `event` is only built by a port that listens, so events cost nothing elsewhere.
     ///
     /// Called from every context, interrupts off and the stopper included. `event` asks which CPU this is, and that must still be true
@@ -143,23 +129,5 @@ pub unsafe trait Wait: Memory {
     #[inline(always)]
     fn event(&self, event: impl FnOnce() -> Event) {
         let _ = event;
-    }
-}
-
-/// Runs `step` until it breaks. What the loop remembers is `state` and nothing else, as `step` is a plain function:
-/// so a checker may forget everything but `state` at the loop head.
-pub(crate) fn drive<P: Wait, M, S: Hash, R>(
-    platform: &P,
-    machine: &M,
-    state: &mut S,
-    step: fn(&M, &mut S) -> ControlFlow<R>,
-) -> R {
-    platform.loop_begins();
-    loop {
-        platform.cut(state);
-        if let ControlFlow::Break(result) = step(machine, state) {
-            platform.loop_ends();
-            return result;
-        }
     }
 }

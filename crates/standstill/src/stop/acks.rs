@@ -47,7 +47,7 @@ impl<P: Memory> Acks<P> {
         if expected == 1 {
             return true;
         }
-        let mut seen = self.word.guess();
+        let mut seen = self.word.load_for_cas();
         loop {
             let count = match seen >> COUNT_BITS {
                 later if is_later(later, tag) => return false,
@@ -124,27 +124,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_types, reason = "a port: here the traits meet the real types")]
 mod tests {
-    use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
-
     use super::*;
-    use crate::platform::{Datum, PlainCell};
     use crate::stop::Stage;
     use crate::stop::stage::{LAST_EPOCH, next_epoch};
 
     struct Ram;
 
-    // SAFETY: the CPU's own atomics and plain memory.
-    unsafe impl Memory for Ram {
-        type Word = AtomicUsize;
-        type Ptr<T: 'static> = AtomicPtr<T>;
-        type Cell<T: Datum> = PlainCell<T>;
-
-        fn fence(&self) {
-            fence(Ordering::SeqCst);
-        }
-    }
+    smpmem::native_memory!(Ram);
 
     /// Numbers are used again: the first stops after the last number are later than those before it.
     #[test]

@@ -176,7 +176,7 @@ impl<P: Platform> TicketLock<P> {
 
     /// The caller holds the lock.
     pub(crate) fn unlock(&self, platform: &P) {
-        let mut seen = self.serving.guess();
+        let mut seen = self.serving.load_for_cas();
         // Only the holder changes the number; others may add marks meanwhile. Release: what the holder did is visible to the next one.
         while let Err(now) = self.serving.compare_exchange(seen, served(seen), Release, Relaxed) {
             seen = now;

@@ -16,7 +16,9 @@ use crate::event::What;
 use crate::machine::Machine;
 use crate::mask::AtomicCpuMask;
 use crate::places::Finder;
-use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word, drive};
+use smpmem::run_loop;
+
+use crate::platform::{DataCell, Deadline, Memory, Platform, Site, WaitContext, WaitFor, Word};
 
 /// The function of a stop, without its type.
 #[derive(Clone, Copy)]
@@ -167,7 +169,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             were_on: false,
             value: None,
         };
-        drive(&self.platform, self, &mut state, Self::step);
+        run_loop(&self.platform, self, &mut state, Self::step);
     }
 
     fn step(&self, s: &mut Loop<P::Flags>) -> ControlFlow<()> {

@@ -100,7 +100,7 @@ impl<P: Memory> Works<P> {
     /// 1. `link` is in no list.
     /// 2. It stays alive until it was popped.
     pub(crate) unsafe fn push(&self, link: *const Link<P>) -> Pushed {
-        let mut head = self.head.guess();
+        let mut head = self.head.load_for_cas();
         loop {
             if head.is_null() {
                 return Pushed::Closed;

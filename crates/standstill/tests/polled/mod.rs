@@ -4,10 +4,6 @@
 //! runs, and passes it on where it waits. Interrupts and the stopper run on the thread that has the baton, at the next point where
 //! they are allowed. A CPU dies by unwinding its idle thread to the root; the store that says so is made there.
 
-#[macro_use]
-#[path = "../plain/memory.rs"]
-mod plain_memory;
-
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe, Location};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, Ordering::SeqCst};
@@ -387,7 +383,7 @@ fn check(log: &[Event], protocol: Protocol) {
     }
 }
 
-plain_memory!(Polled);
+standstill::platform::native_memory!(Polled);
 
 // SAFETY: interrupts and the stopper run in `poll` only, which looks at the flags kept here; a thread moves only in `pass_baton`.
 unsafe impl Irq for Polled {

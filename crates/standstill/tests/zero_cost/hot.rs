@@ -3,9 +3,6 @@
 #![no_std]
 
 #[macro_use]
-#[path = "../plain/memory.rs"]
-mod plain_memory;
-#[macro_use]
 #[path = "../plain/sched.rs"]
 mod plain_sched;
 
@@ -24,7 +21,7 @@ unsafe extern "C" {
 
 pub struct Port;
 
-plain_memory!(Port);
+standstill::platform::native_memory!(Port);
 nobody_leaves!(Port);
 
 static PREEMPT: AtomicUsize = AtomicUsize::new(0);

@@ -1,19 +1,17 @@
-//! Shared memory: words, pointers and plain cells.
-//!
-//! The library touches shared memory in no other way, so a port decides what an access is: on bare metal
-//! and on threads one instruction of `core::sync::atomic`, in a checker a scheduling point.
-//!
-//! Orderings are relaxed, acquire, release and acquire-release; the only sequentially consistent thing is
-//! [`Memory::fence`]. A checker with release/acquire views is exact for these and not for `SeqCst` accesses.
+//! The traits: what shared memory is made of.
 
 use core::hash::Hash;
 use core::sync::atomic::Ordering;
 
 /// How shared memory is accessed.
 ///
+/// [`native_memory!`](crate::native_memory) implements it with real atomics.
+///
 /// # Safety
-/// 1. [`Word`], [`Pointer`] and the fence behave as the types of `core::sync::atomic` do with the orderings given.
-/// 2. A [`DataCell`] is plain memory: a read returns what was last written, if the caller keeps its contract.
+/// 1. [`Word`], [`Pointer`] and the fence behave as the types of `core::sync::atomic` do with the
+///    orderings given.
+/// 2. A [`DataCell`] is plain memory: a read returns what was last written, if the caller keeps its
+///    contract.
 pub unsafe trait Memory: Sized + Send + Sync + 'static {
     /// A shared `usize`.
     type Word: Word;
@@ -25,6 +23,25 @@ pub unsafe trait Memory: Sized + Send + Sync + 'static {
     /// A sequentially consistent fence.
     #[track_caller]
     fn fence(&self);
+
+    /// A loop begins. Each of its turns starts with a [`loop_head`](Self::loop_head), and
+    /// [`leave_loop`](Self::leave_loop) follows. [`run_loop`](crate::run_loop) makes all three calls.
+    ///
+    /// These three are for checkers, and do nothing elsewhere. At a loop head a checker forgets what
+    /// the caller read since here, and keeps what it read before.
+    #[inline(always)]
+    fn enter_loop(&self) {}
+
+    /// A turn of the loop begins. `state` is everything that the loop remembers.
+    #[inline(always)]
+    #[track_caller]
+    fn loop_head<S: Hash>(&self, state: &S) {
+        let _ = state;
+    }
+
+    /// The loop that began last has ended.
+    #[inline(always)]
+    fn leave_loop(&self) {}
 }
 
 /// A shared `usize`.
@@ -37,11 +54,11 @@ pub unsafe trait Word: Send + Sync + 'static {
     const ZERO: Self;
     #[track_caller]
     fn load(&self, order: Ordering) -> usize;
-    /// A relaxed load, as a guess for a compare-and-swap that is tried until it succeeds, and where a try that fails leaves nothing
-    /// behind that anybody else can see. A checker takes the two for one step.
+    /// A relaxed load that seeds the retry loop of a compare-and-swap. A failed attempt has no effect
+    /// that anybody else can see, so a checker may treat load and compare-and-swap as one step.
     #[inline(always)]
     #[track_caller]
-    fn guess(&self) -> usize {
+    fn load_for_cas(&self) -> usize {
         self.load(Ordering::Relaxed)
     }
     #[track_caller]
@@ -70,10 +87,10 @@ pub unsafe trait Pointer<T>: Send + Sync + 'static {
     const NULL: Self;
     #[track_caller]
     fn load(&self, order: Ordering) -> *mut T;
-    /// As [`Word::guess`].
+    /// As [`Word::load_for_cas`].
     #[inline(always)]
     #[track_caller]
-    fn guess(&self) -> *mut T {
+    fn load_for_cas(&self) -> *mut T {
         self.load(Ordering::Relaxed)
     }
     #[track_caller]
@@ -95,11 +112,11 @@ pub trait Datum: Copy + Hash + 'static {}
 
 impl<T: Copy + Hash + 'static> Datum for T {}
 
-/// Plain shared memory: no ordering of its own, and a data race if two CPUs meet in it.
+/// Plain shared memory. It has no ordering of its own: two CPUs that meet in it race.
 ///
 /// # Safety
-/// `read` returns the value of the last `write`. The cell may be moved between threads and shared even where
-/// `T` may not: that is the point of it, and callers prove each access.
+/// `read` returns the value of the last `write`. The cell may be moved between threads and shared
+/// even where `T` may not. That is its purpose, and callers prove each access.
 pub unsafe trait DataCell<T: Datum>: Send + Sync + 'static {
     /// The cell that nobody has written yet.
     const EMPTY: Self;

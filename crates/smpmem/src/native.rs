@@ -1,31 +1,52 @@
-//! The memory of real machines: what a port for hardware or threads fills [`Memory`](super::Memory) with.
-//!
-//! ```
-//! use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
-//! use standstill::platform::{Datum, Memory, PlainCell};
-//!
-//! struct MyPort;
-//!
-//! // SAFETY: the CPU's own atomics and plain memory.
-//! unsafe impl Memory for MyPort {
-//!     type Word = AtomicUsize;
-//!     type Ptr<T: 'static> = AtomicPtr<T>;
-//!     type Cell<T: Datum> = PlainCell<T>;
-//!     fn fence(&self) {
-//!         fence(Ordering::SeqCst);
-//!     }
-//! }
-//! ```
-//!
-//! This is the one file of the library that names `core::sync::atomic`; the library itself uses it through the traits only.
-#![expect(clippy::disallowed_types, reason = "the ports' side: here the traits meet the real types")]
+//! The memory of real machines: `core::sync::atomic`, and plain cells.
 
 use core::cell::UnsafeCell;
 use core::mem::MaybeUninit;
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering, fence};
 
-use super::memory::{DataCell, Datum, Pointer, Word};
+use crate::traits::{DataCell, Datum, Pointer, Word};
+
+/// The [`Word`] of a real machine.
+pub type NativeWord = AtomicUsize;
+
+/// The [`Pointer`] of a real machine.
+pub type NativePointer<T> = AtomicPtr<T>;
+
+/// The [fence](crate::Memory::fence) of a real machine.
+#[inline(always)]
+pub fn native_fence() {
+    fence(Ordering::SeqCst);
+}
+
+/// Makes a type a [`Memory`](crate::Memory) of real atomics, for hardware and for threads.
+///
+/// Parameters of the type follow it: `native_memory!(Port<K>, K: Kernel)`.
+///
+/// ```
+/// struct Port;
+/// smpmem::native_memory!(Port);
+///
+/// struct Of<K>(K);
+/// smpmem::native_memory!(Of<K>, K: Send + Sync + 'static);
+/// ```
+#[macro_export]
+macro_rules! native_memory {
+    ($port:ty $(, $($parameters:tt)+)?) => {
+        // SAFETY: 1. the types and the fence are those of `core::sync::atomic`. 2. The cell is plain
+        // memory.
+        unsafe impl $(<$($parameters)+>)? $crate::Memory for $port {
+            type Word = $crate::NativeWord;
+            type Ptr<T: 'static> = $crate::NativePointer<T>;
+            type Cell<T: $crate::Datum> = $crate::PlainCell<T>;
+
+            #[inline(always)]
+            fn fence(&self) {
+                $crate::native_fence();
+            }
+        }
+    };
+}
 
 // SAFETY: each method is the type's own.
 unsafe impl Word for AtomicUsize {
