@@ -26,6 +26,7 @@ static STOP: AtomicBool = AtomicBool::new(false);
 
 /// From now on Ctrl-C ends a search with what it has seen so far; the second time ends the command.
 pub(crate) fn listen() {
+    STOP.store(false, SeqCst);
     // Without the handler, Ctrl-C ends the command without a verdict: no reason not to run.
     let _ = ctrlc::set_handler(|| {
         if STOP.swap(true, SeqCst) {

@@ -338,6 +338,19 @@ fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
     Checkpoint::take(&mut Reader(rest)).ok_or_else(damaged)
 }
 
+/// The file with the length and the sum of what follows its head; `None` if it is no checkpoint.
+pub(crate) fn resealed(file: &[u8]) -> Option<Vec<u8>> {
+    let line = |name: &str| {
+        let at = file.windows(name.len()).position(|window| window == name.as_bytes())?;
+        Some((at + 1, file[at + 1..].iter().position(|byte| *byte == b'\n')? + at + 2))
+    };
+    let ((length, _), (_, body)) = (line("\nlength ")?, line("\nsum ")?);
+    let rest = &file[body..];
+    let sum = sum_of(rest).0;
+    let head = format!("length {}\nsum {sum:016x}\n", rest.len());
+    Some([file.get(..length)?, head.as_bytes(), rest].concat())
+}
+
 /// The hash of a row of numbers; bytes that are none of them make it another one.
 fn sum_of(row: &[u8]) -> Hash128 {
     let mut sum = Hash128::ZERO;

@@ -42,6 +42,14 @@ impl Saved {
         Kind { name: "a replay file", magic: &["standstill-replay "], most: 64 << 20 };
 }
 
+/// A part of a search or a checkpoint with a sum that fits what is in it: for fuzzers. Anything else is as it was.
+#[must_use]
+pub fn resealed(file: &[u8]) -> Vec<u8> {
+    crate::checkpoint::resealed(file)
+        .or_else(|| crate::shard::resealed(file))
+        .unwrap_or_else(|| file.to_vec())
+}
+
 /// Is this a property's letter, a rule's number, or one of the checker's own words?
 pub(crate) fn is_rule(text: &str) -> bool {
     WORDS.contains(&text)

@@ -82,6 +82,8 @@ mod world;
 
 pub use audit::Audited;
 pub use check::{check, replay};
+#[doc(hidden)]
+pub use file::resealed;
 pub use file::{FileError, Saved, load, save};
 pub use follow::follow;
 pub use memory::{ModelCell, ModelPtr, ModelWord};

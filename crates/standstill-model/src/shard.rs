@@ -334,6 +334,14 @@ fn sum(text: &str) -> u64 {
     Hash128::of(text).0
 }
 
+/// The text with the sum of all before its last line; `None` if it is no part.
+pub(crate) fn resealed(file: &[u8]) -> Option<Vec<u8>> {
+    let text = std::str::from_utf8(file).ok().filter(|text| text.starts_with(MAGIC))?;
+    let whole = text.split_inclusive('\n').take_while(|line| !line.starts_with("sum ")).collect::<String>();
+    let sum = sum(&whole);
+    Some(format!("{whole}sum {sum:016x}\n").into_bytes())
+}
+
 /// The lines of a part, one after the other.
 struct Lines<'a> {
     lines: std::iter::Enumerate<std::str::Lines<'a>>,

@@ -42,6 +42,7 @@ pub fn torture(args: &TortureArgs) -> u8 {
         SystemTime::now().duration_since(UNIX_EPOCH).map_or(1, |since| since.as_micros() as u64)
     });
     let line = line(args, seed);
+    INTERRUPTED.store(false, SeqCst);
     // Without the handler, Ctrl-C ends this program, and the kernel of the computer below ends QEMU.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, SeqCst));
     let began = Instant::now();
