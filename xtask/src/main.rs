@@ -5,6 +5,7 @@
 //! | `cargo_test.rs` | `cargo test` as a step |
 //! | `checkers.rs` | the model checker beside others |
 //! | `mutants/` | the library with something wrong in it, and who notices |
+//! | `fuzz.rs` | bad input for the command |
 //! | `proofs.rs` | the checker's long proofs |
 //! | `progress.rs` | how far a command is |
 //! | `run.rs` | commands, and steps with their outcome |
@@ -16,6 +17,7 @@
 mod bench;
 mod cargo_test;
 mod checkers;
+mod fuzz;
 mod hotadd;
 mod image;
 mod kernel;
@@ -81,6 +83,8 @@ enum Command {
     Mutants(mutants::Args),
     /// Runs the checker's long proofs, which the tests leave out, and prints a table
     Proofs(proofs::Args),
+    /// Feeds the command with command lines, files and console input that nobody would think of
+    Fuzz(fuzz::Args),
     /// Installs what is missing, then tests everything
     Test {
         /// Leaves out Miri and aarch64, and tortures for a moment only
@@ -111,6 +115,7 @@ fn main() -> ExitCode {
         Command::BenchLinux(args) => return bench::main(&args),
         Command::Mutants(args) => return mutants::main(&args),
         Command::Proofs(args) => return proofs::main(&args),
+        Command::Fuzz(args) => return fuzz::main(&args),
         Command::BenchCheckers { cpus, rounds, json } => {
             let cpus: Vec<_> = cpus.into_iter().map(usize::from).collect();
             return match checkers::bench(&cpus, usize::from(rounds), json.as_deref()) {

@@ -54,6 +54,7 @@ pub(crate) fn all(steps: &mut Steps, extent: Extent) {
     steps.run("unit, doc and UI tests", || {
         tests(&["test", "--workspace", "--all-features", "--no-fail-fast"])
     });
+    steps.run("bad input for the command", || crate::fuzz::short(20));
     steps.run("unit tests of the library as kernels build it", || {
         tests(&["test", "-p", "standstill", "--lib"])
     });

@@ -19,7 +19,7 @@ use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
 use crate::json::{Host, ProtocolJson, Verdict};
-use crate::{check_matrix, check_matrix_parts, check_parts, run};
+use crate::{check_matrix, check_matrix_parts, check_parts, limits, run};
 
 /// Ctrl-C was pressed.
 static STOP: AtomicBool = AtomicBool::new(false);
@@ -201,6 +201,11 @@ pub fn check(args: &CheckArgs) -> u8 {
         Ok(outputs) => outputs,
         Err(error) => return standstill_io::refuse(&error),
     };
+    // The other threads of a search, as many as there are cores at most, unless somebody asks for more.
+    let threads = if args.threads == 0 { run::host().cpus } else { args.threads };
+    if let Err(error) = limits::look(threads) {
+        return standstill_io::refuse(&error);
+    }
     listen();
     match args.shard {
         Some(shard) if args.matrix => return check_matrix_parts::part(args, shard, outputs),

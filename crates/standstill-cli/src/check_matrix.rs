@@ -74,6 +74,20 @@ impl Row {
         }
     }
 
+    /// Of a search that never began.
+    fn unseen(options: Options) -> Row {
+        Row {
+            options,
+            counts: [0; 5],
+            exhausted: false,
+            states: 0,
+            time_ns: 0,
+            assumptions: Vec::new(),
+            wrong: None,
+            failures: [const { None }; 5],
+        }
+    }
+
     const fn finding(&self, property: Property) -> Finding {
         match (self.counts[property as usize], self.exhausted) {
             (0, true) => Finding::None,
@@ -204,9 +218,15 @@ pub(crate) fn search(jobs: &[Options], these: &[usize], at_a_time: usize) -> Vec
         for _ in 0..workers {
             scope.spawn(|| {
                 loop {
+                    // Who wants the end does not wait for the set-up of what is left, either.
+                    let stopped = go_on().is_break();
                     let nth = next.fetch_add(1, SeqCst);
                     let Some(at) = total.checked_sub(nth + 1) else { break };
                     let options = jobs[these[at]].clone();
+                    if stopped {
+                        rows.lock().expect("no worker panics").push((at, Row::unseen(options)));
+                        continue;
+                    }
                     let name = format!(
                         "[{}/{total}] {}, {} CPUs, IPIs {}: ",
                         nth + 1,

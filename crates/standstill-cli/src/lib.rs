@@ -21,6 +21,7 @@ mod ends;
 pub mod flags;
 pub mod json;
 pub mod judge;
+mod limits;
 pub mod plan;
 mod presets;
 pub mod progress;

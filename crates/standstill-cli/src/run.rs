@@ -26,6 +26,7 @@ use crate::json::{
     CallsJson, FailureJson, HangJson, Host, HotplugJson, OpsJson, RuleJson, StallJson, StopJson,
 };
 use crate::judge::{Judge, Stall};
+use crate::limits;
 use crate::progress::Progress;
 use crate::table;
 use crate::verdict::Findings;
@@ -49,6 +50,10 @@ pub fn torture(args: &TortureArgs) -> u8 {
             std::process::exit(130);
         }
     });
+    // The CPUs, the devices, the watcher, and those that build the machine and its judge.
+    if let Err(error) = limits::look(args.cpus + 4) {
+        return standstill_io::refuse(&error);
+    }
     if args.cpus <= 64 { on_hosted::<64, 1>(args) } else { on_hosted::<1024, 16>(args) }
 }
 

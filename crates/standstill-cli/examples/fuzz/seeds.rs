@@ -5,7 +5,10 @@ use std::path::Path;
 /// Their names, and the command lines that make them.
 const MADE: [(&str, &str); 4] = [
     ("seed.replay", "check --protocol linux-3.14 --save"),
-    ("seed.part", "check --engine dpor --irqs 0 --protocol linux-3.14 --max-seconds 1 --shard 1/1 --part-file"),
+    (
+        "seed.part",
+        "check --engine dpor --irqs 0 --protocol linux-3.14 --max-seconds 1 --shard 1/1 --part-file",
+    ),
     ("seed.matrix", "check --matrix --protocol linux-3.14 --cpus 2 --shard 1/1 --part-file"),
     ("seed.checkpoint", "check --cpus 3 --max-states 1 --checkpoint"),
 ];

@@ -3,6 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use standstill_io::input::{self, Kind, Unreadable};
+use standstill_io::words;
+
+/// What an image is: no kernel is as large as that.
+const KIND: Kind<'_> = Kind { name: "a kernel image", magic: &["\x7fELF"], most: 256 << 20 };
+/// What the reference kernel holds, and no other does.
+const MARK: &[u8] = b"@progress ";
+
+/// Looks whether `path` is an image of the reference kernel.
+pub(super) fn look(path: &Path) -> Result<(), String> {
+    let bytes = input::read(path, KIND).map_err(Unreadable::text)?;
+    if bytes.windows(MARK.len()).any(|window| window == MARK) {
+        return Ok(());
+    }
+    Err(format!("{} is no image of the reference kernel: `cargo xtask image` builds one", words::path(path)))
+}
+
 /// Builds the image and returns where it is.
 pub(super) fn build() -> Result<PathBuf, String> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");

@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::io::{ErrorKind, Read};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
 use rustix::process::{Signal, getpid, getppid, set_parent_process_death_signal};
+use standstill_io::words;
 
 /// The most CPUs that the kernel has room for.
 pub(super) const MAX_CPUS: usize = 64;
@@ -18,21 +19,22 @@ pub(super) const DONE: i32 = 33;
 pub(super) const REFUSED: i32 = 39;
 
 const NAME: &str = "qemu-system-x86_64";
+/// How QEMU begins what it says of its version.
+const VERSION: &[u8] = b"QEMU emulator version ";
 
 /// Where QEMU is.
 pub(super) fn find(path: Option<&Path>) -> Result<PathBuf, String> {
     let program = path.unwrap_or(Path::new(NAME));
-    let works = Command::new(program)
-        .arg("--version")
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    match (works, path) {
-        (true, _) => Ok(program.into()),
-        (false, None) => Err(format!("there is no {NAME}: `cargo xtask setup` installs it")),
-        (false, Some(path)) => Err(format!("{} is no QEMU that runs", path.display())),
+    let said = Command::new(program).arg("--version").stdin(Stdio::null()).stderr(Stdio::null()).output();
+    // Any program can end well: this one says what it is.
+    let is_qemu = |said: &Output| said.status.success() && said.stdout.starts_with(VERSION);
+    match (said, path) {
+        (Ok(said), _) if is_qemu(&said) => Ok(program.into()),
+        (Err(error), None) if error.kind() == ErrorKind::NotFound => {
+            Err(format!("there is no {NAME}: `cargo xtask setup` installs it"))
+        }
+        (Err(error), _) => Err(format!("{} can't be run: {error}", words::path(program))),
+        (Ok(_), _) => Err(format!("{} is no QEMU that runs", words::path(program))),
     }
 }
 
@@ -69,17 +71,23 @@ impl Machine {
                 if getppid() == Some(parent) { Ok(()) } else { Err(ErrorKind::BrokenPipe.into()) }
             });
         }
-        let mut child = command.spawn().map_err(|error| format!("{}: {error}", qemu.display()))?;
+        let mut child =
+            command.spawn().map_err(|error| format!("{} can't be run: {error}", words::path(qemu)))?;
         let mut serial = child.stdout.take().ok_or("QEMU has no output")?;
         let (send, pieces) = channel();
-        thread::spawn(move || {
+        let pass_on = move || {
             let mut bytes = [0; 4096];
             while let Ok(n @ 1..) = serial.read(&mut bytes) {
                 if send.send(String::from_utf8_lossy(&bytes[..n]).into_owned()).is_err() {
                     return;
                 }
             }
-        });
+        };
+        if let Err(error) = thread::Builder::new().spawn(pass_on) {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(format!("the system gives no thread to hear QEMU: {error}"));
+        }
         Ok((Machine(RefCell::new(child)), pieces))
     }
 

@@ -53,6 +53,11 @@ pub fn torture(args: &TortureArgs) -> u8 {
             progress.clear();
             let ended = machine.end();
             let outcome = outcome.unwrap_or_else(|| Outcome::of(ended, heard.report.is_some()));
+            if heard.is_nothing() && outcome != Outcome::Interrupted {
+                // No rule of the library was tried.
+                let what = "the machine said nothing: QEMU could not start it, or the image is damaged";
+                return standstill_io::refuse(what);
+            }
             report::conclude(args, seed, began.elapsed(), &heard, &outcome)
         }
         Err(why) => standstill_io::refuse(&why),
@@ -168,7 +173,10 @@ fn machine(
     }
     let qemu = machine::find(args.qemu.as_deref())?;
     let image = match &args.image {
-        Some(image) => image.clone(),
+        Some(image) => {
+            image::look(image)?;
+            image.clone()
+        }
         None => image::build()?,
     };
     Machine::start(&qemu, &image, cpus, line, stdin)

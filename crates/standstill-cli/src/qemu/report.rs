@@ -101,11 +101,18 @@ pub(super) struct Heard {
     pub(super) report: Option<ReportLine>,
     /// Other lines.
     said: Vec<String>,
+    /// It has begun to torture.
+    began: bool,
     /// Lines for this command that it does not understand.
     garbled: u64,
 }
 
 impl Heard {
+    /// Was nothing heard at all?
+    pub(super) const fn is_nothing(&self) -> bool {
+        self.report.is_none() && self.said.is_empty() && self.garbled == 0 && !self.began
+    }
+
     /// Takes the next line.
     pub(super) fn line(&mut self, line: &str, progress: &mut Progress) {
         if let Some(json) = line.strip_prefix("@progress ") {
@@ -113,6 +120,7 @@ impl Heard {
                 Ok(ProgressLine { sent, ran, refused, down, up, online, cycles, properties }) => {
                     let counts = Counts { sent, ran, refused, down, up, online, cycles };
                     progress.show(&counts, &properties.tally());
+                    self.began = true;
                 }
                 Err(_) => self.garbled += 1,
             }
