@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `cargo_test.rs` | `cargo test` as a step |
 //! | `checkers.rs` | the model checker beside others |
+//! | `fresh.rs` | the README's commands on a machine that has nothing yet |
 //! | `mutants/` | the library with something wrong in it, and who notices |
 //! | `fuzz.rs` | bad input for the command |
 //! | `proofs.rs` | the checker's long proofs |
@@ -17,6 +18,7 @@
 mod bench;
 mod cargo_test;
 mod checkers;
+mod fresh;
 mod fuzz;
 mod hotadd;
 mod image;
@@ -79,6 +81,8 @@ enum Command {
         #[arg(long)]
         json: Option<PathBuf>,
     },
+    /// Runs the README's commands on a machine that has nothing yet: a folder, filled by debootstrap
+    Fresh(fresh::Args),
     /// Takes things out of the library, one at a time, and looks which rule of the checker notices
     Mutants(mutants::Args),
     /// Runs the checker's long proofs, which the tests leave out, and prints a table
@@ -113,6 +117,7 @@ fn main() -> ExitCode {
             };
         }
         Command::BenchLinux(args) => return bench::main(&args),
+        Command::Fresh(args) => fresh::all(&mut steps, &args),
         Command::Mutants(args) => return mutants::main(&args),
         Command::Proofs(args) => return proofs::main(&args),
         Command::Fuzz(args) => return fuzz::main(&args),
