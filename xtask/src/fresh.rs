@@ -17,6 +17,8 @@ const PACKAGES: &str = "ca-certificates,gcc,libc6-dev,git";
 /// Where the compiler is, in the machine.
 const RUSTUP: &str = "/opt/rustup";
 const CARGO: &str = "/opt/cargo";
+/// All certificates in one file.
+const CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 /// Who is not root there.
 const USER: &str = "tester";
 
@@ -141,37 +143,15 @@ impl Machine {
         let include = format!("--include={PACKAGES}");
         let mut make = command("debootstrap", &["--variant=minbase", &include, &suite]);
         succeed(make.arg(&self.root))?;
-        // The packages' sources, the certificates of whatever is between here and them, and the names of hosts.
-        for path in ["/etc/apt/sources.list", "/etc/apt/sources.list.d", "/etc/ssl/certs", "/etc/resolv.conf"]
-        {
-            self.copy(Path::new(path))?;
+        // The packages' sources, the certificates of what is on the way to them, and the names of hosts.
+        let shared = ["/etc/apt/sources.list.d/debian.sources", CERTIFICATES, "/etc/resolv.conf"];
+        for path in shared.map(Path::new).into_iter().filter(|path| path.exists()) {
+            succeed(command("cp", &["-L"]).arg(path).arg(self.inside(&path.to_string_lossy())))?;
         }
         Ok(suite)
     }
 
-    /// Copies from the host, what links lead to included.
-    fn copy(&self, path: &Path) -> Result<(), Not> {
-        if !path.exists() {
-            return Ok(());
-        }
-        let to = self.inside(&path.to_string_lossy());
-        if path.is_dir() {
-            // Debian's own sources are in every machine; a stranger's need keys that are not.
-            let only = ["-rL", "--no-target-directory"];
-            return succeed(command("cp", &only).arg(path).arg(&to)).map(drop);
-        }
-        succeed(command("cp", &["-L"]).arg(path).arg(&to)).map(drop)
-    }
-
     fn install_rust(&self) -> Outcome {
-        for entry in fs::read_dir(self.inside("/etc/apt/sources.list.d")).into_iter().flatten().flatten() {
-            let foreign =
-                !fs::read_to_string(entry.path()).is_ok_and(|text| text.contains("debian-archive-keyring"));
-            if foreign {
-                // It would be refused: its key is not in the machine.
-                let _ = fs::remove_file(entry.path());
-            }
-        }
         if self.without_rustup {
             let get = "apt-get update && apt-get install -y --no-install-recommends rustc-web cargo-web";
             self.run("rust", &PLAIN, get)?;
@@ -210,12 +190,13 @@ impl Machine {
         println!("   | {line}  (its output: {})", log.display());
         let home = variant.home;
         let target = format!("{home}/target");
-        let mut script = String::from("set -e\nmount --make-rprivate /\ncd \"$ROOT\"\n");
-        script += "mount -t proc proc proc\nmount --rbind /dev dev\nmount --bind . . || true\n";
+        let mut script = String::from(
+            "set -e\nmount --make-rprivate /\nmount --bind \"$ROOT\" \"$ROOT\"\n\
+             mount -t proc proc \"$ROOT/proc\"\nmount --rbind /dev \"$ROOT/dev\"\n",
+        );
         if variant.read_only {
-            script += "mkdir -p \"$ROOT$TARGET/tmp\"\nmount --bind \"$ROOT\" \"$ROOT\"\n";
-            script += "mount --bind \"$ROOT$TARGET\" \"$ROOT$TARGET\"\nmount -o remount,ro,bind \"$ROOT\"\n";
-            script += "mount -t proc proc \"$ROOT/proc\"\nmount --rbind /dev \"$ROOT/dev\"\n";
+            script += "mkdir -p \"$ROOT$TARGET/tmp\"\nmount --bind \"$ROOT$TARGET\" \"$ROOT$TARGET\"\n\
+                       mount -o remount,ro,bind \"$ROOT\"\n";
         }
         let user = if variant.user { format!("--userspec={USER}") } else { String::new() };
         script += &format!(
