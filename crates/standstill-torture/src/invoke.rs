@@ -9,10 +9,12 @@ use standstill::context::{Context, IrqOff, Task};
 use standstill::event::Form;
 use standstill::{CallError, CpuId, CpuMask};
 
+use crate::calm::Calm;
 use crate::ground::Ground;
 use crate::kit::{CsdSlot, Slot};
 use crate::pulse::Doing;
 use crate::record::Record;
+use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
 use crate::shared::Core;
@@ -50,6 +52,7 @@ pub(crate) struct Invoker<
     pub(crate) asynchronous: &'static [CsdSlot<P, W, A>],
     pub(crate) many: &'static [Slot<W, M>],
     pub(crate) all: &'static [Slot<W, L>],
+    pub(crate) relay: Option<&'static Relay<P>>,
     /// For the three forms that wait, in the order of [`Form::ALL`].
     pub(crate) waiting: [&'static Record<W>; 3],
 }
@@ -109,17 +112,22 @@ where
         let core = self.core;
         let Some(slot) = self.free(self.single) else { return 0 };
         let to = core.any_cpu(&self.rng);
-        core.machine.pin(task, |pinned| {
+        core.pinned(task, |pinned| {
             core.post_one(slot.record, to, |to| core.machine.call_single_nowait(pinned, to, &slot.handler))
         })
     }
 
     /// A burst of async calls to random targets: in one pinned section, or sometimes with interrupts off.
     fn send_burst(&self, task: &mut Task) -> u64 {
+        if let Some(relay) = self.relay
+            && self.rng.one_in(4)
+        {
+            relay.begin(self.core, task);
+        }
         if self.rng.one_in(16) {
             self.core.machine.irq_off(task, |off| self.burst(off))
         } else {
-            self.core.machine.pin(task, |pinned| self.burst(pinned))
+            self.core.pinned(task, |pinned| self.burst(pinned))
         }
     }
 
@@ -133,8 +141,12 @@ where
             }
             // Every other call goes to the CPU that is about to leave, if there is one: that is where the race is.
             let to = victim.filter(|_| self.rng.one_in(2)).unwrap_or_else(|| core.any_cpu(&self.rng));
-            sent += core
-                .post_one(slot.record, to, |to| core.machine.call_single_async(ctx, to, csd, &slot.handler));
+            sent += core.post_one(slot.record, to, |to| {
+                let must = core.must_take(to);
+                let taken = core.machine.call_single_async(ctx, to, csd, &slot.handler);
+                core.check_active_takes(must, to, taken.is_ok());
+                taken
+            });
         }
         sent
     }
@@ -143,7 +155,7 @@ where
         let Some(slot) = self.free(self.many) else { return 0 };
         let mask = self.random_mask();
         let core = self.core;
-        core.machine.pin(task, |pinned| {
+        core.pinned(task, |pinned| {
             core.post_many(slot.record, &mask, true, || {
                 core.machine.call_many_async(pinned, &mask, &slot.handler)
             })
@@ -154,7 +166,7 @@ where
         let Some(slot) = self.free(self.all) else { return 0 };
         let core = self.core;
         let everybody = CpuMask::first_n(core.cpus);
-        core.machine.pin(task, |pinned| {
+        core.pinned(task, |pinned| {
             core.post_many(slot.record, &everybody, false, || {
                 core.machine.call_all_async(pinned, &slot.handler)
             })
@@ -167,15 +179,19 @@ where
         let core = self.core;
         let record = self.waiting[0];
         let to = core.any_cpu(&self.rng);
+        if self.rng.one_in(4) {
+            return self.send_any_wait(task, to);
+        }
         let asked = CpuMask::of(to);
         self.open(record, &asked);
+        let calm = core.calm();
         let single_wait_handler = |_: &IrqOff<'_>| core.serve(record);
         let result = match self.rng.below(4) {
             // Pinned: the stopper has to wait for this call.
-            0 => core.machine.pin(task, |pinned| core.machine.call_single(pinned, to, &single_wait_handler)),
-            1 => core.machine.call_any(task, &asked, &single_wait_handler).map(drop),
+            0 => core.pinned(task, |pinned| core.machine.call_single(pinned, to, &single_wait_handler)),
             _ => core.machine.call_single(task, to, &single_wait_handler),
         };
+        core.check_taken(calm, &asked, if result.is_ok() { &asked } else { &CpuMask::EMPTY });
         let counts = core.form(Form::SingleWait);
         counts.sent(1);
         match result {
@@ -187,11 +203,44 @@ where
         1
     }
 
+    /// A call to any of some CPUs, `to` among them: one of them ran it.
+    fn send_any_wait(&self, task: &mut Task, to: CpuId) -> u64 {
+        let core = self.core;
+        let record = self.waiting[0];
+        let mut asked = self.random_mask();
+        asked.insert(to);
+        self.open(record, &asked);
+        let calm = core.calm();
+        let any_wait_handler = |_: &IrqOff<'_>| core.serve(record);
+        let result = core.machine.call_any(task, &asked, &any_wait_handler);
+        let counts = core.form(Form::SingleWait);
+        counts.sent(1);
+        let ran = match result {
+            Ok(cpu) => CpuMask::of(cpu),
+            Err(_) => CpuMask::EMPTY,
+        };
+        if let Some(calm) = core.still(calm) {
+            let there = asked.and(&calm.up);
+            let holds =
+                if there.is_empty() { ran.is_empty() } else { !ran.is_empty() && ran.is_subset(&there) };
+            core.rules.check(Rule::Taken, holds, |rule| self.failure(rule, record));
+        }
+        match result {
+            Ok(_) => record.accepted(&ran),
+            Err(CallError::Lost(_)) => counts.lost(1),
+            Err(_) => counts.refused(1),
+        }
+        core.rules.check(Rule::RanSet, ran.is_subset(&asked), |rule| self.failure(rule, record));
+        self.close(record, &ran, result.is_ok());
+        1
+    }
+
     fn send_many_wait(&self, task: &mut Task) -> u64 {
         let core = self.core;
         let record = self.waiting[1];
         let mask = self.random_mask();
         self.open(record, &mask);
+        let calm = core.calm();
         let many_wait_handler = |_: &IrqOff<'_>| core.serve(record);
         let mut asked = mask;
         let result = match self.rng.below(4) {
@@ -206,7 +255,7 @@ where
             }
             _ => core.machine.call_many(task, &mask, &many_wait_handler),
         };
-        self.settle_many(record, &asked, result)
+        self.settle_many(record, &asked, result, calm)
     }
 
     /// Sends with `call` on a condition, which is asked once for each CPU; says for whom it held, too.
@@ -235,7 +284,7 @@ where
             0 => core.machine.on_each_cpu(task, &all_wait_handler),
             _ => core.machine.call_all(task, &all_wait_handler),
         };
-        self.settle_many(record, &everybody, result)
+        self.settle_many(record, &everybody, result, None)
     }
 
     pub(crate) fn settle_many(
@@ -243,6 +292,7 @@ where
         record: &Record<W>,
         asked: &CpuMask<W>,
         result: Result<CpuMask<W>, CallError>,
+        calm: Option<Calm<W>>,
     ) -> u64 {
         let counts = self.core.form(record.form);
         let Ok(ran) = result else {
@@ -252,6 +302,12 @@ where
         };
         counts.sent(ran.len() as u64);
         record.accepted(&ran);
+        // The caller may be left out, by forms for others only: it is moved meanwhile, so nobody knows which CPU that was.
+        if let Some(calm) = self.core.still(calm) {
+            let missing = asked.and(&calm.up).without(&ran).len();
+            let holds = missing <= 1 && ran.is_subset(&calm.up);
+            self.core.rules.check(Rule::Taken, holds, |rule| self.failure(rule, record));
+        }
         self.core.rules.check(Rule::RanSet, ran.is_subset(asked), |rule| self.failure(rule, record));
         self.close(record, &ran, true);
         ran.len() as u64

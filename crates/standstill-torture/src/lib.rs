@@ -18,7 +18,10 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+mod algebra;
+mod calm;
 mod counts;
+mod dances;
 mod device;
 // Miri does not run the assembly that switches stacks.
 #[cfg(all(test, not(miri)))]
@@ -32,7 +35,9 @@ mod latest;
 mod once;
 mod onoff;
 mod pulse;
+mod readers;
 mod record;
+mod relay;
 mod report;
 mod rng;
 mod rules;

@@ -24,7 +24,10 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
             self.core.begin(pulse, Doing::Rest, None);
             self.pause(task);
             self.core.begin(pulse, Doing::Between, None);
+            // A machine whose CPUs are plugged in and out operates there.
+            self.core.moves.step();
             self.core.ground().between_operations(task);
+            self.core.moves.step();
             self.operate(task);
         }
         pulse.ends();
@@ -40,7 +43,11 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     fn operate(&self, task: &mut Task) {
         let online = self.core.machine.online().snapshot();
         let offline = self.core.machine.present().snapshot().without(&online);
-        if offline.len() > 1 && self.rng.one_in(3) {
+        if self.rng.one_in(8) && !online.is_empty() {
+            let cpu = self.pick(&online);
+            self.core.begin(self.core.pulse(Other::OnOff), Doing::Dance, Some(cpu));
+            self.core.dance(task, cpu, &self.rng);
+        } else if offline.len() > 1 && self.rng.one_in(3) {
             self.core.bring_up_together(task, &offline, &self.rng);
         } else if !offline.is_empty() && (online.len() < 2 || self.rng.below(3) < 2) {
             self.core.bring_up(task, self.pick(&offline), Some(&self.rng));
@@ -82,6 +89,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             .filter(|(state, cpu)| self.machine.fail_once(task, *cpu, *state).is_ok());
         let injected = |cpu| injected.filter(|(_, at)| *at == cpu).map(|(state, _)| state);
         self.states.set_op(Op::Up);
+        self.moves.step();
         let began = self.ground().now_ns();
         let up = self.machine.cpus_up(task, cpus, |cpu, error| {
             let vetoed = self.was_vetoed(cpu, injected(cpu), Err(error));
@@ -95,6 +103,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             self.veto.set(error);
             CpuMask::EMPTY
         });
+        self.moves.step();
         for cpu in cpus {
             let ok = up.contains(cpu);
             if ok {
@@ -118,12 +127,14 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         if rng.is_some() {
             self.states.set_op(op);
         }
+        self.moves.step();
         let began = self.ground().now_ns();
         let (counts, result) = match op {
             Op::Up => (&self.up, self.machine.cpu_up(task, cpu)),
             _ => (&self.down, self.machine.cpu_down(task, cpu)),
         };
         let ns = self.ground().now_ns() - began;
+        self.moves.step();
         let vetoed = self.was_vetoed(cpu, injected, result);
         self.states.set_op(Op::None);
         counts.record(result.is_ok(), vetoed, ns);

@@ -48,6 +48,7 @@ doing! {
     Down = "cpu_down",
     Up = "cpu_up",
     UpTogether = "cpus_up",
+    Dance = "cpu_down_to, add_state, hotplug_disable or set_present",
     Between = "the port's work between two operations",
     Stop = "stop_machine",
     StopInTime = "stop_machine_deadline",

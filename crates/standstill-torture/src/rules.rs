@@ -47,6 +47,11 @@ pub enum Rule {
     ReadLock,
     /// Each device interrupt that was raised was handled once.
     Lines,
+    /// While nobody comes or goes, a CPU that is up takes every call, and no other takes one; a CPU that a pinned
+    /// section sees active takes calls to the section's end; a slot whose call has begun is free.
+    Taken,
+    /// No pinned section is in the middle while the machine stands still, and none outlives a pass.
+    Grace,
     /// Each workload gets on: none does one thing for longer than who watches it has patience.
     Progress,
     /// At the end all CPUs are online again.
@@ -57,7 +62,7 @@ pub enum Rule {
 
 impl Rule {
     /// All of them.
-    pub const ALL: [Rule; 20] = [
+    pub const ALL: [Rule; 22] = [
         Rule::ExactlyOnce,
         Rule::RightCpu,
         Rule::IrqsOff,
@@ -75,6 +80,8 @@ impl Rule {
         Rule::Moved,
         Rule::ReadLock,
         Rule::Lines,
+        Rule::Taken,
+        Rule::Grace,
         Rule::Progress,
         Rule::Final,
         Rule::Books,
@@ -101,6 +108,8 @@ impl Rule {
             Rule::Moved => "moved-off",
             Rule::ReadLock => "read-lock",
             Rule::Lines => "lines",
+            Rule::Taken => "taken",
+            Rule::Grace => "grace",
             Rule::Progress => "progress",
             Rule::Final => "final",
             Rule::Books => "books",

@@ -1,5 +1,6 @@
 //! Sending without wait, with the account of it: for invokers and for the handlers of devices.
 
+use standstill::event::Form;
 use standstill::{CallError, CpuId, CpuMask};
 
 use crate::ground::Ground;
@@ -19,7 +20,18 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let counts = self.form(record.form);
         let asked = CpuMask::of(to);
         self.open(record, &asked);
-        match send(to) {
+        let calm = self.calm();
+        let sent = send(to);
+        match sent {
+            Ok(()) => self.check_taken(calm, &asked, &asked),
+            // The record is settled, so its own slot is free.
+            Err(CallError::Busy) => {
+                let others = record.form != Form::Async;
+                self.rules.check(Rule::Taken, others, |rule| self.failure(rule, self.ground().this_cpu()));
+            }
+            Err(_) => self.check_taken(calm, &asked, &CpuMask::EMPTY),
+        }
+        match sent {
             Ok(()) => {
                 record.accepted(&asked);
                 counts.sent(1);
@@ -51,11 +63,13 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let mut others = *asked;
         others.remove(me);
         self.open(record, &others);
+        let calm = self.calm();
         let Ok(taken) = send() else {
             counts.busy();
             return 0;
         };
         record.accepted(&taken);
+        self.check_taken(calm, &others, &taken);
         self.rules.check(Rule::RanSet, taken.is_subset(&others), |rule| Failure {
             func: Some(record.stream.func()),
             sender: Some(me),

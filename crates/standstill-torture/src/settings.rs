@@ -51,6 +51,8 @@ pub struct Settings {
     pub onoff_pause_ns: u64,
     /// The mean pause between two stops of the machine that have nothing to do with hotplug, in nanoseconds.
     pub stop_pause_ns: u64,
+    /// The mean pause between two sections of a reader of the hotplug lock, in nanoseconds.
+    pub read_pause_ns: u64,
 }
 
 impl Default for Settings {
@@ -61,7 +63,8 @@ impl Default for Settings {
             burst: 32,
             rest_ns: 0,
             onoff_pause_ns: 1_000_000,
-            stop_pause_ns: 20_000_000,
+            stop_pause_ns: 4_000_000,
+            read_pause_ns: 2_000_000,
         }
     }
 }

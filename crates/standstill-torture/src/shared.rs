@@ -9,10 +9,12 @@ use core::sync::atomic::{
 
 use standstill::context::Task;
 use standstill::event::Form;
-use standstill::hotplug::HotplugError;
+use standstill::hotplug::{Callbacks, HotplugError};
 use standstill::{CpuId, Machine, Property};
 
+use crate::calm::Moves;
 use crate::counts::{Cycles, FormCounts, OpCounts};
+use crate::dances::{self, Counter};
 use crate::frozen::Frozen;
 use crate::ground::Ground;
 use crate::once::Once;
@@ -35,13 +37,17 @@ const HELD_NS: u64 = 200_000;
 pub(crate) enum Other {
     OnOff,
     Stops,
+    ReaderOne,
+    ReaderTwo,
     /// The thread that began it all.
     Main,
 }
 
 fn pulses(cpus: usize) -> Vec<Pulse> {
     let invokers = (0..cpus).map(|cpu| Pulse::new("invoker", Some(cpu)));
-    invokers.chain(["on/off", "stops", "main"].map(|name| Pulse::new(name, None))).collect()
+    invokers
+        .chain(["on/off", "stops", "reader 1", "reader 2", "main"].map(|name| Pulse::new(name, None)))
+        .collect()
 }
 
 /// What all workloads share.
@@ -86,11 +92,18 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     /// What each workload does: the invokers in their order, then the others.
     pub(crate) pulses: Vec<Pulse>,
     promises_online: bool,
+    /// A CPU that a pinned section sees active takes calls to the section's end.
+    pub(crate) promises_calls: bool,
+    pub(crate) moves: Moves,
+    /// Callbacks that come and go, and how often they were called.
+    pub(crate) passing: [Callbacks; 3],
+    pub(crate) counter: &'static Counter,
 }
 
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     pub(crate) fn new(machine: &'static Machine<P, N, W>, settings: Settings) -> Self {
         let cpus = machine.possible().snapshot().len();
+        let counter = Counter::leak(cpus);
         let numbers = |n: usize| (0..n).map(|_| AtomicU32::new(0)).collect();
         Core {
             machine,
@@ -119,6 +132,10 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             stopping: AtomicBool::new(false),
             held: AtomicBool::new(false),
             pulses: pulses(cpus),
+            promises_calls: machine.protocol().promises().contains(&Property::Outside),
+            moves: Moves::new(cpus),
+            passing: dances::passing(counter),
+            counter,
             promises_online: machine.protocol().promises().contains(&Property::Outside),
         }
     }

@@ -98,13 +98,15 @@ where
                 2 => self.stop_in_time(task),
                 3 => self.stop_two(task),
                 4 => self.read_locked(task),
-                // One that ends early says so, and nothing here relies on it.
-                5 => {
-                    let _ = core.machine.quiesce(task);
-                }
+                5 => core.check_quiesce(task),
                 6 | 7 => self.stop_one_nowait(task),
                 _ => self.stop_one(task),
             }
+        }
+        begin(Doing::StopNowait);
+        // Its stopper comes to it; then nothing is queued any more.
+        while self.work.state() == WorkState::Queued {
+            core.ground().sleep_ns(task, 1_000_000);
         }
         pulse.ends();
     }
@@ -122,6 +124,7 @@ where
         let core = self.core;
         core.alone.store(me.index() + 1, Relaxed);
         log.enter(me);
+        core.check_nobody_is_pinned();
         core.busy_ns(core.dice(me).below(5_000) as u64);
         core.alone.store(0, Relaxed);
         value_of(me)
@@ -129,6 +132,7 @@ where
 
     fn stop_machine(&self, task: &mut Task, active: Option<CpuMask<W>>) {
         let log = Log::<W>::new();
+        let calm = self.core.calm();
         let result = match active {
             None => self
                 .core
@@ -141,12 +145,19 @@ where
             }),
         };
         self.judge(&log, active, result);
+        if let Some((active, calm)) = active.zip(self.core.still(calm)) {
+            let holds = log.ran.get() == active.and(&calm.up);
+            self.core
+                .rules
+                .check(Rule::Receipts, holds, |rule| self.core.failure(rule, self.core.ground().this_cpu()));
+        }
     }
 
     /// With a deadline that is sometimes too near.
     fn stop_in_time(&self, task: &mut Task) {
         let log = Log::<W>::new();
-        let deadline = self.core.ground().deadline_in(self.rng.below(2_000_000) as u64);
+        let far = if self.rng.one_in(2) { 2_000_000 } else { 100_000 };
+        let deadline = self.core.ground().deadline_in(self.rng.below(far) as u64);
         let f = |_: &Stopped<'_>| self.alone(&log, self.core.ground().this_cpu());
         let result = self.core.machine.stop_machine_deadline(task, None, deadline, &f);
         self.judge(&log, None, result);
@@ -200,6 +211,7 @@ where
         let core = self.core;
         let to = core.any_cpu(&self.rng);
         let log = Log::<W>::new();
+        let calm = core.calm();
         let result = core.machine.stop_one_cpu(task, to, &|_: &mut Pinned<'_>| {
             let me = core.ground().this_cpu();
             log.enter(me);
@@ -210,6 +222,7 @@ where
             Err(_) => log.once_on(&CpuMask::EMPTY),
         };
         core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
+        core.check_taken(calm, &CpuMask::of(to), &log.ran.get());
     }
 
     /// As above, without waiting: what became of it is asked the next time.
@@ -226,8 +239,11 @@ where
         let to = core.any_cpu(&self.rng);
         core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
         self.sent_to.store(to.index(), Relaxed);
+        let calm = core.calm();
         let queued = core.machine.stop_one_cpu_nowait(task, to, self.work, self.function);
         // It was not queued before, so the only refusal is that the CPU is offline.
+        let taken = if queued.is_ok() { CpuMask::of(to) } else { CpuMask::EMPTY };
+        core.check_taken(calm, &CpuMask::of(to), &taken);
         let holds = matches!(queued, Ok(()) | Err(StopError::Offline(_)));
         core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, to));
     }

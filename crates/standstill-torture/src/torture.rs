@@ -16,7 +16,9 @@ use crate::kit::{self, Records};
 use crate::once::Once;
 use crate::onoff::OnOff;
 use crate::pulse::{Doing, Hang, HangWait, Patience, Pulse, note_wait};
+use crate::readers::Reader;
 use crate::record::{Record, Stream};
+use crate::relay::Relay;
 use crate::report::{Progress, Report, RuleCount};
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
@@ -36,7 +38,8 @@ pub struct Torture<P: Ground, const N: usize, const W: usize = 1> {
     pub(crate) core: &'static Core<P, N, W>,
     /// One for each CPU.
     invokers: Vec<&'static Body>,
-    others: [(&'static str, &'static Body); 2],
+    others: Vec<(&'static str, Other, &'static Body)>,
+    relays: Vec<&'static Relay<P>>,
     handler: &'static LineHandler,
     hooks: Hooks,
     records: Records<W>,
@@ -48,15 +51,32 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
     pub fn new(machine: &'static Machine<P, N, W>, settings: Settings) -> Self {
         let core: &'static Core<P, N, W> = Box::leak(Box::new(Core::new(machine, settings)));
         let mut records = Records::new();
-        let invokers = (0..core.cpus).map(|index| invoker(core, index, &mut records)).collect();
+        let relays: Vec<_> = (0..core.cpus).map(|_| Relay::leak(core)).collect();
+        let invokers =
+            (0..core.cpus).map(|index| invoker(core, index, relays[index], &mut records)).collect();
         let onoff = OnOff { core, rng: Rng::new(settings.seed, 2 << 32) };
         let stops = Stops::new(core, Rng::new(settings.seed, 3 << 32), stops::nowait_work(core));
-        let others: [(&'static str, &'static Body); 2] = [
-            ("torture: on/off", Box::leak(Box::new(move |task: &mut Task| onoff.run(task)))),
-            ("torture: stops", Box::leak(Box::new(move |task: &mut Task| stops.run(task)))),
-        ];
+        let mut others: Vec<(&'static str, Other, &'static Body)> = Vec::new();
+        others.push((
+            "torture: on/off",
+            Other::OnOff,
+            Box::leak(Box::new(move |task: &mut Task| onoff.run(task))),
+        ));
+        others.push((
+            "torture: stops",
+            Other::Stops,
+            Box::leak(Box::new(move |task: &mut Task| stops.run(task))),
+        ));
+        for (other, stream) in [(Other::ReaderOne, 4 << 32), (Other::ReaderTwo, 5 << 32)] {
+            let reader = Reader { core, rng: Rng::new(settings.seed, stream), other };
+            others.push((
+                "torture: reader",
+                other,
+                Box::leak(Box::new(move |task: &mut Task| reader.run(task))),
+            ));
+        }
         let handler = device_handler(core, &mut records);
-        Torture { core, invokers, others, handler, hooks: Hooks::new(core), records }
+        Torture { core, invokers, others, relays, handler, hooks: Hooks::new(core), records }
     }
 
     /// Runs the torture until `until` says so, ends the workloads, brings all CPUs online and closes the books.
@@ -72,8 +92,8 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         for (cpu, body) in self.invokers.iter().enumerate() {
             self.spawn("torture: invoker", CpuId::new(cpu), *body, &core.pulses[cpu]);
         }
-        for ((name, body), other) in self.others.into_iter().zip([Other::OnOff, Other::Stops]) {
-            self.spawn(name, CpuId::BOOT, body, core.pulse(other));
+        for (name, other, body) in &self.others {
+            self.spawn(name, CpuId::BOOT, *body, core.pulse(*other));
         }
         ground.start_devices(self.handler);
         core.begin(pulse, Doing::Runs, None);
@@ -99,6 +119,9 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         states::remove(core, task);
         core.begin(pulse, Doing::Flush, None);
         self.flush(task);
+        for relay in &self.relays {
+            relay.finish(core, task);
+        }
         self.close_books();
         pulse.ends();
     }
@@ -303,6 +326,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
 fn invoker<P: Ground, const N: usize, const W: usize>(
     core: &'static Core<P, N, W>,
     index: usize,
+    relay: &'static Relay<P>,
     records: &mut Records<W>,
 ) -> &'static Body {
     let invoker = Invoker {
@@ -321,6 +345,7 @@ fn invoker<P: Ground, const N: usize, const W: usize>(
         all: kit::slots(invoke::DEPTH, Stream::Form(Form::All), records, |record| {
             kit::all_handler(core, record)
         }),
+        relay: Some(relay),
         waiting: [Form::SingleWait, Form::ManyWait, Form::AllWait]
             .map(|form| -> &'static Record<W> { kit::record(Stream::Form(form), records) }),
     };

@@ -20,6 +20,9 @@ pub(crate) struct Args {
     /// Only the errors in the source
     #[arg(long)]
     source: bool,
+    /// Runs the torture over the errors in the library's source, 10 s for each, in place of the checker and the tests
+    #[arg(long, requires = "source")]
+    torture: bool,
     /// Without the long searches with three CPUs that survivors of the changes by place get otherwise
     #[arg(long)]
     quick: bool,
@@ -56,6 +59,10 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         }
         if !args.sites {
             let choice = source::Choice { only: args.only.clone(), shard: args.shard, jobs: args.jobs };
+            if args.torture {
+                source::torture(&choice)?.show(args.json);
+                return Ok(());
+            }
             let report = source::run(&choice)?;
             report.show(args.json);
             passed &= report.passed();

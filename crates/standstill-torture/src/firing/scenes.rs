@@ -122,6 +122,25 @@ pub(super) fn refused_runs(torture: &Small, task: &mut Task, broken: bool) {
     core.check_settled(&record);
 }
 
+/// Nobody comes or goes, and CPU 1 is up.
+pub(super) fn refuses(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    let record = of(Form::Async);
+    core.post_one(&record, ONE, |to| {
+        if broken { Err(CallError::Offline(to)) } else { deliver(core, task, to, &record) }
+    });
+}
+
+pub(super) fn still_pinned(torture: &Small, task: &mut Task, broken: bool) {
+    let core = torture.core;
+    core.pinned(task, |_| {
+        if broken {
+            core.check_nobody_is_pinned();
+        }
+    });
+    core.check_nobody_is_pinned();
+}
+
 pub(super) fn not_counted(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
     let record = of(Form::Single);
@@ -147,6 +166,7 @@ fn invoker(core: &'static Four) -> Invoker<Sim, CPUS, 1, Handler, Handler, Handl
         asynchronous: csds,
         many: slots,
         all: slots,
+        relay: None,
         waiting: [Form::SingleWait, Form::ManyWait, Form::AllWait].map(leaked),
     }
 }
@@ -162,7 +182,7 @@ fn call_two(
     let asked = [ONE, TWO].into_iter().collect();
     invoker.open(record, &asked);
     let ran = core.machine.call_many(task, &asked, &|_: &IrqOff<'_>| core.serve(record));
-    invoker.settle_many(record, &asked, ran.and_then(|ran| tell(record, ran)));
+    invoker.settle_many(record, &asked, ran.and_then(|ran| tell(record, ran)), None);
 }
 
 pub(super) fn never_visible(torture: &Small, task: &mut Task, broken: bool) {
@@ -184,7 +204,7 @@ pub(super) fn ran_unasked(torture: &Small, task: &mut Task, broken: bool) {
     let asked = if broken { CpuMask::of(ONE) } else { both };
     invoker.open(record, &both);
     let ran = core.machine.call_many(task, &both, &|_: &IrqOff<'_>| core.serve(record));
-    invoker.settle_many(record, &asked, ran);
+    invoker.settle_many(record, &asked, ran, None);
 }
 
 pub(super) fn ran_not(torture: &Small, task: &mut Task, broken: bool) {
@@ -195,7 +215,7 @@ pub(super) fn ran_not(torture: &Small, task: &mut Task, broken: bool) {
     invoker.open(record, &asked);
     let to = if broken { CpuMask::of(ONE) } else { asked };
     let ran = core.machine.call_many(task, &to, &|_: &IrqOff<'_>| core.serve(record));
-    invoker.settle_many(record, &asked, ran.map(|_| asked));
+    invoker.settle_many(record, &asked, ran.map(|_| asked), None);
 }
 
 pub(super) fn asked_twice(torture: &Small, task: &mut Task, broken: bool) {
@@ -210,7 +230,7 @@ pub(super) fn asked_twice(torture: &Small, task: &mut Task, broken: bool) {
         }
         core.machine.on_each_cpu_cond(task, &mask, cond, &|_: &IrqOff<'_>| core.serve(record))
     });
-    invoker.settle_many(record, &asked, ran);
+    invoker.settle_many(record, &asked, ran, None);
 }
 
 pub(super) fn many_fails(torture: &Small, task: &mut Task, broken: bool) {

@@ -60,20 +60,30 @@ const CASES: &[Case] = &[
     scene(Rule::MemoryIn, "what the sender wrote becomes visible in the handler", scenes::visible_late),
     scene(Rule::MemoryOut, "what a handler wrote is not visible to the sender", scenes::never_visible),
     scene(Rule::Order, "two calls change places", scenes::change_places),
-    scene(Rule::RanSet, "a CPU that was not asked is said to take a call", scenes::takes_unasked),
+    // Nobody who was not asked takes it, whoever comes or goes.
+    and(
+        &[Rule::Taken],
+        scene(Rule::RanSet, "a CPU that was not asked is said to take a call", scenes::takes_unasked),
+    ),
     scene(Rule::RanSet, "a CPU that was not asked is said to have run a call", scenes::ran_unasked),
     // Who did not run did not write.
     and(&[Rule::MemoryOut], scene(Rule::RanSet, "a CPU that did not run a call is said to", scenes::ran_not)),
     scene(Rule::RanSet, "a condition is asked twice for one CPU", scenes::asked_twice),
     scene(Rule::RanSet, "a call to many fails", scenes::many_fails),
-    scene(Rule::Refused, "a call that was refused runs", scenes::refused_runs),
+    // A CPU that is up has no reason to refuse.
+    and(&[Rule::Taken], scene(Rule::Refused, "a call that was refused runs", scenes::refused_runs)),
+    scene(Rule::Taken, "a CPU that is up refuses a call", scenes::refuses),
+    scene(Rule::Grace, "the machine stands still in the middle of a pinned section", scenes::still_pinned),
     scene(Rule::Alone, "a frozen CPU takes an interrupt", operations::taken_frozen),
     scene(Rule::Receipts, "a stop's function runs twice", operations::stop_twice),
     scene(Rule::Receipts, "a stop's function runs on a CPU without receipt", operations::stop_elsewhere),
     scene(Rule::Receipts, "a stop's function returns another value than its receipt", operations::stop_value),
     scene(Rule::Receipts, "a stop's function runs where it was not asked to", operations::stop_unasked),
     scene(Rule::Receipts, "a stop that failed ran", operations::stop_failed),
-    scene(Rule::Receipts, "a stopper's work runs on another CPU", operations::work_elsewhere),
+    and(
+        &[Rule::Taken],
+        scene(Rule::Receipts, "a stopper's work runs on another CPU", operations::work_elsewhere),
+    ),
     scene(Rule::Receipts, "a work that nobody waits for runs on another CPU", operations::work_value),
     scene(Rule::Masks, "a CPU that was taken down is online", operations::comes_back),
     lies(Rule::Callbacks, "a callback of STARTING is called with interrupts on", Lie::OpenInStarting),

@@ -5,6 +5,7 @@
 
 mod list;
 mod table;
+mod torture;
 mod tree;
 mod trial;
 mod weave;
@@ -92,13 +93,13 @@ fn chosen(choice: &Choice, all: &[Mutant]) -> Vec<(usize, Mutant)> {
 fn build_woven(
     tree: &Tree,
     mutants: &mut Vec<(usize, Mutant)>,
-    packages: &BTreeSet<&str>,
     errors: &mut Vec<String>,
+    build: impl Fn() -> Result<Build, Not>,
 ) -> Result<(Built, BTreeSet<usize>), Not> {
     loop {
         let some: Vec<(usize, &Mutant)> = mutants.iter().map(|(number, mutant)| (*number, mutant)).collect();
         let (woven, alone) = tree.weave(&some)?;
-        let wrong = match tree.build(packages.contains("standstill"), packages)? {
+        let wrong = match build()? {
             Build::Done(built) => return Ok((built, alone.into_iter().collect())),
             Build::Errors(wrong) => wrong,
         };
@@ -147,6 +148,8 @@ fn nobody_finds_the_library_wrong(built: &Built, packages: &BTreeSet<&str>, at: 
     Ok(())
 }
 
+pub(crate) use torture::run as torture;
+
 /// Keeps each fate at once, as the whole takes long: one JSON object in a line.
 struct Log(Mutex<File>);
 
@@ -186,7 +189,8 @@ pub(crate) fn run(choice: &Choice) -> Result<Report, Not> {
     let files: BTreeSet<String> = mutants.iter().map(|(_, mutant)| mutant.file.clone()).collect();
     let packages: BTreeSet<&str> = files.iter().filter_map(|file| file.split('/').nth(1)).collect();
     eprintln!("building {} mutants in one", mutants.len());
-    let (built, alone) = build_woven(&tree, &mut mutants, &packages, &mut errors)?;
+    let build = || tree.build(packages.contains("standstill"), &packages);
+    let (built, alone) = build_woven(&tree, &mut mutants, &mut errors, build)?;
     eprintln!("without a mutant");
     nobody_finds_the_library_wrong(&built, &packages, &at)?;
     let (alone, woven): (Vec<_>, Vec<_>) = mutants.iter().partition(|(number, _)| alone.contains(number));

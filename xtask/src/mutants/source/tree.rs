@@ -35,6 +35,7 @@ pub(crate) struct Test {
 
 /// What was built.
 pub(crate) struct Built {
+    /// The explorer, or the command.
     pub(crate) explorer: PathBuf,
     pub(crate) tests: Vec<Test>,
 }
@@ -178,6 +179,13 @@ impl Tree {
             }
         }
         Ok(Build::Done(built))
+    }
+
+    /// Builds the command, which has the torture.
+    pub(crate) fn build_torture(&self) -> Result<Build, Not> {
+        let mut built = Built { explorer: folder().join("build/debug/standstill"), tests: Vec::new() };
+        let errors = self.run(&["build", "-p", "standstill-cli", "--message-format=json"], &mut built)?;
+        Ok(if errors.is_empty() { Build::Done(built) } else { Build::Errors(errors) })
     }
 
     fn run(&self, args: &[&str], built: &mut Built) -> Result<Vec<(String, usize, String)>, Not> {
