@@ -49,6 +49,8 @@ pub(crate) struct Row {
     pub(crate) assumptions: Vec<String>,
     /// What is wrong with it besides properties that are not promised.
     pub(crate) wrong: Option<String>,
+    /// Why it could not be tried: nothing that was searched is to blame for that.
+    pub(crate) untried: Option<String>,
     /// The runs that show what was found: one for each property.
     pub(crate) failures: [Option<Failure>; 5],
 }
@@ -61,7 +63,11 @@ impl Row {
             let violation = found.violation.as_ref()?;
             Some(words::sentence(&violation.rule, &violation.text, &violation.location))
         };
-        let wrong = found.error.clone().or_else(broken).map(|what| format!("{place}: {what}"));
+        let at_place = |what| format!("{place}: {what}");
+        let error = found.error.clone();
+        let (in_setup, untried) = if found.fails_in_setup { (error, None) } else { (None, error) };
+        let wrong = in_setup.or_else(broken).map(at_place);
+        let untried = untried.map(at_place);
         Row {
             counts: Property::ALL.map(|property| found.of(property).count),
             exhausted: matches!(found.coverage, Coverage::Exhausted { .. }),
@@ -69,6 +75,7 @@ impl Row {
             time_ns: found.time_ns,
             assumptions: found.assumptions,
             wrong,
+            untried,
             options,
             failures,
         }
@@ -84,6 +91,7 @@ impl Row {
             time_ns: 0,
             assumptions: Vec::new(),
             wrong: None,
+            untried: None,
             failures: [const { None }; 5],
         }
     }
@@ -155,6 +163,7 @@ pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant, mut outpu
         text(args, rows, &answer, &wrong, verdict, began)
     };
     let exit = standstill_io::answer(&said, Some(verdict.name()), verdict.exit());
+    tell_untried(rows, &mut outputs);
     for row in rows {
         for property in Property::ALL {
             match row.shown(property) {
@@ -174,6 +183,11 @@ pub(crate) fn conclude(args: &CheckArgs, rows: &[Row], began: Instant, mut outpu
         outputs.write("--html", &html::render(&page(args, rows, &answer, &wrong)));
     }
     outputs.end(exit)
+}
+
+/// Searches that could not be tried are said in the end, and are no pass.
+pub(crate) fn tell_untried(rows: &[Row], outputs: &mut Outputs) {
+    rows.iter().filter_map(|row| row.untried.clone()).for_each(|why| outputs.fail(why));
 }
 
 /// What is to be searched, in the order of the table.
@@ -214,41 +228,43 @@ pub(crate) fn search(jobs: &[Options], these: &[usize], at_a_time: usize) -> Vec
     let progress = Mutex::new(CheckProgress::new());
     let cores = || thread::available_parallelism().map_or(1, usize::from);
     let workers = if at_a_time == 0 { cores() } else { at_a_time }.min(total);
-    thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                loop {
-                    // Who wants the end does not wait for the set-up of what is left, either.
-                    let stopped = go_on().is_break();
-                    let nth = next.fetch_add(1, SeqCst);
-                    let Some(at) = total.checked_sub(nth + 1) else { break };
-                    let options = jobs[these[at]].clone();
-                    if stopped {
-                        rows.lock().expect("no worker panics").push((at, Row::unseen(options)));
-                        continue;
-                    }
-                    let name = format!(
-                        "[{}/{total}] {}, {} CPUs, IPIs {}: ",
-                        nth + 1,
-                        options.protocol.name(),
-                        options.cpus,
-                        options.ipi.name()
-                    );
-                    let found = standstill_model::check(&options, &mut |now| {
-                        progress.lock().expect("no worker panics").show_as(&name, now);
-                        go_on()
-                    });
-                    let name = format!("{name}the cheapest run: ");
-                    let failures = Property::ALL.map(|property| {
-                        Failure::shown(&options, property, found.of(property).first.as_ref()?, &mut |now| {
-                            progress.lock().expect("no worker panics").show_as(&name, now);
-                            go_on()
-                        })
-                    });
-                    rows.lock().expect("no worker panics").push((at, Row::of(options, found, failures)));
-                }
+    let work = || {
+        loop {
+            // Who wants the end does not wait for the set-up of what is left, either.
+            let stopped = go_on().is_break();
+            let nth = next.fetch_add(1, SeqCst);
+            let Some(at) = total.checked_sub(nth + 1) else { break };
+            let options = jobs[these[at]].clone();
+            if stopped {
+                rows.lock().expect("no worker panics").push((at, Row::unseen(options)));
+                continue;
+            }
+            let name = format!(
+                "[{}/{total}] {}, {} CPUs, IPIs {}: ",
+                nth + 1,
+                options.protocol.name(),
+                options.cpus,
+                options.ipi.name()
+            );
+            let found = standstill_model::check(&options, &mut |now| {
+                progress.lock().expect("no worker panics").show_as(&name, now);
+                go_on()
             });
+            let name = format!("{name}the cheapest run: ");
+            let failures = Property::ALL.map(|property| {
+                Failure::shown(&options, property, found.of(property).first.as_ref()?, &mut |now| {
+                    progress.lock().expect("no worker panics").show_as(&name, now);
+                    go_on()
+                })
+            });
+            rows.lock().expect("no worker panics").push((at, Row::of(options, found, failures)));
         }
+    };
+    thread::scope(|scope| {
+        // With those that the system refuses, the others have more to do.
+        let helpers = (1..workers).map(|_| thread::Builder::new().spawn_scoped(scope, work));
+        helpers.take_while(Result::is_ok).for_each(drop);
+        work();
     });
     progress.into_inner().expect("no worker panics").clear();
     let mut rows = rows.into_inner().expect("no worker panics");

@@ -11,12 +11,12 @@ use serde::{Deserialize, Serialize};
 use standstill::Property;
 use standstill_io::Outputs;
 use standstill_io::words::path;
-use standstill_model::Options;
+use standstill_model::{Options, Room};
 
 use crate::args::{Cli, Command, Parsed, parse};
 use crate::check::Failure;
 use crate::check_args::{CheckArgs, MergeArgs};
-use crate::check_matrix::{Row, conclude, jobs, search, verdict};
+use crate::check_matrix::{Row, conclude, jobs, search, tell_untried, verdict};
 use crate::check_words::count;
 
 /// `schema` of a part.
@@ -112,6 +112,7 @@ impl RowJson {
             time_ns: self.time_ns,
             assumptions: self.assumptions,
             wrong: self.wrong,
+            untried: None,
             failures,
         }
     }
@@ -146,6 +147,7 @@ pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), mut outputs: Outpu
     let said = format!("part {index} of {of}: {figures}\n");
     let exit = standstill_io::answer(&said, Some(verdict.name()), verdict.exit());
     outputs.write("--part-file", &(text + "\n"));
+    tell_untried(&rows, &mut outputs);
     outputs.end(exit)
 }
 
@@ -157,6 +159,10 @@ pub(crate) fn is_part(text: &str) -> bool {
 /// Puts the parts together. `texts` are those of the files.
 pub(crate) fn merge(args: &MergeArgs, texts: &[String], outputs: Outputs) -> u8 {
     let began = Instant::now();
+    // Its schedules are carried out again.
+    if let Err(why) = Room::of_process(None).begin() {
+        return standstill_io::refuse(&why);
+    }
     let name = |at: usize| path(&args.files[at]);
     match whole(texts) {
         Ok((mut matrix, rows)) => {

@@ -1,5 +1,6 @@
 //! [`Judge`]: feeds the events to the rules and the tallies.
 
+use std::io;
 use std::thread;
 
 use standstill::event::{self, Event, What};
@@ -38,16 +39,18 @@ pub struct Judge {
 
 impl Judge {
     /// For a machine of `cpus` CPUs that runs `protocol`.
-    #[must_use]
-    pub fn new(cpus: usize, protocol: Protocol) -> Self {
-        Judge {
+    ///
+    /// # Errors
+    /// The system refuses the thread that builds a part of it.
+    pub fn new(cpus: usize, protocol: Protocol) -> io::Result<Self> {
+        Ok(Judge {
             tallies: vec![Tally::new(); cpus],
             locals: (0..cpus).map(|cpu| Local::new(CpuId::new(cpu), protocol)).collect(),
-            pair: (cpus <= PAIR_CPUS).then(|| new_pair(protocol)),
+            pair: (cpus <= PAIR_CPUS).then(|| new_pair(protocol)).transpose()?,
             first: None,
             stalls: Vec::new(),
             news: 0,
-        }
+        })
     }
 
     /// Takes the next event.
@@ -132,10 +135,10 @@ impl Judge {
 }
 
 /// The monitor does not fit a usual stack on its way to the heap.
-fn new_pair(protocol: Protocol) -> Box<Pair<SLOTS>> {
+fn new_pair(protocol: Protocol) -> io::Result<Box<Pair<SLOTS>>> {
     let stack = 8 * size_of::<Pair<SLOTS>>() + (1 << 20);
     let build = thread::Builder::new().stack_size(stack).spawn(move || Box::new(Pair::new(protocol)));
-    build.expect("the OS refuses a thread").join().expect("building a monitor does not panic")
+    Ok(build?.join().expect("building a monitor does not panic"))
 }
 
 /// One line for a stall.
@@ -159,7 +162,7 @@ mod tests {
 
     #[test]
     fn tallies_of_all_cpus_are_added() {
-        let mut judge = Judge::new(2, Protocol::LINUX_3_14);
+        let mut judge = Judge::new(2, Protocol::LINUX_3_14).expect("a thread");
         judge.eat(&event(0, What::IpiSpurious));
         judge.eat(&event(1, What::IpiSpurious));
         assert_eq!(judge.tally().spurious, 2);
@@ -167,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_broken_rule_is_remembered() {
-        let mut judge = Judge::new(2, Protocol::STANDSTILL);
+        let mut judge = Judge::new(2, Protocol::STANDSTILL).expect("a thread");
         let death = What::CpuDies;
         judge.eat(&event(1, What::CpuStarted { incarnation: 1 }));
         judge.eat(&event(1, death));
@@ -179,7 +182,7 @@ mod tests {
 
     #[test]
     fn a_stall_is_one_line_that_names_the_culprit() {
-        let mut judge = Judge::new(4, Protocol::STANDSTILL);
+        let mut judge = Judge::new(4, Protocol::STANDSTILL).expect("a thread");
         let at = Location::caller();
         judge.eat(&event(
             0,

@@ -39,3 +39,10 @@ pub(crate) fn look(threads: usize) -> Result<(), String> {
         )),
     }
 }
+
+/// In words: the system refuses the thread that is to do `what`.
+pub(crate) fn no_thread(what: &str, error: &std::io::Error) -> String {
+    format!(
+        "the system gives no thread to {what}: {error}; raise the limit (`ulimit -u`, `ulimit -v`), or ask for less"
+    )
+}

@@ -4,7 +4,7 @@ use standstill::Property;
 use standstill_io::Outputs;
 use standstill_io::input::read_text;
 use standstill_io::words::path;
-use standstill_model::{Run, Saved, critical_pair, load};
+use standstill_model::{ReplayError, Room, Run, Saved, critical_pair, load};
 use standstill_report::html::Page;
 use standstill_report::{chrome, html, svg};
 
@@ -23,21 +23,24 @@ pub fn replay_file(args: &ReplayArgs) -> u8 {
 
 fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
     let mut outputs = outputs(args)?;
+    Room::of_process(None).begin()?;
     let name = path(&args.file);
     let text = read_text(&args.file, Saved::KIND)?;
     let saved = load(&text).map_err(|bad| format!("{name}, {bad}"))?;
-    let run = saved.replay().map_err(|error| {
-        format!(
+    let run = saved.replay().map_err(|error| match &error {
+        ReplayError::Diverged { at, .. } | ReplayError::Differs { at, .. } => format!(
             "{name}, {}{error}; the code has changed since: check again, and save it again if it still fails",
-            line_of(&text, &error)
-        )
+            line_of(&text, *at)
+        ),
+        _ => format!("{name}: {error}"),
     })?;
-    let failure = broken(&saved, &run).ok_or_else(|| {
-        format!(
-            "{name}: its schedule breaks nothing, and should break {}: the file or the code has changed since",
-            saved.rule
-        )
+    saved.breaks(&run).map_err(|other| {
+        let other = other.unwrap_or_else(|| "nothing".into());
+        let rule = &saved.rule;
+        format!("{name}: its schedule breaks {other}, and should break {rule}: the file or the code has changed since")
     })?;
+    let failure = broken(&saved, &run)
+        .ok_or_else(|| format!("{name}: its schedule breaks {}, and can't be told again", saved.rule))?;
     let options = &saved.options;
     let picture = failure.trace(options);
     let text = words::replayed(options, &saved.rule, &failure, &picture, words::style());
@@ -63,37 +66,26 @@ fn outputs(args: &ReplayArgs) -> Result<Outputs, String> {
     Ok(outputs)
 }
 
-/// What the run breaks: what the file says; if that is not so, what counts for every protocol.
+/// What the file names, which the run breaks, as it is told.
 fn broken(saved: &Saved, run: &Run) -> Option<Failure> {
-    if !saved.is_broken(run) {
-        return None;
-    }
     let options = &saved.options;
-    let pair = |rule: &str| critical_pair(options, rule, &saved.choices, &run.steps, &mut |_| go_on());
-    if let Some(violation) = &run.violation {
+    let rule = saved.rule.as_str();
+    let pair = || critical_pair(options, rule, &saved.choices, &run.steps, &mut |_| go_on());
+    let violation = run.violation.as_ref().filter(|violation| violation.rule == rule);
+    if let Some(violation) = violation {
         let told = Failure::told(violation, run.steps.clone());
-        return Some(Failure { pair: pair(&violation.rule), ..told });
+        return Some(Failure { pair: pair(), ..told });
     }
-    let property = Property::ALL
-        .into_iter()
-        .filter(|property| property.letter().to_string() == saved.rule)
-        .chain([Property::Late, Property::Lost])
-        .find(|property| run.properties[*property as usize] > 0);
+    let property = Property::ALL.into_iter().find(|property| property.letter().to_string() == rule);
     match property {
-        Some(property) => {
-            let pair = pair(&property.letter().to_string());
-            Failure::at(options, property, &saved.choices, pair)
-        }
+        Some(property) => Failure::at(options, property, &saved.choices, pair()),
         None => Some(Failure::endless(saved, run)),
     }
 }
 
-/// The line of the choice that an error names, for the reader.
-fn line_of(text: &str, error: &str) -> String {
-    let number = error.strip_prefix("choice ").and_then(|rest| rest.split(' ').next()?.parse::<usize>().ok());
-    let line = number.and_then(|number| {
-        let start = format!("{number:05} ");
-        text.lines().position(|line| line.starts_with(&start))
-    });
+/// The line of a choice that is not possible, for the reader.
+fn line_of(text: &str, choice: usize) -> String {
+    let start = format!("{choice:05} ");
+    let line = text.lines().position(|line| line.starts_with(&start));
     line.map_or_else(String::new, |line| format!("line {}: ", line + 1))
 }

@@ -130,7 +130,12 @@ struct Plan {
 impl Plan {
     fn of(args: &TortureArgs, seed: u64) -> Plan {
         Plan {
-            config: Config { stall_after: args.stall_after, seed, ..Config::new(args.cpus) },
+            config: Config {
+                stall_after: args.stall_after,
+                seed,
+                refused: standstill_io::stop,
+                ..Config::new(args.cpus)
+            },
             settings: settings(args.cpus, seed),
             length: args.seconds,
             cycles: args.cycles,
@@ -156,12 +161,13 @@ fn on_hosted<const N: usize, const W: usize>(args: &TortureArgs) -> u8 {
         enough: AtomicBool::new(false),
     }));
     let seed = args.seed.unwrap_or_else(seed_from_the_clock);
-    let watcher = {
+    let watcher = Judge::new(args.cpus, args.protocol).and_then(|judge| {
         let args = args.clone();
-        thread::Builder::new()
-            .name("watcher".into())
-            .spawn(move || watch(run, &args, seed))
-            .expect("the OS refuses a thread")
+        thread::Builder::new().name("watcher".into()).spawn(move || watch(run, judge, &args, seed))
+    });
+    let watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => return standstill_io::refuse(&limits::no_thread("watch the machine", &error)),
     };
     let Plan { config, settings, length, cycles, fail_fast: _ } = Plan::of(args, seed);
     let config = Config { observer: Some(&run.watch), ..config };
@@ -200,10 +206,9 @@ fn settings(cpus: usize, seed: u64) -> Settings {
 }
 
 /// The watcher: returns the exit code.
-fn watch(run: &'static Run, args: &TortureArgs, seed: u64) -> u8 {
+fn watch(run: &'static Run, mut judge: Judge, args: &TortureArgs, seed: u64) -> u8 {
     // It competes with all CPUs for a core, and must keep up with them. Where that is not allowed, the senders are held more often.
     let _ = rustix::process::nice(-10);
-    let mut judge = Judge::new(args.cpus, args.protocol);
     let mut progress = Progress::new(args.seconds);
     let mut next_show = Instant::now() + SHOW_EVERY;
     let mut ends = Ends::new(Instant::now());

@@ -48,6 +48,14 @@ pub struct Config {
     /// Bytes of stack for each thread of the simulated kernel, and for each CPU's idle context. Interrupt handlers and
     /// the stopper run on the stack of what they interrupt.
     pub stack_bytes: usize,
+    /// What ends the process where the OS refuses a thread or memory, with the reason in words. It
+    /// may be called on a CPU. The default panics.
+    pub refused: fn(&str) -> !,
+}
+
+/// The default of [`Config::refused`].
+fn panics(words: &str) -> ! {
+    panic!("{words}")
 }
 
 impl Config {
@@ -64,6 +72,7 @@ impl Config {
             seed: 1,
             observer: None,
             stack_bytes: 256 << 10,
+            refused: panics,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! From nothing to a running machine and back.
 
+use std::io;
 use std::sync::atomic::AtomicU32;
 use std::sync::atomic::Ordering::{Acquire, Release};
 use std::sync::{Mutex, PoisonError};
@@ -24,8 +25,8 @@ const GRACE: Duration = Duration::from_millis(200);
 /// they are: as when a computer loses power, nothing of them is dropped.
 ///
 /// # Panics
-/// If the configuration asks for no CPU or more than `N`, or the OS refuses threads or memory. A panic in `main` or in any
-/// other code of the machine ends the process.
+/// If the configuration asks for no CPU or more than `N`. Where the OS refuses threads or memory, [`Config::refused`] is
+/// called. A panic in `main` or in any other code of the machine ends the process.
 pub fn run<const N: usize, const W: usize, R: Send>(
     config: Config,
     protocol: Protocol,
@@ -96,13 +97,22 @@ fn build<const N: usize, const W: usize>(
     protocol: Protocol,
 ) -> &'static Machine<Hosted, N, W> {
     let stack = 4 * size_of::<Machine<Hosted, N, W>>() + (1 << 20);
+    let refused = hosted.board.config.refused;
     Builder::new()
         .name("machine".into())
         .stack_size(stack)
         .spawn(move || &*Box::leak(Box::new(Machine::new(hosted, protocol))))
-        .expect("no memory for the machine: use fewer CPUs")
+        .unwrap_or_else(|error| no_thread(refused, &error))
         .join()
         .expect("building a machine does not panic")
+}
+
+/// The OS refuses a thread, which nothing here can do without.
+fn no_thread(refused: fn(&str) -> !, error: &io::Error) -> ! {
+    refused(&format!(
+        "the system gives no thread for the machine: {error}; use fewer CPUs, or raise the limit \
+         (`ulimit -u`, `ulimit -v`)"
+    ))
 }
 
 /// Starts the threads of the bus and of all CPUs, and then the boot CPU.
@@ -111,8 +121,7 @@ fn start_threads(board: &'static Board, boot: Boot, threads: &mut Vec<JoinHandle
     let mask = os::block_all();
     let mut start = |name: String, body: Box<dyn FnOnce() + Send>| {
         let thread = Builder::new().name(name).stack_size(128 << 10).spawn(body);
-        threads
-            .push(thread.expect("the OS refuses a thread: use fewer CPUs, or raise the limit of processes"));
+        threads.push(thread.unwrap_or_else(|error| no_thread(board.config.refused, &error)));
     };
     start("bus".into(), Box::new(move || bus::main(board)));
     let mut boot = Some(boot);

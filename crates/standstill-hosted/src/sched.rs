@@ -139,9 +139,12 @@ fn wake_watcher(cpu: &Cpu) {
 impl Board {
     /// A stack for a thread.
     pub(crate) fn stack(&self) -> DefaultStack {
-        DefaultStack::new(self.config.stack_bytes).expect(
-            "no memory for a thread's stack: use fewer CPUs, or allow more mappings (vm.max_map_count)",
-        )
+        DefaultStack::new(self.config.stack_bytes).unwrap_or_else(|error| {
+            (self.config.refused)(&format!(
+                "the system gives no memory for a thread's stack: {error}; use fewer CPUs, or allow \
+                 more memory (`ulimit -v`) or mappings (vm.max_map_count)"
+            ))
+        })
     }
 
     /// Where `thread`, now on `at`, should be: at home, else where it is, else anywhere. `None`: no CPU takes threads.

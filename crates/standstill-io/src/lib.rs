@@ -19,4 +19,4 @@ pub mod words;
 
 pub use input::Kind;
 pub use outputs::{Outputs, replace, replace_by};
-pub use stream::{answer, note, probe, refuse};
+pub use stream::{answer, note, out_of_memory, probe, refuse, stop};

@@ -316,11 +316,25 @@ fn way(to: &Resolved) -> io::Result<Way> {
         stream::can_write(file.as_fd())?;
         return Ok(Way::InPlace(file));
     }
-    if to.descriptor || meta.nlink() > 1 || probe_folder(folder).is_err() {
-        stream::can_write(file.as_fd())?;
-        return Ok(Way::InPlace(file));
+    let in_place = to.descriptor
+        || meta.nlink() > 1
+        || match probe_folder(folder) {
+            Ok(()) => false,
+            // The folder takes no file from this user, and the file may be written.
+            Err(error) if takes_none(&error) => true,
+            // What else is missing, the file in place would miss, too: room, or descriptors.
+            Err(error) => return Err(error),
+        };
+    if !in_place {
+        return Ok(Way::Replace(to.path.clone(), Some(file)));
     }
-    Ok(Way::Replace(to.path.clone(), Some(file)))
+    stream::can_write(file.as_fd())?;
+    Ok(Way::InPlace(file))
+}
+
+/// Does the folder refuse new files, whatever is in them?
+fn takes_none(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::ACCESS | Errno::PERM | Errno::ROFS))
 }
 
 /// A new file in `folder`, with a name that nobody has.
@@ -355,7 +369,12 @@ fn write(way: Way, fill: Fill<'_>) -> io::Result<()> {
         Way::InPlace(file) => in_place(&file, fill),
         Way::Replace(path, there) => {
             let folder = path.parent().unwrap_or(Path::new("/"));
-            let (beside, file) = temporary(folder)?;
+            let (beside, file) = match (temporary(folder), &there) {
+                (Ok(new), _) => new,
+                // There were descriptors and rights before the work: the file is open since then.
+                (Err(_), Some(there)) => return in_place(there, fill),
+                (Err(error), None) => return Err(error),
+            };
             let moved = beside_and_moved(&beside, &file, &path, there.as_ref(), fill);
             if moved.is_err() {
                 let _ = fs::remove_file(&beside);

@@ -92,6 +92,23 @@ pub fn refuse(error: &str) -> u8 {
     USAGE
 }
 
+/// As [`refuse`], in the middle of something that can't be undone step by step: ends the process at once.
+pub fn stop(error: &str) -> ! {
+    let exit = refuse(error);
+    // SAFETY: it only ends the process. No destructor and no other thread is waited for.
+    unsafe { libc::_exit(exit.into()) }
+}
+
+/// There is no memory, not even for a message: says so, and ends the process at once.
+pub fn out_of_memory() -> ! {
+    const LINE: &str = "standstill: the system gives this process no more memory: raise the limit \
+                        (`ulimit -v`, `ulimit -d`), or ask for less\n";
+    // There is nowhere to say that this failed.
+    let _ = write_all(stderr().as_fd(), LINE.as_bytes());
+    // SAFETY: as above.
+    unsafe { libc::_exit(USAGE.into()) }
+}
+
 #[cfg(test)]
 mod tests {
     use std::fs::File;

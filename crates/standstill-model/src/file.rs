@@ -27,7 +27,7 @@ use crate::check::replay;
 use crate::dpor::LONGEST;
 use crate::options::{Ipi, MemoryModel, Options};
 use crate::scenario;
-use crate::verdict::{Step, StepWhat};
+use crate::verdict::{ReplayError, Step, StepWhat};
 
 const MAGIC: &str = "standstill-replay";
 const VERSION: u32 = 1;
@@ -135,17 +135,15 @@ fn unsaid(options: &Options) -> Option<&'static str> {
 ///
 /// # Errors
 /// It can't be carried out.
-pub fn save(options: &Options, rule: &str, choices: &[u32]) -> Result<String, crate::ReplayError> {
+pub fn save(options: &Options, rule: &str, choices: &[u32]) -> Result<String, ReplayError> {
     if let Some(what) = unsaid(options) {
-        return Err(crate::ReplayError::BadOptions(format!(
-            "a schedule with {what} can't be saved in a file"
-        )));
+        return Err(ReplayError::BadOptions(format!("a schedule with {what} can't be saved in a file")));
     }
     if !is_rule(rule) {
-        return Err(crate::ReplayError::BadOptions(format!("there is no rule `{}`", quote(rule))));
+        return Err(ReplayError::BadOptions(format!("there is no rule `{}`", quote(rule))));
     }
     if rule == LIVELOCK && choices.is_empty() {
-        return Err(crate::ReplayError::BadOptions("no single schedule shows that no run ends".into()));
+        return Err(ReplayError::BadOptions("no single schedule shows that no run ends".into()));
     }
     let run = replay(options, choices)?;
     let mut text = format!(
@@ -269,27 +267,33 @@ impl Saved {
     ///
     /// # Errors
     /// The first choice that is not possible, or does something else than it did.
-    pub fn replay(&self) -> Result<crate::Run, String> {
-        let run = replay(&self.options, &self.choices).map_err(|error| error.to_string())?;
-        for (index, (now, then)) in notes(&run.steps, self.choices.len()).iter().zip(&self.notes).enumerate()
-        {
+    pub fn replay(&self) -> Result<crate::Run, ReplayError> {
+        let run = replay(&self.options, &self.choices)?;
+        for (at, (now, then)) in notes(&run.steps, self.choices.len()).iter().zip(&self.notes).enumerate() {
             if now != then {
-                let [then, now] = [then, now].map(|what| quote(what));
-                return Err(format!("choice {index} did `{then}` when it was saved, and does `{now}` now"));
+                return Err(ReplayError::Differs { at, then: then.clone(), now: now.clone() });
             }
         }
         Ok(run)
     }
 
-    /// Is something broken in `run`, which is this schedule's: a rule, the promise that the file names, or one of those
-    /// that count for every protocol?
-    #[must_use]
-    pub fn is_broken(&self, run: &crate::Run) -> bool {
-        let named = |property: &Property| property.letter().to_string() == self.rule;
-        let counts = |property: Property| run.properties[property as usize] > 0;
+    /// Does `run`, which is this schedule's, break the rule that the file names? If not: what else it breaks, if
+    /// anything.
+    ///
+    /// # Errors
+    /// The rule is not broken.
+    pub fn breaks(&self, run: &crate::Run) -> Result<(), Option<String>> {
+        let counts = |property: &Property| run.properties[*property as usize] > 0;
+        let letter = |property: Property| property.letter().to_string();
+        let violation = run.violation.as_ref().map(|violation| violation.rule.clone());
         // A run that has no end shows it by its length.
         let endless = self.rule == LIVELOCK && !run.complete && self.choices.len() >= LONGEST;
-        let promised = Property::ALL.into_iter().find(named).is_some_and(counts);
-        run.violation.is_some() || endless || promised || counts(Property::Late) || counts(Property::Lost)
+        let named = |property: &Property| letter(*property) == self.rule;
+        let property = Property::ALL.iter().any(|property| named(property) && counts(property));
+        if endless || property || violation.as_ref() == Some(&self.rule) {
+            return Ok(());
+        }
+        let unnamed = || [Property::Late, Property::Lost].into_iter().find(counts).map(letter);
+        Err(violation.or_else(unnamed))
     }
 }

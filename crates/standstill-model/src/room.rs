@@ -74,7 +74,10 @@ impl Room {
 
     /// Is there enough to begin? What is asked for is given back but for what is kept aside, so that
     /// stacks and tables can grow until the first look.
-    pub(crate) fn begin(&self) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// There is not, in words.
+    pub fn begin(&self) -> Result<(), String> {
         let enough = hold(2 * SPARE as usize);
         release();
         if enough && hold(SPARE as usize) {
@@ -82,7 +85,7 @@ impl Room {
         }
         let least = bytes(2 * SPARE);
         Err(format!(
-            "a search needs {least} to begin with, and the system does not give them to this process"
+            "a search or a replay needs {least} to begin with, and the system does not give them to this process"
         ))
     }
 
@@ -301,15 +304,24 @@ fn hold(bytes: usize) -> bool {
 
 /// The system's allocator. Where it fails it gives back what was kept aside, and tries once more: so
 /// a search can end with what it has. For `#[global_allocator]`.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Reserve;
+#[derive(Clone, Copy, Debug)]
+pub struct Reserve {
+    end: fn() -> !,
+}
 
 impl Reserve {
+    /// Where nothing was kept aside, or not enough, `end` ends the process. It allocates nothing.
+    #[must_use]
+    pub const fn or(end: fn() -> !) -> Reserve {
+        Reserve { end }
+    }
+
     #[cold]
-    fn again(allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
+    fn again(self, allocate: impl FnOnce() -> *mut u8) -> *mut u8 {
         RAN_OUT.store(true, SeqCst);
         release();
-        allocate()
+        let place = allocate();
+        if place.is_null() { (self.end)() } else { place }
     }
 }
 
@@ -320,14 +332,14 @@ unsafe impl GlobalAlloc for Reserve {
         // SAFETY: the caller's contract.
         let allocate = || unsafe { System.alloc(layout) };
         let place = allocate();
-        if place.is_null() { Reserve::again(allocate) } else { place }
+        if place.is_null() { self.again(allocate) } else { place }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
         // SAFETY: the caller's contract.
         let allocate = || unsafe { System.alloc_zeroed(layout) };
         let place = allocate();
-        if place.is_null() { Reserve::again(allocate) } else { place }
+        if place.is_null() { self.again(allocate) } else { place }
     }
 
     unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
@@ -339,7 +351,7 @@ unsafe impl GlobalAlloc for Reserve {
         // SAFETY: the caller's contract. If it fails, the old place is as it was.
         let allocate = || unsafe { System.realloc(place, layout, size) };
         let new = allocate();
-        if new.is_null() { Reserve::again(allocate) } else { new }
+        if new.is_null() { self.again(allocate) } else { new }
     }
 }
 

@@ -310,6 +310,15 @@ pub enum ReplayError {
         /// What was possible.
         possible: Vec<u32>,
     },
+    /// A choice does something else than it did when it was saved.
+    Differs {
+        /// Which choice, from 0.
+        at: usize,
+        /// What it did.
+        then: String,
+        /// What it does.
+        now: String,
+    },
 }
 
 impl std::fmt::Display for ReplayError {
@@ -320,6 +329,10 @@ impl std::fmt::Display for ReplayError {
                 f,
                 "choice {at} of the schedule ({choice:#x}) is not possible there: the schedule was made by another version of the code or for other options"
             ),
+            ReplayError::Differs { at, then, now } => {
+                let [then, now] = [then, now].map(|what| standstill_io::words::quote(what));
+                write!(f, "choice {at} did `{then}` when it was saved, and does `{now}` now")
+            }
         }
     }
 }

@@ -49,7 +49,7 @@ fn a_damaged_file_is_named_by_its_line() {
 fn a_schedule_of_another_machine_is_refused_where_it_differs() {
     let text = saved().replace("protocol linux-3.14", "protocol standstill");
     let why = load(&text).expect("it is well formed").replay().expect_err("it is another machine");
-    assert!(why.contains("choice"), "{why}");
+    assert!(why.to_string().contains("choice"), "{why}");
 }
 
 #[test]

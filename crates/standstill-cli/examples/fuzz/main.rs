@@ -11,6 +11,8 @@
 //! | `serial` | what a machine in QEMU prints, damaged | as above |
 //! | `console` | a kilobyte that is typed on the kernel's console | with lines that are commands, or refused in one line |
 
+#![expect(clippy::disallowed_methods, reason = "a fuzzer that gets no thread may panic")]
+
 mod console;
 mod damage;
 mod lines;

@@ -6,6 +6,7 @@
 mod image;
 mod machine;
 mod report;
+mod said;
 mod typed;
 
 use std::io::Write;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use standstill_io::stream::{USAGE, pass_on};
 
 use crate::args::{ConsoleArgs, Port, QemuArgs, TortureArgs};
+use crate::limits::no_thread;
 use crate::progress::Progress;
 use machine::Machine;
 use report::{Heard, Outcome};
@@ -25,6 +27,10 @@ use typed::Keys;
 
 /// QEMU runs, and nobody hears of it for so long: it hangs. The kernel's own watchers bark before.
 const HANGS_AFTER: Duration = Duration::from_secs(45);
+/// What says much and never begins to torture hangs, too. Many CPUs on a busy computer take a minute.
+const BOOTS_WITHIN: Duration = Duration::from_secs(180);
+/// No line is longer.
+const LONGEST_LINE: usize = 1 << 20;
 /// A torture that a signal is to end makes its report in this time, or none.
 const LET_GO_AFTER: Duration = Duration::from_secs(8);
 /// Between two looks whether Ctrl-C was pressed.
@@ -52,11 +58,15 @@ pub fn torture(args: &TortureArgs) -> u8 {
             let (heard, outcome) = listen(&machine, &lines, &mut progress, limit(args));
             progress.clear();
             let ended = machine.end();
-            let outcome = outcome.unwrap_or_else(|| Outcome::of(ended, heard.report.is_some()));
+            if let (None, None, Some(why)) = (outcome, &heard.report, ended.failure()) {
+                return standstill_io::refuse(&format!("the machine made no report: {why}"));
+            }
+            let outcome = outcome.unwrap_or_else(|| Outcome::of(ended.code(), heard.report.is_some()));
             if heard.is_nothing() && outcome != Outcome::Interrupted {
                 // No rule of the library was tried.
-                let what = "the machine said nothing: QEMU could not start it, or the image is damaged";
-                return standstill_io::refuse(what);
+                return standstill_io::refuse(
+                    "the machine said nothing: the image is damaged, or no kernel for it",
+                );
             }
             report::conclude(args, seed, began.elapsed(), &heard, &outcome)
         }
@@ -101,13 +111,16 @@ pub fn console(args: &ConsoleArgs) -> u8 {
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, SeqCst));
     let keys = Keys::pass();
     let (ready, wait) = channel();
-    if let Some(serial) = machine.typed() {
-        typed::forward(serial, wait, keys.are_typed());
+    if let Some(serial) = machine.typed()
+        && let Err(error) = typed::forward(serial, wait, keys.are_typed())
+    {
+        return standstill_io::refuse(&no_thread("read the input", &error));
     }
     let shown = show(&machine, &lines, &ready);
     let by_keys = keys.are_typed();
     drop(keys);
-    match (shown, machine.end()) {
+    let ended = machine.end();
+    match (shown, ended.code()) {
         (Shown::Interrupted, _) => SIGNALLED,
         (Shown::Unread, _) => 0,
         (Shown::All, Some(machine::DONE)) => 0,
@@ -119,7 +132,7 @@ pub fn console(args: &ConsoleArgs) -> u8 {
                 USAGE
             }
         }
-        (Shown::All, _) => 1,
+        (Shown::All, _) => ended.failure().map_or(1, |why| standstill_io::refuse(&why)),
     }
 }
 
@@ -225,6 +238,10 @@ fn listen(
                     heard.line(line.trim_end(), progress);
                     rest = after.to_string();
                 }
+                if rest.len() > LONGEST_LINE {
+                    heard.garbled();
+                    rest.clear();
+                }
             }
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
@@ -233,7 +250,8 @@ fn listen(
             }
         }
         let late = limit.zip(began).is_some_and(|(limit, began)| began.elapsed() > limit);
-        if late || last_word.elapsed() > HANGS_AFTER {
+        let boots = began.is_none() && started.elapsed() > BOOTS_WITHIN;
+        if late || boots || last_word.elapsed() > HANGS_AFTER {
             machine.kill();
             return (heard, Some(Outcome::Hangs));
         }

@@ -1,5 +1,6 @@
 //! What the kernel says, and what follows from it.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -16,6 +17,8 @@ use crate::verdict::Findings;
 
 /// How many lines of a machine that crashed are shown.
 const TAIL: usize = 200;
+/// How much of a line is shown.
+const WIDTH: usize = 2000;
 /// How the kernel begins the line about the first rule that is broken.
 const RULE_IS_BROKEN: &str = "a rule is broken";
 
@@ -99,8 +102,8 @@ pub(super) struct ReportLine {
 #[derive(Default, Debug)]
 pub(super) struct Heard {
     pub(super) report: Option<ReportLine>,
-    /// Other lines.
-    said: Vec<String>,
+    /// The last of the other lines.
+    said: VecDeque<String>,
     /// It has begun to torture.
     began: bool,
     /// Lines for this command that it does not understand.
@@ -109,7 +112,7 @@ pub(super) struct Heard {
 
 impl Heard {
     /// Was nothing heard at all?
-    pub(super) const fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         self.report.is_none() && self.said.is_empty() && self.garbled == 0 && !self.began
     }
 
@@ -130,8 +133,16 @@ impl Heard {
                 Err(_) => self.garbled += 1,
             }
         } else if !line.is_empty() {
-            self.said.push(line.into());
+            if self.said.len() == TAIL {
+                self.said.pop_front();
+            }
+            self.said.push_back(line.chars().take(WIDTH).collect());
         }
+    }
+
+    /// A line for this command, or for nobody, that is not understood.
+    pub(super) const fn garbled(&mut self) {
+        self.garbled += 1;
     }
 }
 
@@ -160,7 +171,7 @@ pub(super) fn conclude(
     };
     let (verdict, wrong) = (findings.verdict(), findings.wrong());
     // Of a good end only what has more than fits into a report: the event that broke the rule.
-    for line in &heard.said[heard.said.len().saturating_sub(TAIL)..] {
+    for line in &heard.said {
         if !good || line.starts_with(RULE_IS_BROKEN) {
             standstill_io::note(line);
         }

@@ -1,6 +1,6 @@
 //! What is typed on the console: from this command's input to the machine's serial port.
 
-use std::io::{IsTerminal, Read, Write, stdin};
+use std::io::{self, IsTerminal, Read, Write, stdin};
 use std::process::ChildStdin;
 use std::sync::mpsc::Receiver;
 use std::thread;
@@ -49,7 +49,7 @@ impl Drop for Keys {
 ///
 /// The port loses what comes before the kernel has set it up. The byte that means the end is kept back
 /// where it comes from a file: there it is an accident.
-pub(super) fn forward(mut serial: ChildStdin, ready: Receiver<()>, by_keys: bool) {
+pub(super) fn forward(mut serial: ChildStdin, ready: Receiver<()>, by_keys: bool) -> io::Result<()> {
     let pass_on = move || {
         if ready.recv().is_err() {
             return;
@@ -67,5 +67,5 @@ pub(super) fn forward(mut serial: ChildStdin, ready: Receiver<()>, by_keys: bool
         let _ = serial.write_all(&[END_OF_INPUT]).and_then(|()| serial.flush());
     };
     // It ends with the process: a read that nobody answers can't be ended otherwise.
-    let _ = thread::Builder::new().name("typed".into()).spawn(pass_on);
+    thread::Builder::new().name("typed".into()).spawn(pass_on).map(drop)
 }
