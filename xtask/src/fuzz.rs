@@ -9,10 +9,10 @@ use crate::run::{Outcome, cargo, fail, skip, succeed, works};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Ends after so many seconds; without it each class of input is tried in full
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..=1_000_000))]
     seconds: Option<u64>,
     /// Where all cases come from
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
     seed: u64,
     /// One case again, as CLASS:NUMBER, and what it is
     #[arg(long, value_name = "CASE")]

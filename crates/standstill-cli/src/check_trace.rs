@@ -247,6 +247,7 @@ impl Words {
             )),
             What::CallLate(call) => key(format!("finds {} of {}, but is offline", name(&call), call.sender)),
             What::IpiSpurious => key("is offline: this IPI is too late".into()),
+            What::CallDiscarded(call) => key(format!("{} was withdrawn: it never runs", name(&call))),
             What::CallLost(call) => key(format!("{} of {} was never run: lost", name(&call), call.sender)),
             What::DyingQueue { empty: false } => key("its queue is not empty".into()),
             What::DyingQueue { empty: true } => calm("its queue is empty"),
@@ -295,6 +296,7 @@ fn quiet(what: &What) -> String {
         ),
         What::IpiSent { to, .. } => format!("is about to send an IPI to {to}"),
         What::CallReleased(_) => "the slot is free again".into(),
+        What::CallExpired(_) => "withdraws the call, unless it has begun".into(),
         What::CallEnd(_) => "the function returns".into(),
         What::CallReturned { key, ran } => {
             format!("{} {}", key.to, if *ran { "has run the call" } else { "died with the call" })

@@ -111,7 +111,7 @@ fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
             f(call(key), Write);
             f(runs(me), Write);
         }
-        What::CallReturned { key, .. } => f(call(key), Write),
+        What::CallReturned { key, .. } | What::CallExpired(key) => f(call(key), Write),
         What::CallBegin(info, _) => {
             f(call(info.key), Write);
             f(order(&info), Write);
@@ -119,7 +119,7 @@ fn touched(e: &Event, mut f: impl FnMut(usize, Use)) {
             f(mask(me), Read);
         }
         What::CallLate(info) => f(call(info.key), Read),
-        What::CallLost(info) => {
+        What::CallLost(info) | What::CallDiscarded(info) => {
             f(call(info.key), Write);
             f(order(&info), Write);
         }

@@ -21,12 +21,17 @@ pub(crate) type Rules = Monitor<MAX_CPUS, 8>;
 /// The event as it is for all threads: calls and works are told by their addresses, and these decide where the rules keep them.
 pub(crate) fn steadied(mut event: Event) -> Event {
     match &mut event.what {
-        What::CallQueued(info) | What::CallBegin(info, _) | What::CallLate(info) | What::CallLost(info) => {
+        What::CallQueued(info)
+        | What::CallBegin(info, _)
+        | What::CallLate(info)
+        | What::CallLost(info)
+        | What::CallDiscarded(info) => {
             info.key.slot = steady(info.key.slot);
         }
         What::CallPushed { key, .. }
         | What::CallReleased(key)
         | What::CallEnd(key)
+        | What::CallExpired(key)
         | What::CallReturned { key, .. } => key.slot = steady(key.slot),
         What::WorkQueued(key)
         | What::WorkTurnedAway(key)

@@ -117,6 +117,8 @@ exhausted! {
         bring_up_one_fails: "bring-up-one-fails",
         bring_up_late: "bring-up-late",
         bring_up_stops: "bring-up-stops",
+        payload_call_until: "payload-call-until",
+        call_until_vs_offline: "call-until-vs-offline",
         payload_async: "payload-async",
         payload_many: "payload-many",
         payload_board: "payload-board",

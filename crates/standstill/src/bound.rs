@@ -193,7 +193,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// # }
     /// ```
     ///
-    /// An inner `within` counts, and not the outer one. Calls to other CPUs have no bound.
+    /// An inner `within` counts, and not the outer one. A call to another CPU has a bound of its own:
+    /// [`call_single_until`](Self::call_single_until), [`call_many_until`](Self::call_many_until).
     pub fn within<'b, R>(
         &self,
         task: &mut Task,

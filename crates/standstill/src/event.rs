@@ -205,6 +205,10 @@ pub enum What {
         /// It ran; otherwise its CPU died with it.
         ran: bool,
     },
+    /// The deadline of a call expired: its sender withdraws it, unless its function has begun.
+    CallExpired(CallKey),
+    /// The target found this call withdrawn: its slot is free, and its function never runs.
+    CallDiscarded(CallInfo),
     /// A handler found this call while its CPU was offline.
     CallLate(CallInfo),
     /// A call IPI is taken while its CPU is offline, whether it finds calls ([`CallLate`](What::CallLate) for each) or not.

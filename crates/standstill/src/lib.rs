@@ -17,7 +17,7 @@ mod stall;
 pub mod stop;
 
 pub use bound::{Bound, Cancel};
-pub use call::{CallError, Csd};
+pub use call::{Answers, CallError, Csd};
 pub use cpu::CpuId;
 pub use hotplug::{HotplugError, HotplugRead};
 pub use machine::Machine;

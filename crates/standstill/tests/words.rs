@@ -788,6 +788,7 @@ situations! { call_situations, call_of: CallError {
     CallError::Offline(_) => [offline_to_call, offline_before_the_boot, offline_of_a_mask],
     CallError::Busy => [csd_is_busy, own_slot_is_busy, board_is_busy],
     CallError::InterruptsOff => [waits_with_interrupts_off, waits_for_many_with_interrupts_off],
+    CallError::Withdrawn(_) => [withdrawn],
     CallError::Lost(_) => [lost],
 } }
 
@@ -887,6 +888,20 @@ fn board_is_busy() -> Call {
         let mut call = || machine.call_all_async(task, &nothing).map(|_| ());
         let later = until_it_ends(machine, &Err(error), &mut call);
         told(error, &["in use"], later)
+    })
+}
+
+fn withdrawn() -> Call {
+    standstill(|machine, task| {
+        machine.cpu_up(task, CPU_1).unwrap();
+        let csd = leak(Csd::new());
+        board(machine).hold_calls.store(1 << 1, SeqCst);
+        let deadline = machine.platform().deadline_in(20_000_000);
+        let error = machine.call_single_until(task, CPU_1, csd, deadline, &nothing).unwrap_err();
+        board(machine).hold_calls.store(0, SeqCst);
+        let mut call = || machine.call_single_until(task, CPU_1, csd, Deadline::NEVER, &nothing);
+        let later = until_it_ends(machine, &Err(CallError::Busy), &mut call);
+        told(error, &["CPU 1", "withdrawn", "never runs"], later)
     })
 }
 

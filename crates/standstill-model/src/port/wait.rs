@@ -37,6 +37,8 @@ fn announces(what: &What) -> bool {
         what,
         What::CallQueued(_)
             | What::CallReleased(_)
+            | What::CallExpired(_)
+            | What::CallDiscarded(_)
             | What::IpiSent { .. }
             | What::OnlineSet { .. }
             | What::OnlineCleared { .. }

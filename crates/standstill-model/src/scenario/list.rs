@@ -335,6 +335,20 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(payload::many),
     ),
     info(
+        "payload-call-until",
+        "two calls to the last CPU in one slot, whose deadlines may expire at any moment: each runs, or is withdrawn and never runs",
+        2,
+        ALL_UP,
+        for_size!(payload_calls::call_until),
+    ),
+    info(
+        "call-until-vs-offline",
+        "the last CPU goes offline while a thread calls it with a deadline that may expire",
+        2,
+        ALL_UP,
+        for_size!(payload_calls::call_until_vs_offline),
+    ),
+    info(
         "payload-board",
         "what a sender wrote is seen by the functions on many CPUs, also if nobody waits and the board is used again",
         2,

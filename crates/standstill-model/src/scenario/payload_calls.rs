@@ -1,10 +1,11 @@
 //! Who sees what others wrote, as far as it goes by calls to many, by the masks, and by the end of all others: see `payload.rs`.
 
-use standstill::context::IrqOff;
+use standstill::context::{IrqOff, Task};
 use standstill::hotplug::Callbacks;
-use standstill::{CpuId, CpuMask, Csd};
+use standstill::platform::Wait;
+use standstill::{CallError, CpuId, CpuMask, Csd, HotplugError, Machine};
 
-use super::build::{Setup, all_up, branch, expect, require};
+use super::build::{Plain, Setup, all_up, branch, expect, require};
 use super::hotplug::{bring_up, others_up};
 use super::payload::reading;
 use crate::port::Model;
@@ -109,5 +110,67 @@ pub(super) fn halt<const N: usize>(s: &mut Setup<'_, N>) {
                 require(cell.get() != 1, "a CPU was halted inside a handler");
             }
         });
+    });
+}
+
+/// Sends one call whose deadline may expire at any moment. It runs and is reported as such, or it never runs: once it is withdrawn, the
+/// caller uses what it lent, and a function that began all the same would meet that.
+fn until<const N: usize>(
+    machine: &'static Machine<Model, N, 1>,
+    task: &mut Task,
+    csd: &'static Csd<Model>,
+    cells: [&'static Plain<usize>; 2],
+    round: usize,
+) -> bool {
+    let ([there, back], last) = (cells, CpuId::new(N - 1));
+    there.set(round);
+    let sent =
+        machine.call_single_until(task, last, csd, machine.platform().deadline_in(1), &|_: &IrqOff<'_>| {
+            expect(there, round);
+            back.set(round);
+        });
+    match sent {
+        Ok(()) => expect(back, round),
+        Err(CallError::Withdrawn(_) | CallError::Busy | CallError::Offline(_)) => {
+            there.set(0);
+            back.set(0);
+        }
+        Err(error) => panic!("a call with a deadline: {error}"),
+    }
+    sent.is_ok()
+}
+
+/// Two calls to the last CPU in one slot, each with a deadline.
+pub(super) fn call_until<const N: usize>(s: &mut Setup<'_, N>) {
+    s.deadlines_may_be_over(2);
+    let machine = s.machine();
+    let csd = s.keep(Csd::<Model>::new());
+    let cells = [s.plain(), s.plain()];
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        for round in 1..=2 {
+            until(machine, task, csd, cells, round);
+        }
+    });
+}
+
+/// As [`call_until`], once, while the last CPU goes offline: it runs, is refused, or is withdrawn and never runs.
+pub(super) fn call_until_vs_offline<const N: usize>(s: &mut Setup<'_, N>) {
+    s.deadlines_may_be_over(1);
+    let machine = s.machine();
+    let csd = s.keep(Csd::<Model>::new());
+    let cells = [s.plain(), s.plain()];
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        // Its own waits have deadlines, too, and one of them may expire instead.
+        match machine.cpu_down(task, CpuId::new(N - 1)) {
+            Ok(()) | Err(HotplugError::NotDead(_) | HotplugError::Deadline { .. }) => {}
+            Err(error) => require(false, &format!("the last CPU can't go: {error}")),
+        }
+    });
+    s.task(move |task| {
+        until(machine, task, csd, cells, 1);
     });
 }

@@ -70,6 +70,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let state = unsafe { &raw const (*csd).state };
         // SAFETY: written before the push (release) that the take (acquire) observed; not overwritten before the release below.
         let call = unsafe { (*csd).call.read() };
+        if call.withdrawable {
+            // SAFETY: the contract of this function, and `call` was just read.
+            unsafe { self.run_withdrawable(csd, &call, me, how) };
+            return;
+        }
         let key = CallKey { slot, to: me };
         if call.form.waits() {
             self.run_call(&call, me, || self.emit(|| What::CallBegin(call.info(slot, me), how)));
@@ -139,7 +144,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
 
     /// Runs one function, with its name where a stall report finds it.
     #[inline]
-    fn run_call(&self, call: &Call, me: CpuId, begin: impl FnOnce()) {
+    pub(super) fn run_call(&self, call: &Call, me: CpuId, begin: impl FnOnce()) {
         let running = &self.cpu[me.index()].call.running;
         running.store(ptr::from_ref(call.func).cast_mut(), Relaxed);
         begin();
@@ -172,7 +177,11 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             Kind::Csd => {
                 // SAFETY: as in `flush` and `run_csd`.
                 let call = unsafe { (*node.cast::<Csd<P>>()).call.read() };
-                f(call.info(node.addr(), me));
+                // SAFETY: as above. Relaxed: it may be withdrawn a moment later; this is for reports.
+                let withdrawn = unsafe { (*node.cast::<Csd<P>>()).state.load(Relaxed) } == csd::WITHDRAWN;
+                if !(call.withdrawable && withdrawn) {
+                    f(call.info(node.addr(), me));
+                }
             }
             Kind::Board => {
                 let cpu = &self.cpu[me.index()].call;
@@ -191,19 +200,27 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let cpu = &self.cpu[dead.index()].call;
         let mut chain = cpu.queue.take();
         while let Some(node) = chain.pop() {
-            self.each_call(node, dead, |info| self.emit(|| What::CallLost(info)));
             // SAFETY: popped and not released.
             match unsafe { &*node }.kind() {
                 Kind::Csd => {
                     let csd = node.cast::<Csd<P>>();
                     // SAFETY: as in `run_csd`.
                     let (state, call) = unsafe { (&raw const (*csd).state, (*csd).call.read()) };
+                    if call.withdrawable {
+                        // SAFETY: popped and not released; `call` was just read.
+                        unsafe { self.lose_withdrawable(csd, &call, dead) };
+                        continue;
+                    }
+                    self.emit(|| What::CallLost(call.info(csd.addr(), dead)));
                     let end = if call.form.waits() { csd::LOST } else { csd::FREE };
                     // SAFETY: as in `run_csd`. Release: as there.
                     unsafe { &*state }.store(end, Release);
                     self.platform.notify(state);
                 }
-                Kind::Board => self.lose_boards(cpu.word_of(node), dead),
+                Kind::Board => {
+                    self.each_call(node, dead, |info| self.emit(|| What::CallLost(info)));
+                    self.lose_boards(cpu.word_of(node), dead);
+                }
             }
         }
     }

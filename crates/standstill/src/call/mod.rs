@@ -24,6 +24,7 @@
 //! | `single.rs` | one target: csd, wait, async |
 //! | `many.rs` | many targets: boards |
 //! | `flush.rs` | the receiving side: handler, drain, audit |
+//! | `until.rs` | calls that are withdrawn when a deadline expires |
 //! | `halt.rs` | `stop_others` |
 
 mod flush;
@@ -31,6 +32,7 @@ mod halt;
 mod many;
 mod queue;
 mod single;
+mod until;
 
 use core::any::type_name;
 use core::fmt;
@@ -48,6 +50,7 @@ use many::Board;
 use queue::{Kind, Node, Queue};
 
 pub(crate) use halt::Halt;
+pub use until::Answers;
 
 /// Why a call did not run.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -63,6 +66,9 @@ pub enum CallError {
     Busy,
     /// The caller waits with interrupts off: its token is wrong. Use a form without wait.
     InterruptsOff,
+    /// The target did not begin the call before its deadline, or before it was cancelled. It was
+    /// withdrawn, and never runs. Look at why the CPU does not answer, or call again with more time.
+    Withdrawn(CpuId),
     /// The call was accepted, and its CPU died before it ran. Only protocols that do not promise L do this.
     Lost(CpuId),
 }
@@ -73,7 +79,7 @@ impl CallError {
     #[must_use]
     pub const fn is_retryable(&self) -> bool {
         match self {
-            CallError::Offline(_) | CallError::Busy | CallError::Lost(_) => true,
+            CallError::Offline(_) | CallError::Busy | CallError::Withdrawn(_) | CallError::Lost(_) => true,
             CallError::NoSuchCpu(_) | CallError::EmptyMask | CallError::InterruptsOff => false,
         }
     }
@@ -92,6 +98,9 @@ impl fmt::Display for CallError {
             ),
             CallError::InterruptsOff => {
                 f.write_str("a call that waits was made with interrupts off: use an async form")
+            }
+            CallError::Withdrawn(cpu) => {
+                write!(f, "{cpu} did not begin the call in time: it was withdrawn, and never runs")
             }
             CallError::Lost(cpu) => write!(f, "{cpu} died with the call in its queue: it never ran"),
         }
@@ -141,6 +150,8 @@ pub(crate) struct Call {
     form: Form,
     /// Where a sender that waits counts its targets (a `Done`); null for the forms without wait and for a csd.
     done: *const (),
+    /// May its sender withdraw it? Then the slot goes through RUNNING and DONE. See `until.rs`.
+    withdrawable: bool,
 }
 
 impl Call {
@@ -172,6 +183,12 @@ mod csd {
     pub(super) const BUSY: usize = 1;
     /// Its CPU died with it. The sender that waits turns it into an error; a csd without waiter is set free.
     pub(super) const LOST: usize = 2;
+    /// Of a call that can be withdrawn: its function runs.
+    pub(super) const RUNNING: usize = 3;
+    /// It has returned, and the sender that waits sets the slot free.
+    pub(super) const DONE: usize = 4;
+    /// It was withdrawn, and its target sets the slot free.
+    pub(super) const WITHDRAWN: usize = 5;
 }
 
 /// The slot of one call to one CPU, owned by the caller.

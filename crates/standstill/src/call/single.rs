@@ -149,7 +149,15 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     where
         F: Fn(&IrqOff<'_>) + Sync,
     {
-        Call { func: Func::of::<F>(), arg: ptr::from_ref(f).cast(), from, sender, form, done: ptr::null() }
+        Call {
+            func: Func::of::<F>(),
+            arg: ptr::from_ref(f).cast(),
+            from,
+            sender,
+            form,
+            done: ptr::null(),
+            withdrawable: false,
+        }
     }
 
     /// Runs `f` here and now, with interrupts off.
@@ -169,7 +177,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// 2. The function and what it points to stay alive until it returned.
     /// 3. The caller stays on its CPU, with the stopper off, from before this call until after it.
     #[inline]
-    unsafe fn post(&self, to: CpuId, csd: &Csd<P>, call: Call) -> Result<(), CallError> {
+    pub(super) unsafe fn post(&self, to: CpuId, csd: &Csd<P>, call: Call) -> Result<(), CallError> {
         // Relaxed: nothing is read for having seen the bit; the push finds whatever the queue holds. And it is not seen any more by who comes
         // after the stop (or the pass of the stoppers) in which it was taken out.
         if !self.accepting.has(to) {

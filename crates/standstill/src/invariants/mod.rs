@@ -133,9 +133,11 @@ impl Violation {
 
 fn call_of(what: &What) -> Option<CallInfo> {
     match *what {
-        What::CallQueued(info) | What::CallBegin(info, _) | What::CallLate(info) | What::CallLost(info) => {
-            Some(info)
-        }
+        What::CallQueued(info)
+        | What::CallBegin(info, _)
+        | What::CallLate(info)
+        | What::CallLost(info)
+        | What::CallDiscarded(info) => Some(info),
         _ => None,
     }
 }

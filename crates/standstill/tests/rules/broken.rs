@@ -82,6 +82,13 @@ fn calls() -> Vec<Broken> {
         of(2, "a call runs on another CPU", three(), |log| {
             log.send(w, true).on(2, What::CallBegin(w, Ran::Handler)).on(2, What::CallEnd(w.key)).on(0, back);
         }),
+        of(1, "a call is discarded that its sender did not withdraw", three(), |log| {
+            log.send(w, true).on(1, What::CallDiscarded(w));
+        }),
+        of(1, "a call runs that was withdrawn and discarded", three(), |log| {
+            log.send(w, true).on(0, What::CallExpired(w.key)).on(1, What::CallDiscarded(w));
+            log.run(w, Ran::Handler);
+        }),
         of(2, "a call runs inside another", three(), |log| {
             log.send(w, true).send(v, false).on(1, What::CallBegin(w, Ran::Handler));
             log.on(1, What::CallBegin(v, Ran::Handler))
@@ -118,6 +125,9 @@ fn calls() -> Vec<Broken> {
         }),
         of(6, "a sender is told that its call died, and it ran", three(), |log| {
             log.call(w).instead(is(back), |e| e.what = What::CallReturned { key: w.key, ran: false });
+        }),
+        of(6, "a call has a deadline whose sender does not wait", three(), |log| {
+            log.send(a, true).on(0, What::CallExpired(a.key)).run(a, Ran::Handler);
         }),
         of(8, "a call is queued for a CPU that is gone", leave(), |log| {
             log.send(a, true).up(1).run(a, Ran::Handler);

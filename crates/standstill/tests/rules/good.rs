@@ -54,6 +54,16 @@ pub(crate) fn calls() -> Log {
     log
 }
 
+/// One call is withdrawn and discarded, and its slot used again; of another the target was faster.
+pub(crate) fn withdrawn() -> Log {
+    let mut log = three();
+    let late = info(0, 1, Form::SingleWait, 0x500);
+    log.send(late, true).on(0, What::CallExpired(late.key)).on(1, What::CallDiscarded(late)).call(late);
+    log.send(late, true).on(0, What::CallExpired(late.key)).run(late, Ran::Handler);
+    log.on(0, What::CallReturned { key: late.key, ran: true });
+    log
+}
+
 /// A stop, one that is abandoned, a pass, and works of their own.
 pub(crate) fn stops() -> Log {
     let mut log = three();
@@ -217,6 +227,7 @@ pub(crate) fn all() -> Vec<(&'static str, Log)> {
     vec![
         ("boot", boot()),
         ("calls", calls()),
+        ("withdrawn calls", withdrawn()),
         ("stops", stops()),
         ("cycle", cycle()),
         ("cycle, one disable stage", cycle_with(Protocol::SINGLE_DEAF)),

@@ -76,7 +76,7 @@ impl Order {
                 ),
                 None => Ok(()),
             },
-            What::CallLost(info) => {
+            What::CallLost(info) | What::CallDiscarded(info) => {
                 self.remove(info.key);
                 Ok(())
             }

@@ -4,6 +4,8 @@
 //!   with wait:     queued ── begin ── end ── returned          without:   queued ── released ── begin ── end
 //!                     └────── lost ───────── returned                        │         └─ queued again: the slot is free
 //!                                                                            └─ lost
+//!   with deadline: queued ── expired ── discarded: never begins
+//!                               └────── begin: the target was faster, and the sender waits on
 //! ```
 
 use super::{CallOrder, Table};
@@ -17,6 +19,8 @@ enum Slot {
     /// Nothing is in it.
     Free,
     Queued,
+    /// With wait: its deadline expired while it was queued, so it may be withdrawn.
+    Expired,
     /// With wait: its function runs.
     Begun,
     /// With wait: its function ended.
@@ -49,8 +53,14 @@ pub(super) fn feed<const SLOTS: usize>(
     checks: &mut Checks,
 ) -> Verdict {
     let key = match e.what {
-        What::CallQueued(info) | What::CallBegin(info, _) | What::CallLost(info) => info.key,
-        What::CallReleased(key) | What::CallEnd(key) | What::CallReturned { key, .. } => key,
+        What::CallQueued(info)
+        | What::CallBegin(info, _)
+        | What::CallLost(info)
+        | What::CallDiscarded(info) => info.key,
+        What::CallReleased(key)
+        | What::CallEnd(key)
+        | What::CallReturned { key, .. }
+        | What::CallExpired(key) => key,
         _ => return Ok(()),
     };
     let order = CallOrder::from(key);
@@ -67,6 +77,7 @@ pub(super) fn feed<const SLOTS: usize>(
             What::CallBegin(..) => "a call begins that is not queued, or begins for the second time",
             What::CallReleased(_) => "a slot is released that is not queued",
             What::CallEnd(_) => "a call ends that did not begin",
+            What::CallExpired(_) | What::CallDiscarded(_) => "a call is withdrawn that is not pending",
             What::CallReturned { .. } => "a sender goes on from a call that it did not queue",
             _ => "a call is lost that is not queued",
         };
@@ -89,7 +100,8 @@ pub(super) fn feed<const SLOTS: usize>(
             )
         }
         What::CallBegin(..) => {
-            let ready = old.taken == Taken::Released || old.slot == Slot::Queued;
+            let pending = matches!(old.slot, Slot::Queued | Slot::Expired);
+            let ready = old.taken == Taken::Released || pending;
             if old.taken != Taken::Released {
                 now.slot = if waits { Slot::Begun } else { Slot::Free };
             }
@@ -103,6 +115,21 @@ pub(super) fn feed<const SLOTS: usize>(
             }
             checks.ask(1, old.taken == Taken::Running, e, "a call ends that did not begin")
         }
+        What::CallExpired(_) => {
+            if waits && old.slot == Slot::Queued {
+                now.slot = Slot::Expired;
+            }
+            checks.ask(6, waits, e, "a call without wait has a deadline")
+        }
+        What::CallDiscarded(_) => {
+            now.slot = Slot::Free;
+            checks.ask(
+                1,
+                old.slot == Slot::Expired,
+                e,
+                "a call is discarded that its sender did not withdraw",
+            )
+        }
         What::CallReturned { ran, .. } => {
             now.slot = Slot::Free;
             let fits = old.slot == if ran { Slot::Ended } else { Slot::Lost };
@@ -111,7 +138,8 @@ pub(super) fn feed<const SLOTS: usize>(
         _ => {
             now.slot = if waits { Slot::Lost } else { Slot::Free };
             let promised = protocol.promises().contains(&Property::Lost);
-            checks.ask(1, old.slot == Slot::Queued, e, "a call is lost that is not queued").and(checks.ask(
+            let queued = matches!(old.slot, Slot::Queued | Slot::Expired);
+            checks.ask(1, queued, e, "a call is lost that is not queued").and(checks.ask(
                 1,
                 !promised,
                 e,
@@ -139,6 +167,8 @@ pub(super) fn finish<const SLOTS: usize>(
             (Slot::Ended | Slot::Lost, _) => {
                 (12, "the call has its fate, and the sender that waits did not go on")
             }
+            // A withdrawn one may wait for its target to come by.
+            (Slot::Expired, _) => continue,
             (Slot::Queued, _) => (1, "an accepted call did not run"),
             (Slot::Free | Slot::Begun, _) => (1, "a call was taken from its slot and did not end"),
         };

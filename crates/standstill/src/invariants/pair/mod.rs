@@ -46,6 +46,8 @@ impl<const SLOTS: usize> Pair<SLOTS> {
             | What::CallBegin(..)
             | What::CallEnd(_)
             | What::CallReturned { .. }
+            | What::CallExpired(_)
+            | What::CallDiscarded(_)
             | What::CallLost(_) => calls::feed(&mut self.calls, event, &self.protocol, &mut self.checks),
             What::WorkQueued(_)
             | What::WorkTurnedAway(_)
