@@ -19,6 +19,7 @@ use crate::check_progress::CheckProgress;
 use crate::check_trace::{Broken, fate, title, trace};
 use crate::check_words as words;
 use crate::json::{Host, ProtocolJson, Verdict};
+use crate::layout::Sheet;
 use crate::{check_matrix, check_matrix_parts, check_parts, limits, run};
 
 /// Ctrl-C was pressed.
@@ -236,7 +237,7 @@ pub fn check(args: &CheckArgs) -> u8 {
         let json = json(args, &options, &found, failure.as_ref(), verdict, time_ns);
         serde_json::to_string(&json).expect("plain values can be written") + "\n"
     } else {
-        words::report(&options, &found, failure.as_ref(), verdict, words::style())
+        words::report(&options, &found, failure.as_ref(), verdict, Sheet::of_output())
     };
     let exit = standstill_io::answer(&text, Some(verdict.name()), verdict.exit());
     write_files(&mut outputs, &options, &found, failure.as_ref());
@@ -369,5 +370,6 @@ fn json(
 #[must_use]
 pub fn list() -> String {
     let scenarios = standstill_model::scenarios().iter();
-    scenarios.map(|scenario| format!("{:<28} {}\n", scenario.name, scenario.about)).collect()
+    let lines = scenarios.map(|scenario| format!("{:<28}  {}\n", scenario.name, scenario.about));
+    Sheet::of_output().fit(&lines.collect::<String>())
 }

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::thread;
 use std::time::Instant;
 
+use comfy_table::CellAlignment;
 use standstill::{Property, Protocol, Stages};
 use standstill_io::Outputs;
 use standstill_model::{Coverage, Ipi, Options, Verdict as Found};
@@ -18,6 +19,7 @@ use crate::check_json::{CellJson, MATRIX, MatrixJson};
 use crate::check_progress::CheckProgress;
 use crate::check_words::{self as words, count, thousands};
 use crate::json::{ProtocolJson, Verdict};
+use crate::layout::{self, Sheet};
 use crate::table::time;
 
 /// The machines of a matrix, unless the command line says one.
@@ -342,37 +344,38 @@ fn text(
     verdict: Verdict,
     began: Instant,
 ) -> String {
+    let letters = Property::ALL.map(|property| property.letter().to_string());
+    let mut header = vec!["preset", "IPIs", "CPUs"];
+    header.extend(letters.iter().map(String::as_str));
+    header.extend(["states", "time"]);
+    let mut table = layout::plain(&header);
+    for at in [2, header.len() - 2, header.len() - 1] {
+        if let Some(column) = table.column_mut(at) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    for row in rows {
+        let Options { protocol, cpus, ipi, .. } = &row.options;
+        let mut cells = vec![protocol.name().to_string(), ipi.name().to_string(), cpus.to_string()];
+        cells.extend(Property::ALL.map(|property| match row.finding(property) {
+            Finding::None => "-".to_string(),
+            Finding::Unknown => "?".to_string(),
+            Finding::Found if row.promised(property) => format!("{}!", property.letter()),
+            Finding::Found => property.letter().to_string(),
+        }));
+        cells.extend([thousands(row.states), time(row.time_ns)]);
+        table.add_row(cells);
+    }
+    let sheet = Sheet::of_output();
     let mut out = format!(
-        "scenario {}, {} for each CPU, memory {}, engine {}\n\n{:<14} {:<8} {:>4}  ",
+        "scenario {}, {} for each CPU, memory {}, engine {}\n\n{}\n\n\
+         W late  L lost  S spurious  O outside  F frozen  -: never, everything was seen  \
+         ?: not seen, but not everything was  !: found, though promised not to happen\n\n",
         args.scenario,
         count(args.irqs as u64, "device interrupt"),
         args.memory.name(),
         args.engine,
-        "preset",
-        "IPIs",
-        "CPUs"
-    );
-    for property in Property::ALL {
-        out.push_str(&format!("{:<3}", property.letter()));
-    }
-    out.push_str(&format!("{:>14} {:>10}\n", "states", "time"));
-    for row in rows {
-        let Options { protocol, cpus, ipi, .. } = &row.options;
-        out.push_str(&format!("{:<14} {:<8} {cpus:>4}  ", protocol.name(), ipi.name()));
-        for property in Property::ALL {
-            let sign = match row.finding(property) {
-                Finding::None => "-".to_string(),
-                Finding::Unknown => "?".to_string(),
-                Finding::Found if row.promised(property) => format!("{}!", property.letter()),
-                Finding::Found => property.letter().to_string(),
-            };
-            out.push_str(&format!("{sign:<3}"));
-        }
-        out.push_str(&format!("{:>14} {:>10}\n", thousands(row.states), time(row.time_ns)));
-    }
-    out.push_str(
-        "\nW late  L lost  S spurious  O outside  F frozen    -: never, everything was seen   ?: not seen, but not everything was\n\
-         !: found, though promised not to happen\n\n",
+        sheet.table(&table)
     );
     for line in wrong {
         out.push_str(&format!("wrong: {line}\n"));
@@ -387,7 +390,7 @@ fn text(
         time(total),
         verdict.name()
     ));
-    out
+    sheet.fit(&out)
 }
 
 fn json(

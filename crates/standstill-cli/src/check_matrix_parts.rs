@@ -18,6 +18,7 @@ use crate::check::Failure;
 use crate::check_args::{CheckArgs, MergeArgs};
 use crate::check_matrix::{Row, conclude, jobs, search, tell_untried, verdict};
 use crate::check_words::count;
+use crate::layout::Sheet;
 
 /// `schema` of a part.
 const SCHEMA: &str = "standstill.matrix-part/1";
@@ -145,6 +146,7 @@ pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), mut outputs: Outpu
     let figures = format!("{} of {} searches, {}", rows.len(), jobs.len(), count(states, "state"));
     let verdict = verdict(&rows);
     let said = format!("part {index} of {of}: {figures}\n");
+    let said = Sheet::of_output().fit(&said);
     let exit = standstill_io::answer(&said, Some(verdict.name()), verdict.exit());
     outputs.write("--part-file", &(text + "\n"));
     tell_untried(&rows, &mut outputs);

@@ -12,6 +12,7 @@ use crate::check_matrix_parts;
 use crate::check_progress::CheckProgress;
 use crate::check_words::count;
 use crate::flags::{self, Mode};
+use crate::layout::Sheet;
 
 /// Makes one part of a search and writes what it found.
 pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), mut outputs: Outputs) -> u8 {
@@ -25,7 +26,11 @@ pub(crate) fn part(args: &CheckArgs, shard: (u32, u32), mut outputs: Outputs) ->
         Ok(part) => {
             let text = format!("part {} of {}: {}\n", shard.0, shard.1, figures(&part));
             let verdict = verdict(&part);
-            let exit = standstill_io::answer(&text, Some(verdict), u8::from(part.is_broken()));
+            let exit = standstill_io::answer(
+                &Sheet::of_output().fit(&text),
+                Some(verdict),
+                u8::from(part.is_broken()),
+            );
             outputs.write("--part-file", &part.save());
             outputs.end(exit)
         }
@@ -57,7 +62,11 @@ pub fn merge(args: &MergeArgs) -> u8 {
     match try_merge(args, &texts) {
         Ok(merged) => {
             let verdict = verdict(&merged.whole);
-            standstill_io::answer(&report(&merged), Some(verdict), u8::from(merged.whole.is_broken()))
+            standstill_io::answer(
+                &Sheet::of_output().fit(&report(&merged)),
+                Some(verdict),
+                u8::from(merged.whole.is_broken()),
+            )
         }
         Err(error) => standstill_io::refuse(&error),
     }

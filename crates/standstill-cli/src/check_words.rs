@@ -1,7 +1,5 @@
 //! What a check says to people.
 
-use std::io::{IsTerminal, stdout};
-
 use standstill::invariants::RULES;
 use standstill::{Property, Protocol};
 use standstill_model::{Audited, Bound, Coverage, Options, Step, StepWhat, Verdict as Found};
@@ -10,29 +8,8 @@ use standstill_report::{Trace, text};
 use crate::check::{Failure, cured};
 use crate::check_trace::title;
 use crate::json::Verdict;
+use crate::layout::Sheet;
 use crate::table::time;
-
-/// Where there is no terminal.
-const WIDTH: usize = 100;
-
-/// How lanes are drawn here: as wide as the terminal, and with plain characters if the locale has no others.
-#[must_use]
-pub fn style() -> text::Style {
-    let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-    let terminal = || {
-        let size = stdout().is_terminal().then(|| rustix::termios::tcgetwinsize(stdout()).ok()).flatten()?;
-        Some(usize::from(size.ws_col))
-    };
-    let width = columns.or_else(terminal).filter(|width| *width > 0).unwrap_or(WIDTH).clamp(30, 400);
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
-        .iter()
-        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
-    let ascii = locale.is_some_and(|locale| {
-        let locale = locale.to_lowercase();
-        !locale.contains("utf-8") && !locale.contains("utf8")
-    });
-    text::Style { width, ascii }
-}
 
 /// A number with commas.
 #[must_use]
@@ -177,8 +154,9 @@ pub(crate) fn report(
     found: &Found,
     failure: Option<&Failure>,
     verdict: Verdict,
-    style: text::Style,
+    sheet: Sheet,
 ) -> String {
+    let style = sheet.style();
     let mut out = format!("{}, engine {}\n", title(options), options.engine.name());
     out.push_str(&format!("covered: {}\n", covered(found)));
     out.push_str(&format!("properties: {}\n", properties(options, found)));
@@ -203,7 +181,7 @@ pub(crate) fn report(
         out.push('\n');
     }
     out.push_str(&format!("verdict: {}\n", verdict.name()));
-    out
+    sheet.fit(&out)
 }
 
 /// The sentence, the lanes, and what the signs mean.
@@ -218,16 +196,17 @@ pub(crate) fn replayed(
     rule: &str,
     failure: &Failure,
     trace: &Trace,
-    style: text::Style,
+    sheet: Sheet,
 ) -> String {
     let was =
         if failure.rule == rule { String::new() } else { format!("; the file says that it broke {rule}") };
-    format!(
+    let text = format!(
         "{}\nthe run is the one in the file, step by step{was}\n\n{}verdict: {}\n",
         title(options),
-        picture(trace, &failure.facts(), style),
+        picture(trace, &failure.facts(), sheet.style()),
         Verdict::Fail.name()
-    )
+    );
+    sheet.fit(&text)
 }
 
 #[cfg(test)]

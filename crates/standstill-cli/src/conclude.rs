@@ -5,6 +5,7 @@ use crate::json::{
     CallsJson, FailureJson, HangJson, Host, HotplugJson, ProtocolJson, StallJson, StopJson, TORTURE,
     TortureJson, Verdict,
 };
+use crate::layout::Sheet;
 use crate::table;
 use crate::verdict::Findings;
 
@@ -69,7 +70,7 @@ pub(crate) fn conclude(args: &TortureArgs, seed: u64, findings: &Findings<'_>, f
     let text = if args.json {
         serde_json::to_string(&result).expect("plain values can be written")
     } else {
-        table::render(&result, &wrong)
+        table::render(&result, &wrong, Sheet::of_output())
     };
     standstill_io::answer(&(text + "\n"), Some(verdict.name()), verdict.exit())
 }

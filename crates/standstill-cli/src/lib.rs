@@ -21,6 +21,7 @@ mod ends;
 pub mod flags;
 pub mod json;
 pub mod judge;
+pub mod layout;
 mod limits;
 pub mod plan;
 mod presets;
@@ -47,7 +48,7 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> u8 {
         return standstill_io::refuse(&error);
     }
     match parsed {
-        Parsed::Print(text) => standstill_io::answer(&text, None, 0),
+        Parsed::Print(text) => standstill_io::answer(&layout::Sheet::of_output().fit(&text), None, 0),
         Parsed::Refuse(error) => standstill_io::refuse(&error),
         Parsed::Run(cli) => match cli.command {
             Command::Torture(args) if args.on == Port::Qemu => qemu::torture(&args),
@@ -56,7 +57,7 @@ pub fn run(line: impl IntoIterator<Item = OsString>) -> u8 {
             Command::Check(args) => check::check(&args),
             Command::Replay(args) => replay::replay_file(&args),
             Command::Scenarios => standstill_io::answer(&check::list(), None, 0),
-            Command::Presets => standstill_io::answer(&presets::list(), None, 0),
+            Command::Presets => standstill_io::answer(&presets::list(layout::Sheet::of_output()), None, 0),
         },
     }
 }

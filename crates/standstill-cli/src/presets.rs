@@ -5,37 +5,37 @@ use std::fmt::Write as _;
 use standstill::Protocol;
 
 use crate::json;
+use crate::layout::{self, Sheet};
 
 /// The table.
-pub(crate) fn list() -> String {
-    let mut out = format!("{:<14} {:<8} {:<10} {:<5} promises\n", "preset", "stages", "drain", "deaf");
+pub(crate) fn list(sheet: Sheet) -> String {
+    let mut table = layout::plain(&["preset", "stages", "drain", "deaf", "promises"]);
     for protocol in Protocol::ALL {
         let promises = json::letters(protocol.promises());
-        // Writing to a string can't fail.
-        let _ = writeln!(
-            out,
-            "{:<14} {:<8} {:<10} {:<5} {}",
+        table.add_row([
             protocol.name(),
             json::stages(protocol),
             json::drain(protocol),
             if protocol.deaf() { "yes" } else { "no" },
             if promises.is_empty() { "nothing" } else { &promises },
-        );
+        ]);
     }
-    out.push_str(
-        "\nW: no handler finds a call when its CPU is offline.  L: no accepted call is lost.  \
-         S: no IPI is taken on an offline\n\
-         CPU.  O: no call of another CPU runs outside the online mask.  \
+    let mut out = format!(
+        "{}\n\n\
+         W: no handler finds a call when its CPU is offline.  L: no accepted call is lost.  \
+         S: no IPI is taken on an offline CPU.  \
+         O: no call of another CPU runs outside the online mask.  \
          F: none runs while the machine is frozen.\n",
+        sheet.table(&table)
     );
     let less: Vec<_> = Protocol::ALL.iter().filter(|p| !p.pins_online()).map(Protocol::name).collect();
     let _ = writeln!(
         out,
-        "\n{}: no stop, so a pinned section may rely on the active mask and not on the online one,\n\
+        "\n{}: no stop, so a pinned section may rely on the active mask and not on the online one, \
          and `on_each_cpu` leaves out a CPU that is leaving while it still runs.",
         less.join(", ")
     );
-    out
+    sheet.fit(&out)
 }
 
 #[cfg(test)]
@@ -44,6 +44,7 @@ mod tests {
 
     #[test]
     fn what_no_letter_shows_is_said_of_those_without_a_stop() {
-        assert!(list().contains("\nrefuse, no-stop: no stop, so a pinned section"), "{}", list());
+        let text = list(Sheet::file());
+        assert!(text.contains("\nrefuse, no-stop: no stop, so a pinned section"), "{text}");
     }
 }

@@ -13,6 +13,7 @@ use crate::check_args::ReplayArgs;
 use crate::check_trace::title;
 use crate::check_words as words;
 use crate::json::Verdict;
+use crate::layout::Sheet;
 
 /// Replays a file, prints what happens and returns the exit code.
 #[must_use]
@@ -43,7 +44,7 @@ fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
         .ok_or_else(|| format!("{name}: its schedule breaks {}, and can't be told again", saved.rule))?;
     let options = &saved.options;
     let picture = failure.trace(options);
-    let text = words::replayed(options, &saved.rule, &failure, &picture, words::style());
+    let text = words::replayed(options, &saved.rule, &failure, &picture, Sheet::of_output());
     let exit = standstill_io::answer(&text, Some(Verdict::Fail.name()), Verdict::Fail.exit());
     outputs.write("--svg", &svg::render(&picture, svg::Style::default()));
     outputs.write("--trace", &chrome::render(&picture));

@@ -6,6 +6,7 @@ use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, ContentArrangement, Table};
 
 use crate::json::{DistJson, FailureJson, TortureJson};
+use crate::layout::Sheet;
 
 /// Nanoseconds with three digits or four and a unit.
 #[must_use]
@@ -43,7 +44,7 @@ fn latency(name: &str, count: String, d: &DistJson) -> Vec<String> {
 
 /// The whole report. `wrong` is what decided, in plain words; empty if nothing did.
 #[must_use]
-pub fn render(result: &TortureJson, wrong: &[String]) -> String {
+pub fn render(result: &TortureJson, wrong: &[String], sheet: Sheet) -> String {
     let mut out = String::new();
     let protocol = &result.protocol;
     let promises = if protocol.promises.is_empty() { "nothing" } else { &protocol.promises };
@@ -61,7 +62,9 @@ pub fn render(result: &TortureJson, wrong: &[String]) -> String {
         result.seconds,
         result.seed,
     );
-    let _ = writeln!(out, "{}\n{}\n{}", calls(result), times(result), properties(result));
+    for table in [calls(result), times(result), properties(result)] {
+        let _ = writeln!(out, "{}", sheet.table(&table));
+    }
     let _ = writeln!(out, "{}", cycles(result));
     let _ = writeln!(out, "{}", rules(result));
     if let Some(veto) = &result.hotplug.first_veto {
@@ -92,7 +95,7 @@ pub fn render(result: &TortureJson, wrong: &[String]) -> String {
         let _ = writeln!(out, "wrong: {line}");
     }
     let _ = write!(out, "verdict: {}", result.verdict.name());
-    out
+    sheet.fit(&out)
 }
 
 fn calls(result: &TortureJson) -> Table {
@@ -120,8 +123,15 @@ fn times(result: &TortureJson) -> Table {
 }
 
 fn properties(result: &TortureJson) -> Table {
-    let mut table =
-        table(&["", "late (W)", "lost (L)", "spurious (S)", "outside (O)", "frozen (F)", "drained"]);
+    let mut table = table(&[
+        "properties",
+        "late (W)",
+        "lost (L)",
+        "spurious (S)",
+        "outside (O)",
+        "frozen (F)",
+        "drained",
+    ]);
     let counts = [result.late, result.lost, result.spurious, result.outside, result.frozen, result.drained];
     table.add_row([vec!["calls".into()], counts.map(|n| n.to_string()).to_vec()].concat());
     let promised = ['W', 'L', 'S', 'O', 'F']
@@ -218,7 +228,7 @@ mod tests {
 
     #[test]
     fn the_table_of_a_pass() {
-        insta::assert_snapshot!(render(&result(), &[]));
+        insta::assert_snapshot!(render(&result(), &[], Sheet::file()));
     }
 
     #[test]
@@ -233,7 +243,7 @@ mod tests {
             sender: Some(1),
             t_ns: 1_234_567_890,
         });
-        let text = render(&result, &["1 calls were late".into()]);
+        let text = render(&result, &["1 calls were late".into()], Sheet::file());
         assert!(text.contains(
             "first late: CPU 2 took the IPI for `kit::device_handler` from CPU 1 when it was offline, 1.23 s after"
         ));
