@@ -34,6 +34,8 @@ use crate::watch::Watch;
 
 /// How often the progress is shown.
 const SHOW_EVERY: Duration = Duration::from_millis(100);
+/// How many CPUs meet in one word of a stop: a tree with a level for each two, as the port has it, and one word for all.
+const FAN_INS: [usize; 3] = [2, 8, 64];
 /// How many events are eaten between two looks at the clock.
 const BITE: usize = 4096;
 
@@ -134,6 +136,7 @@ impl Plan {
                 stall_after: args.stall_after,
                 seed,
                 refused: standstill_io::stop,
+                fan_in: FAN_INS[(seed % FAN_INS.len() as u64) as usize],
                 ..Config::new(args.cpus)
             },
             settings: settings(args.cpus, seed),

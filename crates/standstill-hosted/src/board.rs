@@ -104,6 +104,10 @@ pub(crate) struct Cpu {
     /// The start signal.
     pub(crate) start: AtomicU32,
     pub(crate) incarnation: AtomicUsize,
+    /// It has been started, and is kept from running its first instruction: 1, or 0.
+    pub(crate) held: AtomicU32,
+    /// One of its lines can't be moved away.
+    pub(crate) keeps_line: AtomicBool,
     pub(crate) interrupts: AtomicU64,
     pub(crate) signals: AtomicU64,
 }
@@ -133,6 +137,8 @@ impl Cpu {
             queue: RunQueue::new(id),
             start: AtomicU32::new(0),
             incarnation: AtomicUsize::new(0),
+            held: AtomicU32::new(0),
+            keeps_line: AtomicBool::new(false),
             interrupts: AtomicU64::new(0),
             signals: AtomicU64::new(0),
         }

@@ -98,7 +98,11 @@ fn life(cpu: &'static Cpu, way_out: &Yielder<(), Leave>, boot: Option<Boot>) -> 
             // Acquire: pairs with the release of the start that stored it, which may be later than the one that this CPU was woken by.
             // SAFETY: the incarnation is one that a start signal brought, the context is fresh, interrupts are off and
             // the preempt count is 1 since `reset`, and nothing of the library ran on it before.
-            None => unsafe { cpu.board.entry().start_cpu(cpu.incarnation.load(Acquire)) },
+            None => unsafe {
+                let incarnation = cpu.incarnation.load(Acquire);
+                cpu.wait_while_held();
+                cpu.board.entry().start_cpu(incarnation)
+            },
         };
         if up.is_err() {
             break 'life Leave::TooLate;
@@ -186,6 +190,22 @@ fn wait_for_power_off(cpu: &'static Cpu) {
     }
 }
 
+impl Cpu {
+    /// Keeps it from running its first instruction, or lets it go on.
+    pub(crate) fn hold(&self, held: bool) {
+        self.held.store(u32::from(held), Release);
+        os::futex_wake(self.held.as_ptr(), i32::MAX);
+    }
+
+    fn wait_while_held(&self) {
+        // Acquire: pairs with the release of who lets it go.
+        while self.held.load(Acquire) != 0 {
+            // SAFETY: the word is part of a leaked board.
+            unsafe { os::futex_wait(self.held.as_ptr(), 1, None) };
+        }
+    }
+}
+
 impl Board {
     /// Sends the start signal.
     pub(crate) fn start_cpu(&self, cpu: CpuId, incarnation: usize) {
@@ -211,6 +231,7 @@ impl Board {
         self.power_off.store(true, Release);
         for cpu in self.cpus() {
             cpu.start.store(POWER_OFF, Release);
+            cpu.hold(false);
             os::futex_wake(cpu.start.as_ptr(), i32::MAX);
             cpu.queue.kick();
         }

@@ -1,6 +1,7 @@
 //! What the torture needs beyond the platform: threads, sleep, time, devices.
 
 use std::hint;
+use std::sync::atomic::Ordering::Relaxed;
 
 use standstill::CpuId;
 use standstill::context::Task;
@@ -35,6 +36,20 @@ impl Ground for Hosted {
 
     fn pause(&self) {
         hint::spin_loop();
+    }
+
+    fn hold_start(&self, cpu: CpuId, held: bool) -> bool {
+        self.board.cpu(cpu).hold(held);
+        true
+    }
+
+    fn keep_line(&self, cpu: CpuId, kept: bool) -> bool {
+        self.board.cpu(cpu).keeps_line.store(kept, Relaxed);
+        true
+    }
+
+    fn is_expendable(&self) -> bool {
+        true
     }
 
     fn lines(&self) -> usize {

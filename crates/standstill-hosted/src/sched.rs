@@ -363,6 +363,9 @@ unsafe impl Sched for Hosted {
     }
 
     fn lines_left(&self, cpu: CpuId) -> Result<(), Reason> {
+        if self.board.cpu(cpu).keeps_line.load(Relaxed) {
+            return Err(Reason { code: -16, text: "a device line is kept on the CPU on purpose" });
+        }
         self.board.lines.hand_over(self.board, cpu)
     }
 

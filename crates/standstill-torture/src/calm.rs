@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{
     AtomicU64,
-    Ordering::{Acquire, SeqCst},
+    Ordering::{Acquire, Relaxed, SeqCst},
 };
 
 use alloc::vec::Vec;
@@ -27,11 +27,14 @@ pub(crate) struct Moves {
     count: AtomicU64,
     /// For each CPU: odd while a thread has it pinned.
     sections: Vec<AtomicU64>,
+    /// What they were when the pass began that is looked at.
+    before: Vec<AtomicU64>,
 }
 
 impl Moves {
     pub(crate) fn new(cpus: usize) -> Self {
-        Moves { count: AtomicU64::new(0), sections: (0..cpus).map(|_| AtomicU64::new(0)).collect() }
+        let numbers = || (0..cpus).map(|_| AtomicU64::new(0)).collect();
+        Moves { count: AtomicU64::new(0), sections: numbers(), before: numbers() }
     }
 
     /// An operation begins, or has ended. What it did to the masks is before the end: release.
@@ -85,15 +88,22 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.rules.check(Rule::Grace, open.is_none(), |rule| self.failure(rule, open.unwrap_or(CpuId::BOOT)));
     }
 
-    /// A pass: the pinned sections that ran when it began have ended when it returns.
+    /// A pass: the pinned sections that ran when it began have ended when it returns. One thread looks at passes.
     pub(crate) fn check_quiesce(&self, task: &mut Task) {
-        let before: Vec<_> = self.moves.open().collect();
+        let Moves { sections, before, .. } = &self.moves;
+        for (section, before) in sections.iter().zip(before) {
+            before.store(section.load(SeqCst), Relaxed);
+        }
         // One that ends early says so, and promises nothing.
         if self.machine.quiesce(task).is_err() {
             return;
         }
-        let left = before.iter().find(|(cpu, n)| self.moves.sections[cpu.index()].load(SeqCst) == *n);
-        let cpu = left.map_or(CpuId::BOOT, |(cpu, _)| *cpu);
+        let outlives = |at: &usize| {
+            let before = before[*at].load(Relaxed);
+            before % 2 == 1 && sections[*at].load(SeqCst) == before
+        };
+        let left = (0..sections.len()).find(outlives);
+        let cpu = left.map_or(CpuId::BOOT, CpuId::new);
         self.rules.check(Rule::Grace, left.is_none(), |rule| self.failure(rule, cpu));
     }
 

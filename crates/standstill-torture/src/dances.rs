@@ -4,10 +4,9 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering::Relaxed};
 
-use standstill::context::{IrqOff, Task};
-use standstill::hotplug::{
-    Callbacks, DeadCallback, IrqOffCallback, Reason, Section, StateId, ThreadCallback,
-};
+use standstill::context::{IrqOff, Pinned, Task};
+pub(crate) use standstill::hotplug::Section;
+use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, Reason, StateId, ThreadCallback};
 use standstill::{CpuId, CpuMask, HotplugError};
 
 use crate::algebra;
@@ -87,20 +86,24 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.rules.check(Rule::Masks, agree, |rule| self.failure(rule, self.ground().this_cpu()));
         // The last one that is active stays so.
         let others = self.machine.active().snapshot().len() > 1;
-        match rng.below(4) {
+        match rng.below(8) {
             0 if others => self.half_down(task, cpu, rng),
-            1 => self.add_and_remove(task, rng),
+            1 => self.add_and_remove(task, rng, false),
             2 => self.disabled(task, cpu),
             3 => self.unplug(task),
-            _ => {}
+            4 if others => self.rest_in_added(task, cpu),
+            5 if others => self.refuse_in_run(task, cpu),
+            6 => self.nowhere_to_go(task),
+            7 if others => self.early_end(task, cpu, rng),
+            _ => self.no_failure_for_dead(task, rng),
         }
     }
 
-    fn expect(&self, rule: Rule, holds: bool, cpu: CpuId) {
+    pub(crate) fn expect(&self, rule: Rule, holds: bool, cpu: CpuId) {
         self.rules.check(rule, holds, |rule| self.failure(rule, cpu));
     }
 
-    fn is_at(&self, cpu: CpuId, state: StateId) -> bool {
+    pub(crate) fn is_at(&self, cpu: CpuId, state: StateId) -> bool {
         let machine = self.machine;
         machine.state(cpu) == state
             && machine.online().contains(cpu) == (state >= StateId::AP_ONLINE)
@@ -117,6 +120,10 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let vetoed = self.was_vetoed(cpu, None, down);
         let rests = if down.is_ok() { target } else { StateId::ACTIVE };
         self.expect(Rule::Masks, self.is_at(cpu, rests) && (down.is_ok() || vetoed), cpu);
+        self.states.set_op(Op::None);
+        if down.is_ok() && rng.one_in(2) {
+            self.add_and_remove(task, rng, true);
+        }
         for _ in 0..TRIES {
             self.states.set_op(Op::Up);
             let up = self.machine.cpu_up(task, cpu);
@@ -132,26 +139,29 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     }
 
     /// Callbacks are added, with or without calls, or refuse to be; and removed.
-    fn add_and_remove(&self, task: &mut Task, rng: &Rng) {
+    /// `rests`: a CPU is half-way down, so that it has passed some of the states and not all.
+    fn add_and_remove(&self, task: &mut Task, rng: &Rng, rests: bool) {
         let machine = self.machine;
         let callbacks = self.passing[rng.below(3)];
         let section = callbacks.section();
         let at_home = |state: StateId| -> CpuMask<W> {
             machine.possible().snapshot().iter().filter(|cpu| machine.state(*cpu) >= state).collect()
         };
-        // All states of a section are passed together in calm, but for CPUs that rest in the middle, and none does.
+        // All states of a section are passed together in calm, but for a CPU that rests.
         let Some(some) = section.states().next() else { return };
-        let past = at_home(some);
+        let all_past = at_home(some);
         let here = self.ground().this_cpu();
         let calls = !rng.one_in(4);
-        let may_refuse = calls && section != Section::Starting && !past.is_empty();
-        let refuses = (may_refuse && rng.one_in(3)).then(|| past.iter().nth(rng.below(past.len()))).flatten();
+        let may_refuse = calls && section != Section::Starting && !all_past.is_empty() && !rests;
+        let refuses =
+            (may_refuse && rng.one_in(3)).then(|| all_past.iter().nth(rng.below(all_past.len()))).flatten();
         self.counter.begin(refuses);
         let added = if calls {
             machine.add_state(task, "torture/passing", callbacks)
         } else {
             machine.add_state_nocalls(task, "torture/passing", callbacks)
         };
+        let past = added.map_or(all_past, |handle| at_home(handle.id()));
         let once = |cpu: CpuId| u32::from(calls && past.contains(cpu));
         match (added, refuses) {
             (Err(error), Some(who)) => {
@@ -219,5 +229,102 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             && machine.set_present(task, gone, true).is_ok()
             && machine.present().contains(gone);
         self.expect(Rule::Veto, holds && machine.online().snapshot() == online, gone);
+    }
+
+    /// A state is removed while a CPU rests in that very state: it is undone there, too.
+    fn rest_in_added(&self, task: &mut Task, cpu: CpuId) {
+        let machine = self.machine;
+        self.counter.begin(None);
+        let Ok(handle) = machine.add_state(task, "torture/resting", self.passing[2]) else {
+            return self.expect(Rule::Callbacks, false, cpu);
+        };
+        self.moves.step();
+        let down = machine.cpu_down_to(task, cpu, handle.id());
+        self.expect(Rule::Masks, down.is_ok() && self.is_at(cpu, handle.id()), cpu);
+        let others = machine.active().snapshot();
+        let there = |who: CpuId| u32::from(who == cpu || others.contains(who));
+        let removed = machine.remove_state(task, handle);
+        let fits = self.counter.were(|who| [there(who), there(who)]);
+        self.expect(Rule::Callbacks, removed.is_ok() && fits, cpu);
+        let up = machine.cpu_up(task, cpu);
+        self.expect(Rule::Masks, up.is_ok() && self.is_at(cpu, StateId::ACTIVE), cpu);
+        self.moves.step();
+        // One that is up and not active rests nowhere between two operations.
+        self.expect(Rule::Callbacks, self.counter.were(|who| [there(who), there(who)]), cpu);
+    }
+
+    /// A CPU that refuses at the last moment stays as it was, and the next time it leaves.
+    fn refuse_in_run(&self, task: &mut Task, cpu: CpuId) {
+        if !self.ground().keep_line(cpu, true) {
+            return;
+        }
+        self.announce(Some(cpu));
+        self.moves.step();
+        let down = self.machine.cpu_down(task, cpu);
+        self.moves.step();
+        self.announce(None);
+        let refused = matches!(down, Err(HotplugError::Lines { cpu: who, .. }) if who == cpu);
+        self.expect(Rule::Veto, refused, cpu);
+        self.expect(Rule::Masks, self.is_at(cpu, StateId::ACTIVE), cpu);
+        self.ground().keep_line(cpu, false);
+        // It takes calls again, and works.
+        let called = self.machine.call_single(task, cpu, &|_: &IrqOff<'_>| ());
+        let worked = self.machine.stop_one_cpu(task, cpu, &|_: &mut Pinned<'_>| 7);
+        self.expect(Rule::Taken, called.is_ok() && worked.is_ok_and(|value| value == 7), cpu);
+    }
+
+    /// Operations that have nothing to do do nothing, and those that can't be are refused.
+    fn nowhere_to_go(&self, task: &mut Task) {
+        let machine = self.machine;
+        let (online, active) = (machine.online().snapshot(), machine.active().snapshot());
+        let possible = machine.possible().snapshot();
+        // Two sets of states have the same sum hardly ever.
+        let sum =
+            || possible.iter().map(|cpu| machine.state(cpu).index() << (cpu.index() % 50)).sum::<usize>();
+        let before = sum();
+        let mut holds = true;
+        if let Some(up) = active.first() {
+            holds &= machine.cpu_up(task, up).is_ok()
+                && machine.cpu_up_to(task, up, StateId::AP_ONLINE).is_ok()
+                && machine.cpu_up_to(task, up, StateId::OFFLINE).is_ok()
+                && machine.cpu_down_to(task, up, StateId::ACTIVE).is_ok();
+            let middle = [Some(StateId::BRINGUP), Section::Starting.states().next()];
+            for state in middle.into_iter().flatten() {
+                let refused = |result| matches!(result, Err(HotplugError::NotARestState(at)) if at == state);
+                holds &= refused(machine.cpu_down_to(task, up, state))
+                    && refused(machine.cpu_up_to(task, up, state));
+            }
+            if online.len() == 1 {
+                holds &=
+                    matches!(machine.cpu_down(task, up), Err(HotplugError::LastOnline(who)) if who == up);
+            }
+        }
+        if let Some(down) = machine.present().snapshot().without(&online).first() {
+            holds &= machine.cpu_down(task, down).is_ok()
+                && machine.cpu_down_to(task, down, StateId::AP_ONLINE).is_ok()
+                && machine.cpu_up_to(task, down, StateId::OFFLINE).is_ok();
+        }
+        self.expect(Rule::Veto, holds, self.ground().this_cpu());
+        self.expect(Rule::Masks, before == sum(), self.ground().this_cpu());
+    }
+
+    /// A failure in a PREPARE state does not strike on the way down, where nothing can fail, and is still there after.
+    fn no_failure_for_dead(&self, task: &mut Task, rng: &Rng) {
+        let machine = self.machine;
+        let Some([prepare, starting, _]) = self.states.installed.get() else { return };
+        let online = machine.online().snapshot();
+        if machine.active().snapshot().len() < 2 || online.is_empty() {
+            return;
+        }
+        let Some(cpu) = online.iter().nth(rng.below(online.len())) else { return };
+        let never = machine.fail_once(task, cpu, *starting);
+        let armed = machine.fail_once(task, cpu, *prepare);
+        self.moves.step();
+        let down = machine.cpu_down(task, cpu);
+        let kept = machine.forget_failure(task, cpu);
+        let holds = matches!(never, Err(HotplugError::CannotFail(_))) && armed.is_ok() && down.is_ok();
+        self.expect(Rule::Veto, holds && kept == Ok(Some(prepare.id())), cpu);
+        self.expect(Rule::Masks, self.is_at(cpu, StateId::OFFLINE), cpu);
+        self.moves.step();
     }
 }

@@ -30,6 +30,25 @@ pub trait Ground: Platform {
         let _ = task;
     }
 
+    /// Keeps `cpu` from running its first instruction, or lets it go on: a CPU that is slow to start. Says whether the
+    /// port can.
+    fn hold_start(&self, cpu: CpuId, held: bool) -> bool {
+        let _ = (cpu, held);
+        false
+    }
+
+    /// A device line of `cpu` can't be moved, or can again: so the CPU refuses to leave at the last moment. Says whether
+    /// the port can.
+    fn keep_line(&self, cpu: CpuId, kept: bool) -> bool {
+        let _ = (cpu, kept);
+        false
+    }
+
+    /// Is this machine of no use after the torture? Then it may lose CPUs for good in the end.
+    fn is_expendable(&self) -> bool {
+        false
+    }
+
     /// One turn of a busy loop.
     fn pause(&self);
 

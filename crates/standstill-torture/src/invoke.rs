@@ -18,6 +18,7 @@ use crate::relay::Relay;
 use crate::rng::Rng;
 use crate::rules::{Failure, Rule};
 use crate::shared::Core;
+use crate::works::Works;
 
 /// How many records an invoker has for each of the forms without wait, async aside: so many may be under way.
 pub(crate) const DEPTH: usize = 8;
@@ -53,6 +54,7 @@ pub(crate) struct Invoker<
     pub(crate) many: &'static [Slot<W, M>],
     pub(crate) all: &'static [Slot<W, L>],
     pub(crate) relay: Option<&'static Relay<P>>,
+    pub(crate) works: Option<&'static Works<P>>,
     /// For the three forms that wait, in the order of [`Form::ALL`].
     pub(crate) waiting: [&'static Record<W>; 3],
 }
@@ -76,6 +78,13 @@ where
             // At least one, so that a form whose slots are all busy does not keep the others from their turn.
             self.core.begin(pulse, doing(form), None);
             done[form as usize] += self.send(form, task).max(1);
+            if self.rng.one_in(4) {
+                self.core.read_briefly(task);
+            }
+            if self.rng.one_in(16) {
+                let to = self.core.any_cpu(&self.rng);
+                self.works.iter().for_each(|works| works.share(self.core, task, self.index, to));
+            }
             self.core.begin(pulse, Doing::Rest, None);
             if self.rng.one_in(4096) {
                 self.core.ground().sleep_ns(task, 1_000_000);

@@ -7,7 +7,8 @@
 //!
 //! - an **invoker** for each CPU sends calls in all seven forms to random targets, offline ones included;
 //! - **device** handlers send async calls from interrupt context, most of all to a CPU that is about to leave;
-//! - one thread takes random CPUs **down and up**;
+//! - one thread takes random CPUs **down and up**, and runs the rare paths in between;
+//! - two threads **read**: they hold the hotplug lock, stop and pass with deadlines;
 //! - one thread **stops** the machine, one CPU or two, for reasons of its own.
 //!
 //! What is checked is in [`Rule`]; `docs/torture.md` explains it.
@@ -19,6 +20,7 @@ extern crate alloc;
 extern crate std;
 
 mod algebra;
+mod bounds;
 mod calm;
 mod counts;
 mod dances;
@@ -31,6 +33,7 @@ mod ground;
 mod hist;
 mod invoke;
 mod kit;
+mod last_act;
 mod latest;
 mod once;
 mod onoff;
@@ -47,6 +50,7 @@ mod shared;
 mod states;
 mod stops;
 mod torture;
+mod works;
 
 pub use counts::{Calls, Ops};
 pub use ground::{Body, Ground, LineHandler};

@@ -43,7 +43,7 @@ impl<P: Ground, const N: usize, const W: usize> OnOff<P, N, W> {
     fn operate(&self, task: &mut Task) {
         let online = self.core.machine.online().snapshot();
         let offline = self.core.machine.present().snapshot().without(&online);
-        if self.rng.one_in(8) && !online.is_empty() {
+        if self.rng.one_in(4) && !online.is_empty() {
             let cpu = self.pick(&online);
             self.core.begin(self.core.pulse(Other::OnOff), Doing::Dance, Some(cpu));
             self.core.dance(task, cpu, &self.rng);

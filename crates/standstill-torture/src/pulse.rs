@@ -48,7 +48,7 @@ doing! {
     Down = "cpu_down",
     Up = "cpu_up",
     UpTogether = "cpus_up",
-    Dance = "cpu_down_to, add_state, hotplug_disable or set_present",
+    Dance = "cpu_down_to, add_state, an operation that ends early or is refused",
     Between = "the port's work between two operations",
     Stop = "stop_machine",
     StopInTime = "stop_machine_deadline",
@@ -62,6 +62,8 @@ doing! {
     Watch = "wait for the end of the workloads",
     Devices = "wait for the devices' last interrupts",
     Flush = "wait for the last calls and works",
+    Lost = "an operation on a CPU that comes too late",
+    Halt = "stop_others",
     Runs = "run, with nothing to wait for",
 }
 

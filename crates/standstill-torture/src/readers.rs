@@ -1,7 +1,10 @@
 //! The reader of the hotplug lock: short and long, tried, one inside another.
 
+use core::sync::atomic::Ordering::SeqCst;
+
 use standstill::HotplugError;
 use standstill::context::Task;
+use standstill::stop::StopError;
 
 use crate::ground::Ground;
 use crate::pulse::Doing;
@@ -29,7 +32,16 @@ impl<P: Ground, const N: usize, const W: usize> Reader<P, N, W> {
             let mean = core.settings.read_pause_ns.max(1);
             core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
             core.begin(pulse, Doing::ReadLock, None);
-            match self.rng.below(4) {
+            match self.rng.below(7) {
+                4 => self.read_in_time(task),
+                5 => {
+                    core.begin(pulse, Doing::StopInTime, None);
+                    core.stop_by(task, self.rng.below(300_000) as u64);
+                }
+                6 => {
+                    core.begin(pulse, Doing::Quiesce, None);
+                    self.pass_in_time(task);
+                }
                 0 => {
                     if let Some(mut guard) = core.machine.cpus_read_trylock(task) {
                         self.hold(guard.task());
@@ -57,16 +69,57 @@ impl<P: Ground, const N: usize, const W: usize> Reader<P, N, W> {
         pulse.ends();
     }
 
+    /// With a deadline that is sometimes too near.
+    fn read_in_time(&self, task: &mut Task) {
+        let core = self.core;
+        let deadline = core.ground().deadline_in(self.rng.below(400_000) as u64);
+        match core.machine.cpus_read_lock_until(task, deadline) {
+            Some(mut guard) => self.hold(guard.task()),
+            None => {
+                let holds = core.ground().expired(deadline);
+                core.rules.check(Rule::ReadLock, holds, |rule| core.failure(rule, core.ground().this_cpu()));
+            }
+        }
+    }
+
+    fn pass_in_time(&self, task: &mut Task) {
+        let core = self.core;
+        let deadline = core.ground().deadline_in(self.rng.below(400_000) as u64);
+        let passed = core.machine.within(task, deadline, |task| core.machine.quiesce(task));
+        let holds = match passed {
+            Ok(()) => true,
+            Err(error) => matches!(error, StopError::Deadline { .. }) && core.ground().expired(deadline),
+        };
+        core.rules.check(Rule::Grace, holds, |rule| core.failure(rule, core.ground().this_cpu()));
+    }
+
     /// While it is held nobody comes or goes.
     fn hold(&self, task: &mut Task) {
         let core = self.core;
+        core.readers.fetch_add(1, SeqCst);
+        let early = || core.ends_early.load(SeqCst);
         let masks = || (core.machine.online().snapshot(), core.machine.active().snapshot());
+        let began_early = early();
         let before = masks();
         core.busy_ns(self.rng.below(HOLDS_NS) as u64);
         if self.rng.one_in(8) {
             core.ground().yield_now(task);
         }
-        let holds = masks() == before;
+        let (after, early) = (masks(), began_early || early());
+        let holds = after.0 == before.0 && (early || after.1 == before.1);
+        core.readers.fetch_sub(1, SeqCst);
         core.rules.check(Rule::ReadLock, holds, |rule| core.failure(rule, core.ground().this_cpu()));
+    }
+}
+
+impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
+    /// A short section, if it can be had at once.
+    pub(crate) fn read_briefly(&self, task: &mut Task) {
+        if let Some(guard) = self.machine.cpus_read_trylock(task) {
+            self.readers.fetch_add(1, SeqCst);
+            self.busy_ns(500);
+            self.readers.fetch_sub(1, SeqCst);
+            drop(guard);
+        }
     }
 }

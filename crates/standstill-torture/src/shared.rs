@@ -12,6 +12,7 @@ use standstill::event::Form;
 use standstill::hotplug::{Callbacks, HotplugError};
 use standstill::{CpuId, Machine, Property};
 
+use crate::bounds::Drag;
 use crate::calm::Moves;
 use crate::counts::{Cycles, FormCounts, OpCounts};
 use crate::dances::{self, Counter};
@@ -95,6 +96,11 @@ pub(crate) struct Core<P: Ground, const N: usize, const W: usize> {
     /// A CPU that a pinned section sees active takes calls to the section's end.
     pub(crate) promises_calls: bool,
     pub(crate) moves: Moves,
+    pub(crate) drag: Drag<P>,
+    /// An operation is made to end early. A CPU whose callback hung becomes active again by itself.
+    pub(crate) ends_early: AtomicBool,
+    /// How many threads hold the hotplug lock for reading, as they see it.
+    pub(crate) readers: AtomicUsize,
     /// Callbacks that come and go, and how often they were called.
     pub(crate) passing: [Callbacks; 3],
     pub(crate) counter: &'static Counter,
@@ -134,6 +140,9 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             pulses: pulses(cpus),
             promises_calls: machine.protocol().promises().contains(&Property::Outside),
             moves: Moves::new(cpus),
+            drag: Drag::new(),
+            ends_early: AtomicBool::new(false),
+            readers: AtomicUsize::new(0),
             passing: dances::passing(counter),
             counter,
             promises_online: machine.protocol().promises().contains(&Property::Outside),

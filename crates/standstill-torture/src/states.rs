@@ -2,9 +2,12 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU8, Ordering::Relaxed};
+use core::sync::atomic::{
+    AtomicBool, AtomicU8,
+    Ordering::{Relaxed, SeqCst},
+};
 
-use standstill::context::Task;
+use standstill::context::{IrqOff, Task};
 use standstill::hotplug::{Callbacks, DeadCallback, IrqOffCallback, Reason, StateHandle, ThreadCallback};
 use standstill::{CpuId, HotplugError, Machine};
 
@@ -24,7 +27,7 @@ const ONE_IN: usize = 32;
 /// The three sections of the state table.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[repr(usize)]
-enum Section {
+pub(crate) enum Section {
     Prepare,
     Starting,
     Online,
@@ -99,6 +102,8 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             Section::Starting => here == cpu && !irqs_on && (between_operations || !online),
             Section::Online => here == cpu && online && irqs_on,
         };
+        let read = self.readers.load(SeqCst);
+        self.rules.check(Rule::ReadLock, between_operations || read == 0, |rule| self.failure(rule, cpu));
         let in_turn = self.states.up[cpu.index()][section as usize].swap(up, Relaxed) != up;
         self.rules.check(Rule::Callbacks, place && in_turn, |rule| self.failure(rule, cpu));
     }
@@ -196,19 +201,29 @@ pub(crate) struct Hooks {
 
 impl Hooks {
     pub(crate) fn new<P: Ground, const N: usize, const W: usize>(core: &'static Core<P, N, W>) -> Self {
-        let prepare: &'static ThreadCallback = Box::leak(Box::new(|_: &mut Task, cpu: CpuId| {
+        let prepare: &'static ThreadCallback = Box::leak(Box::new(|task: &mut Task, cpu: CpuId| {
+            core.drag(task, Section::Prepare, cpu);
             core.called(Section::Prepare, cpu, true);
             Ok(())
         }));
         let dead: &'static DeadCallback =
             Box::leak(Box::new(|_: &mut Task, cpu: CpuId| core.called(Section::Prepare, cpu, false)));
         let irq_off = |up| -> &'static IrqOffCallback {
-            Box::leak(Box::new(move |_: &standstill::context::IrqOff<'_>, cpu| {
-                core.called(Section::Starting, cpu, up)
+            Box::leak(Box::new(move |off: &IrqOff<'_>, cpu| {
+                core.called(Section::Starting, cpu, up);
+                if up {
+                    core.drag(off, Section::Starting, cpu);
+                }
+                if up {
+                    core.stop_from_inactive(off, cpu);
+                }
             }))
         };
         let online = |up| -> &'static ThreadCallback {
-            Box::leak(Box::new(move |_: &mut Task, cpu| core.called_online(cpu, up)))
+            Box::leak(Box::new(move |task: &mut Task, cpu| {
+                core.drag(task, Section::Online, cpu);
+                core.called_online(cpu, up)
+            }))
         };
         Hooks {
             prepare: Callbacks::Prepare { up: Some(prepare), dead: Some(dead) },

@@ -4,7 +4,7 @@
 use alloc::boxed::Box;
 use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use standstill::context::{Pinned, Stopped, Task};
+use standstill::context::{IrqOff, Pinned, Stopped, Task};
 use standstill::stop::{Receipt, Receipts, StopError, StopWork, WorkState};
 use standstill::{CpuId, CpuMask};
 
@@ -14,7 +14,12 @@ use crate::record::SharedMask;
 use crate::rng::Rng;
 use crate::rules::Rule;
 use crate::shared::{Core, Other};
+use crate::works::Works;
 
+/// The function of a stop with a deadline nearer than this runs until that has passed, in nanoseconds.
+const OVERTIME_NS: u64 = 100_000;
+/// One in how many CPUs that come up stops the others.
+const INACTIVE_ONE_IN: usize = 4;
 /// No CPU.
 const NOWHERE: usize = usize::MAX;
 
@@ -30,6 +35,7 @@ pub(crate) struct Stops<P: Ground, const N: usize, const W: usize, F: 'static> {
     /// A work that is queued without waiting: what became of it is looked at before it is queued again.
     work: &'static StopWork<P>,
     function: &'static F,
+    works: &'static Works<P>,
     /// The CPU that it was queued for.
     sent_to: AtomicUsize,
 }
@@ -68,9 +74,9 @@ where
     P: Ground,
     F: Fn(&mut Pinned<'_>) -> i32 + Sync,
 {
-    pub(crate) fn new(core: &'static Core<P, N, W>, rng: Rng, function: F) -> Self {
+    pub(crate) fn new(core: &'static Core<P, N, W>, rng: Rng, works: &'static Works<P>, function: F) -> Self {
         let (work, function) = (Box::leak(Box::new(StopWork::new())), Box::leak(Box::new(function)));
-        Stops { core, rng, work, function, sent_to: AtomicUsize::new(NOWHERE) }
+        Stops { core, rng, works, work, function, sent_to: AtomicUsize::new(NOWHERE) }
     }
 
     /// The thread.
@@ -82,14 +88,14 @@ where
             begin(Doing::Rest);
             let mean = core.settings.stop_pause_ns.max(1);
             core.ground().sleep_ns(task, self.rng.below(mean as usize * 2) as u64);
-            let what = self.rng.below(10);
+            let what = self.rng.below(12);
             begin(match what {
                 0 | 1 => Doing::Stop,
                 2 => Doing::StopInTime,
                 3 => Doing::StopTwo,
                 4 => Doing::ReadLock,
                 5 => Doing::Quiesce,
-                6 | 7 => Doing::StopNowait,
+                6 | 7 | 10 | 11 => Doing::StopNowait,
                 _ => Doing::StopOne,
             });
             match what {
@@ -100,6 +106,7 @@ where
                 4 => self.read_locked(task),
                 5 => core.check_quiesce(task),
                 6 | 7 => self.stop_one_nowait(task),
+                10 | 11 => self.works.several(core, task, core.victim().unwrap_or(core.any_cpu(&self.rng))),
                 _ => self.stop_one(task),
             }
         }
@@ -119,32 +126,20 @@ where
         (self.core.any_cpu(&self.rng), self.core.any_cpu(&self.rng))
     }
 
-    /// A stop's function that runs on one CPU says so, and no handler may run anywhere until it is over.
-    pub(crate) fn alone(&self, log: &Log<W>, me: CpuId) -> i32 {
-        let core = self.core;
-        core.alone.store(me.index() + 1, Relaxed);
-        log.enter(me);
-        core.check_nobody_is_pinned();
-        core.busy_ns(core.dice(me).below(5_000) as u64);
-        core.alone.store(0, Relaxed);
-        value_of(me)
-    }
-
     fn stop_machine(&self, task: &mut Task, active: Option<CpuMask<W>>) {
         let log = Log::<W>::new();
         let calm = self.core.calm();
         let result = match active {
-            None => self
-                .core
-                .machine
-                .stop_machine(task, None, &|_: &Stopped<'_>| self.alone(&log, self.core.ground().this_cpu())),
+            None => self.core.machine.stop_machine(task, None, &|_: &Stopped<'_>| {
+                self.core.alone(&log, self.core.ground().this_cpu())
+            }),
             Some(active) => self.core.machine.stop_machine(task, Some(&active), &|_: &Stopped<'_>| {
                 let me = self.core.ground().this_cpu();
                 log.enter(me);
                 value_of(me)
             }),
         };
-        self.judge(&log, active, result);
+        self.core.judge(&log, active, result);
         if let Some((active, calm)) = active.zip(self.core.still(calm)) {
             let holds = log.ran.get() == active.and(&calm.up);
             self.core
@@ -155,12 +150,8 @@ where
 
     /// With a deadline that is sometimes too near.
     fn stop_in_time(&self, task: &mut Task) {
-        let log = Log::<W>::new();
         let far = if self.rng.one_in(2) { 2_000_000 } else { 100_000 };
-        let deadline = self.core.ground().deadline_in(self.rng.below(far) as u64);
-        let f = |_: &Stopped<'_>| self.alone(&log, self.core.ground().this_cpu());
-        let result = self.core.machine.stop_machine_deadline(task, None, deadline, &f);
-        self.judge(&log, None, result);
+        self.core.stop_by(task, self.rng.below(far) as u64);
     }
 
     fn stop_two(&self, task: &mut Task) {
@@ -171,39 +162,10 @@ where
             log.enter(me);
             value_of(me)
         });
-        self.judge(&log, Some([a, b].into_iter().collect()), result);
-    }
-
-    /// The function ran where the receipts say, once, and nowhere else; an error means that it ran nowhere.
-    pub(crate) fn judge(
-        &self,
-        log: &Log<W>,
-        active: Option<CpuMask<W>>,
-        result: Result<Receipts<'_, P, N, W>, StopError<W>>,
-    ) {
-        let core = self.core;
-        let holds = match &result {
-            Ok(receipts) => {
-                let named: CpuMask<W> = receipts
-                    .iter()
-                    .filter(|(_, r)| matches!(r, Receipt::Ran(_)))
-                    .map(|(cpu, _)| cpu)
-                    .collect();
-                let values = named.iter().all(|cpu| receipts.of(cpu) == Receipt::Ran(value_of(cpu)));
-                let asked = match active {
-                    Some(active) => named.is_subset(&active),
-                    None => named.len() == 1,
-                };
-                log.once_on(&named) && values && asked && !named.is_empty()
-            }
-            Err(_) => log.once_on(&CpuMask::EMPTY),
-        };
-        core.stops.fetch_add(1, Relaxed);
-        if matches!(result, Err(StopError::Deadline { .. })) {
-            core.aborted.fetch_add(1, Relaxed);
-        }
-        drop(result);
-        core.rules.check(Rule::Receipts, holds, |rule| core.failure(rule, core.ground().this_cpu()));
+        let (pair, ok) = ([a, b].into_iter().collect(), result.is_ok());
+        self.core.judge(&log, Some(pair), result);
+        let holds = log.once_on(if ok { &pair } else { &CpuMask::EMPTY });
+        self.core.rules.check(Rule::Receipts, holds, |rule| self.core.failure(rule, a));
     }
 
     /// A work for the stopper of a random CPU, which may be offline or about to leave.
@@ -256,12 +218,99 @@ where
         let before = core.machine.online().snapshot();
         core.busy_ns(self.rng.below(100_000) as u64);
         let result = core.machine.stop_machine_cpuslocked(&mut guard, None, &|_: &Stopped<'_>| {
-            self.alone(&log, core.ground().this_cpu())
+            core.alone(&log, core.ground().this_cpu())
         });
-        self.judge(&log, None, result);
+        self.core.judge(&log, None, result);
         let after = core.machine.online().snapshot();
         core.rules
             .check(Rule::ReadLock, before == after, |rule| core.failure(rule, core.ground().this_cpu()));
         drop(guard);
+    }
+}
+
+/// What comes of a stop, whoever asked for it.
+impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
+    /// A stop's function that runs on one CPU says so, and no handler may run anywhere until it is over.
+    pub(crate) fn alone(&self, log: &Log<W>, me: CpuId) -> i32 {
+        self.alone.store(me.index() + 1, Relaxed);
+        log.enter(me);
+        self.check_nobody_is_pinned();
+        self.busy_ns(self.dice(me).below(5_000) as u64);
+        self.alone.store(0, Relaxed);
+        value_of(me)
+    }
+
+    /// The function ran where the receipts say, once, and nowhere else; an error means that it ran nowhere.
+    pub(crate) fn judge(
+        &self,
+        log: &Log<W>,
+        active: Option<CpuMask<W>>,
+        result: Result<Receipts<'_, P, N, W>, StopError<W>>,
+    ) {
+        let holds = match &result {
+            Ok(receipts) => {
+                let named: CpuMask<W> = receipts
+                    .iter()
+                    .filter(|(_, r)| matches!(r, Receipt::Ran(_)))
+                    .map(|(cpu, _)| cpu)
+                    .collect();
+                let values = named.iter().all(|cpu| receipts.of(cpu) == Receipt::Ran(value_of(cpu)));
+                let asked = match active {
+                    Some(active) => named.is_subset(&active),
+                    None => named.len() == 1,
+                };
+                log.once_on(&named) && values && asked && !named.is_empty()
+            }
+            Err(_) => log.once_on(&CpuMask::EMPTY),
+        };
+        self.stops.fetch_add(1, Relaxed);
+        if matches!(result, Err(StopError::Deadline { .. })) {
+            self.aborted.fetch_add(1, Relaxed);
+        }
+        drop(result);
+        self.rules.check(Rule::Receipts, holds, |rule| self.failure(rule, self.ground().this_cpu()));
+    }
+
+    /// With a deadline that is sometimes too near: it ends early only if that has passed.
+    pub(crate) fn stop_by(&self, task: &mut Task, ns: u64) {
+        let log = Log::<W>::new();
+        let deadline = self.ground().deadline_in(ns);
+        let f = |_: &Stopped<'_>| {
+            let value = self.alone(&log, self.ground().this_cpu());
+            // What has begun runs to its end, and that counts.
+            while ns < OVERTIME_NS && !self.ground().expired(deadline) {
+                self.ground().pause();
+            }
+            value
+        };
+        let result = self.machine.stop_machine_deadline(task, None, deadline, &f);
+        let holds = match &result {
+            Err(StopError::Deadline { missing, .. }) => {
+                self.ground().expired(deadline) && missing.is_subset(&self.machine.possible().snapshot())
+            }
+            Err(_) => false,
+            Ok(_) => true,
+        };
+        self.rules.check(Rule::Receipts, holds, |rule| self.failure(rule, self.ground().this_cpu()));
+        self.judge(&log, None, result);
+    }
+
+    /// A CPU that comes up stops all others, now and then. One that is up already is told that it can't.
+    pub(crate) fn stop_from_inactive(&self, off: &IrqOff<'_>, me: CpuId) {
+        if self.stopping() || !self.dice(me).one_in(INACTIVE_ONE_IN) {
+            return;
+        }
+        let log = Log::<W>::new();
+        let online = self.machine.online().contains(me);
+        let f = |_: &Stopped<'_>| self.alone(&log, self.ground().this_cpu());
+        let result = self.machine.stop_machine_from_inactive_cpu(off, None, &f);
+        let (ran, holds) = match result {
+            Ok(value) => (CpuMask::of(me), !online && value == value_of(me)),
+            Err(StopError::NotComingUp(who)) => (CpuMask::EMPTY, online && who == me),
+            // The port has no more patience.
+            Err(StopError::Deadline { .. }) => (CpuMask::EMPTY, !online),
+            Err(_) => (CpuMask::EMPTY, false),
+        };
+        self.rules.check(Rule::Receipts, holds && log.once_on(&ran), |rule| self.failure(rule, me));
     }
 }

@@ -26,6 +26,7 @@ use crate::settings::Settings;
 use crate::shared::{Core, Other};
 use crate::states::{self, Hooks};
 use crate::stops::{self, Stops};
+use crate::works::Works;
 
 /// How often the torture looks whether it is over, in nanoseconds.
 const LOOK_NS: u64 = 5_000_000;
@@ -40,6 +41,7 @@ pub struct Torture<P: Ground, const N: usize, const W: usize = 1> {
     invokers: Vec<&'static Body>,
     others: Vec<(&'static str, Other, &'static Body)>,
     relays: Vec<&'static Relay<P>>,
+    works: &'static Works<P>,
     handler: &'static LineHandler,
     hooks: Hooks,
     records: Records<W>,
@@ -52,10 +54,11 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         let core: &'static Core<P, N, W> = Box::leak(Box::new(Core::new(machine, settings)));
         let mut records = Records::new();
         let relays: Vec<_> = (0..core.cpus).map(|_| Relay::leak(core)).collect();
+        let works = Works::leak(core, core.cpus);
         let invokers =
-            (0..core.cpus).map(|index| invoker(core, index, relays[index], &mut records)).collect();
+            (0..core.cpus).map(|index| invoker(core, index, relays[index], works, &mut records)).collect();
         let onoff = OnOff { core, rng: Rng::new(settings.seed, 2 << 32) };
-        let stops = Stops::new(core, Rng::new(settings.seed, 3 << 32), stops::nowait_work(core));
+        let stops = Stops::new(core, Rng::new(settings.seed, 3 << 32), works, stops::nowait_work(core));
         let mut others: Vec<(&'static str, Other, &'static Body)> = Vec::new();
         others.push((
             "torture: on/off",
@@ -76,7 +79,7 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
             ));
         }
         let handler = device_handler(core, &mut records);
-        Torture { core, invokers, others, relays, handler, hooks: Hooks::new(core), records }
+        Torture { core, invokers, others, relays, works, handler, hooks: Hooks::new(core), records }
     }
 
     /// Runs the torture until `until` says so, ends the workloads, brings all CPUs online and closes the books.
@@ -115,6 +118,10 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         self.forget_failures(task);
         let online = self.all_online(task);
         self.check(Rule::Final, online);
+        if ground.is_expendable() {
+            core.begin(pulse, Doing::Lost, None);
+            core.lose_one(task);
+        }
         core.begin(pulse, Doing::RemoveState, None);
         states::remove(core, task);
         core.begin(pulse, Doing::Flush, None);
@@ -122,7 +129,12 @@ impl<P: Ground, const N: usize, const W: usize> Torture<P, N, W> {
         for relay in &self.relays {
             relay.finish(core, task);
         }
+        self.works.finish(core, task);
         self.close_books();
+        if ground.is_expendable() {
+            core.begin(pulse, Doing::Halt, None);
+            core.halt_all_others(task);
+        }
         pulse.ends();
     }
 
@@ -327,6 +339,7 @@ fn invoker<P: Ground, const N: usize, const W: usize>(
     core: &'static Core<P, N, W>,
     index: usize,
     relay: &'static Relay<P>,
+    works: &'static Works<P>,
     records: &mut Records<W>,
 ) -> &'static Body {
     let invoker = Invoker {
@@ -346,6 +359,7 @@ fn invoker<P: Ground, const N: usize, const W: usize>(
             kit::all_handler(core, record)
         }),
         relay: Some(relay),
+        works: Some(works),
         waiting: [Form::SingleWait, Form::ManyWait, Form::AllWait]
             .map(|form| -> &'static Record<W> { kit::record(Stream::Form(form), records) }),
     };

@@ -23,6 +23,9 @@ pub(crate) struct Args {
     /// Runs the torture over the errors in the library's source, 10 s for each, in place of the checker and the tests
     #[arg(long, requires = "source")]
     torture: bool,
+    /// Of those that the torture is shown, this many, spread evenly over the list
+    #[arg(long, value_name = "N", requires = "torture", value_parser = clap::value_parser!(u16).range(1..))]
+    sample: Option<u16>,
     /// Without the long searches with three CPUs that survivors of the changes by place get otherwise
     #[arg(long)]
     quick: bool,
@@ -60,7 +63,7 @@ pub(crate) fn main(args: &Args) -> ExitCode {
         if !args.sites {
             let choice = source::Choice { only: args.only.clone(), shard: args.shard, jobs: args.jobs };
             if args.torture {
-                source::torture(&choice)?.show(args.json);
+                source::torture(&choice, args.sample.map(usize::from))?.show(args.json);
                 return Ok(());
             }
             let report = source::run(&choice)?;

@@ -19,50 +19,51 @@ use crate::rng::Rng;
 use crate::shared::Other;
 use crate::states::{self, Hooks};
 use crate::stops::{self, Log, Stops, value_of};
+use crate::works::Works;
 
 // ---- stops
 
 fn stops(core: &'static Four) -> Stops<Sim, CPUS, 1, fn(&mut Pinned<'_>) -> i32> {
-    Stops::new(core, Rng::new(1, 0), |_: &mut Pinned<'_>| 0)
+    Stops::new(core, Rng::new(1, 0), Works::leak(core, 0), |_: &mut Pinned<'_>| 0)
 }
 
 pub(super) fn stop_twice(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
+    let log = Log::new();
     let f = |_: &Stopped<'_>| {
         let me = core.ground().this_cpu();
         if broken {
-            stops.alone(&log, me);
+            core.alone(&log, me);
         }
-        stops.alone(&log, me)
+        core.alone(&log, me)
     };
-    stops.judge(&log, None, core.machine.stop_machine(task, None, &f));
+    core.judge(&log, None, core.machine.stop_machine(task, None, &f));
 }
 
 pub(super) fn stop_elsewhere(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
+    let log = Log::new();
     let f = |_: &Stopped<'_>| {
         if broken {
             log.enter(THREE);
         }
-        stops.alone(&log, core.ground().this_cpu())
+        core.alone(&log, core.ground().this_cpu())
     };
-    stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&CpuMask::of(ONE)), &f));
+    core.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&CpuMask::of(ONE)), &f));
 }
 
 /// The stop was for CPU 1; CPU 2 gets it, with all that belongs to it.
 pub(super) fn stop_unasked(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
+    let log = Log::new();
     let active = CpuMask::of(if broken { TWO } else { ONE });
-    let f = |_: &Stopped<'_>| stops.alone(&log, core.ground().this_cpu());
-    stops.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&active), &f));
+    let f = |_: &Stopped<'_>| core.alone(&log, core.ground().this_cpu());
+    core.judge(&log, Some(CpuMask::of(ONE)), core.machine.stop_machine(task, Some(&active), &f));
 }
 
 pub(super) fn stop_value(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
+    let log = Log::new();
     let asked: CpuMask<1> = [ONE, TWO].into_iter().collect();
     let f = |_: &Stopped<'_>| {
         let me = core.ground().this_cpu();
@@ -70,15 +71,15 @@ pub(super) fn stop_value(torture: &Small, task: &mut Task, broken: bool) {
         // CPU 2's receipt is CPU 1's.
         value_of(if broken { ONE } else { me })
     };
-    stops.judge(&log, Some(asked), core.machine.stop_machine(task, Some(&asked), &f));
+    core.judge(&log, Some(asked), core.machine.stop_machine(task, Some(&asked), &f));
 }
 
 pub(super) fn stop_failed(torture: &Small, task: &mut Task, broken: bool) {
     let core = torture.core;
-    let (stops, log) = (stops(core), Log::new());
-    let f = |_: &Stopped<'_>| stops.alone(&log, core.ground().this_cpu());
+    let log = Log::new();
+    let f = |_: &Stopped<'_>| core.alone(&log, core.ground().this_cpu());
     let result = core.machine.stop_machine(task, None, &f);
-    stops.judge(&log, None, if broken { Err(StopError::Offline(ONE)) } else { result });
+    core.judge(&log, None, if broken { Err(StopError::Offline(ONE)) } else { result });
 }
 
 /// The stop's function sends a call before it says that it is alone. It runs when the stop is over, unless the frozen CPU takes it.
@@ -87,14 +88,14 @@ pub(super) fn taken_frozen(torture: &Small, task: &mut Task, broken: bool) {
     if broken {
         lie::tell(Lie::OpenWhileFrozen);
     }
-    let (stops, record) = (stops(core), leaked(Form::Async));
+    let record = leaked(Form::Async);
     let csd: &'static Csd<Sim> = Box::leak(Box::new(Csd::new()));
     let handler: &'static _ = Box::leak(Box::new(move |_: &IrqOff<'_>| core.serve(record)));
     let f = |stopped: &Stopped<'_>| {
         let me = core.ground().this_cpu();
         core.post_one(record, TWO, |to| core.machine.call_single_async(stopped, to, csd, handler));
         for _ in 0..20 {
-            stops.alone(&Log::new(), me);
+            core.alone(&Log::new(), me);
         }
         value_of(me)
     };
@@ -118,7 +119,7 @@ pub(super) fn work_value(torture: &Small, task: &mut Task, broken: bool) {
     if broken {
         lie::tell(Lie::WorkElsewhere);
     }
-    let stops = Stops::new(core, Rng::new(1, 0), stops::nowait_work(core));
+    let stops = Stops::new(core, Rng::new(1, 0), Works::leak(core, 0), stops::nowait_work(core));
     stops.stop_one_nowait(task);
     core.ground().sleep_ns(task, 1_000_000);
     stops.stop_one_nowait(task);

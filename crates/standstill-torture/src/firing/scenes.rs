@@ -167,6 +167,7 @@ fn invoker(core: &'static Four) -> Invoker<Sim, CPUS, 1, Handler, Handler, Handl
         many: slots,
         all: slots,
         relay: None,
+        works: None,
         waiting: [Form::SingleWait, Form::ManyWait, Form::AllWait].map(leaked),
     }
 }

@@ -38,6 +38,14 @@ pub(crate) struct Choice {
     pub(crate) jobs: usize,
 }
 
+impl Choice {
+    /// Is it one of `only`?
+    fn fits(&self, mutant: &Mutant) -> bool {
+        let has = |part: &String| mutant.name.contains(part) || mutant.file.contains(part);
+        self.only.is_empty() || self.only.iter().any(has)
+    }
+}
+
 /// What became of all.
 #[derive(Serialize)]
 pub(crate) struct Report {
@@ -79,12 +87,8 @@ fn open(fate: &Fate) -> Option<&'static str> {
 
 /// The mutants that are chosen, with their numbers in the whole list, from 1.
 fn chosen(choice: &Choice, all: &[Mutant]) -> Vec<(usize, Mutant)> {
-    let fits = |mutant: &Mutant| {
-        let has = |part: &String| mutant.name.contains(part) || mutant.file.contains(part);
-        choice.only.is_empty() || choice.only.iter().any(has)
-    };
     let numbered = all.iter().enumerate().map(|(index, mutant)| (index + 1, mutant.clone()));
-    let fitting = numbered.filter(|(_, mutant)| fits(mutant));
+    let fitting = numbered.filter(|(_, mutant)| choice.fits(mutant));
     let (i, n) = choice.shard.unwrap_or((1, 1));
     fitting.enumerate().filter(|(index, _)| index % n == i - 1).map(|(_, mutant)| mutant).collect()
 }
