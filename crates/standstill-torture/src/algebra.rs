@@ -43,7 +43,7 @@ pub(crate) fn agrees(rng: &Rng) -> bool {
         && a.len() == of_a().count()
         && a.is_empty() == of_a().next().is_none()
         && index(a.first()) == of_a().next()
-        && index(a.last()) == of_a().last()
+        && index(a.last()) == of_a().next_back()
         && index(a.after(CpuId::new(from))) == of_a().find(|at| *at > from)
         && same(&a.and(&b), |at| x[at] && y[at])
         && same(&a.or(&b), |at| x[at] || y[at])

@@ -86,7 +86,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.rules.check(Rule::Masks, agree, |rule| self.failure(rule, self.ground().this_cpu()));
         // The last one that is active stays so.
         let others = self.machine.active().snapshot().len() > 1;
-        match rng.below(8) {
+        match rng.below(9) {
             0 if others => self.half_down(task, cpu, rng),
             1 => self.add_and_remove(task, rng, false),
             2 => self.disabled(task, cpu),
@@ -95,7 +95,8 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             5 if others => self.refuse_in_run(task, cpu),
             6 => self.nowhere_to_go(task),
             7 if others => self.early_end(task, cpu, rng),
-            _ => self.no_failure_for_dead(task, rng),
+            8 => self.no_failure_for_dead(task, rng),
+            _ => {}
         }
     }
 

@@ -221,7 +221,17 @@ where
         self.open(record, &asked);
         let calm = core.calm();
         let any_wait_handler = |_: &IrqOff<'_>| core.serve(record);
-        let result = core.machine.call_any(task, &asked, &any_wait_handler);
+        let result = match self.rng.below(3) {
+            // Its own CPU comes first: that costs no interrupt.
+            0 => core.pinned(task, |pinned| {
+                let me = core.ground().this_cpu();
+                let result = core.machine.call_any(pinned, &asked, &any_wait_handler);
+                let first = !asked.contains(me) || result == Ok(me);
+                core.rules.check(Rule::RanSet, first, |rule| self.failure(rule, record));
+                result
+            }),
+            _ => core.machine.call_any(task, &asked, &any_wait_handler),
+        };
         let counts = core.form(Form::SingleWait);
         counts.sent(1);
         let ran = match result {

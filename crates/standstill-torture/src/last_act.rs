@@ -15,7 +15,7 @@ const WAITS_NS: u64 = 3_000_000;
 /// Until its callbacks have ended, so often, with so long a pause.
 const TRIES: usize = 5_000;
 const PAUSE_NS: u64 = 1_000_000;
-/// How long the others may take to halt.
+/// How long the others may take to halt when they are asked, and as long again the hard way.
 const GRACE_NS: u64 = 5_000_000_000;
 
 impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {

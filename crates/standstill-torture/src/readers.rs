@@ -2,9 +2,9 @@
 
 use core::sync::atomic::Ordering::SeqCst;
 
-use standstill::HotplugError;
 use standstill::context::Task;
 use standstill::stop::StopError;
+use standstill::{CpuId, HotplugError};
 
 use crate::ground::Ground;
 use crate::pulse::Doing;
@@ -120,6 +120,15 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             self.busy_ns(500);
             self.readers.fetch_sub(1, SeqCst);
             drop(guard);
+        }
+    }
+
+    /// In a callback: the lock is its operation's, and free for it.
+    pub(crate) fn read_inside(&self, task: &mut Task, cpu: CpuId) {
+        if self.dice(cpu).one_in(4) {
+            let free = self.machine.cpus_read_trylock(task).is_some();
+            drop(self.machine.cpus_read_lock(task));
+            self.rules.check(Rule::ReadLock, free, |rule| self.failure(rule, cpu));
         }
     }
 }

@@ -204,6 +204,7 @@ impl Hooks {
         let prepare: &'static ThreadCallback = Box::leak(Box::new(|task: &mut Task, cpu: CpuId| {
             core.drag(task, Section::Prepare, cpu);
             core.called(Section::Prepare, cpu, true);
+            core.read_inside(task, cpu);
             Ok(())
         }));
         let dead: &'static DeadCallback =
@@ -222,6 +223,7 @@ impl Hooks {
         let online = |up| -> &'static ThreadCallback {
             Box::leak(Box::new(move |task: &mut Task, cpu| {
                 core.drag(task, Section::Online, cpu);
+                core.read_inside(task, cpu);
                 core.called_online(cpu, up)
             }))
         };

@@ -22,12 +22,17 @@ const BATCH: usize = 5;
 /// How often a thread looks whether they have ended, in nanoseconds.
 const LOOK_NS: u64 = 50_000;
 
-type Function = dyn Fn(&mut Pinned<'_>) -> i32 + Sync;
+type Function = &'static (dyn Fn(&mut Pinned<'_>) -> i32 + Sync);
+
+/// A function for as long as the machine runs.
+fn leak(function: Function) -> &'static Function {
+    Box::leak(Box::new(function))
+}
 
 /// One work of a batch.
 struct One<P: Ground> {
     work: StopWork<P>,
-    function: Once<&'static Box<Function>>,
+    function: Once<&'static Function>,
     /// How often it ran, and as the how-manieth of its batch.
     ran: AtomicU32,
     place: AtomicU32,
@@ -35,7 +40,7 @@ struct One<P: Ground> {
 
 /// What a user of the shared work has seen.
 struct User {
-    function: Once<&'static Box<Function>>,
+    function: Once<&'static Function>,
     queued: AtomicU64,
     ran: AtomicU64,
 }
@@ -67,19 +72,18 @@ impl<P: Ground> Works<P> {
             shared: StopWork::new(),
             users: (0..users).map(user).collect(),
         }));
-        let leak = |function: Box<Function>| -> &'static Box<Function> { Box::leak(Box::new(function)) };
         for one in &works.batch {
-            one.function.set(leak(Box::new(move |_: &mut Pinned<'_>| {
+            one.function.set(leak(Box::leak(Box::new(move |_: &mut Pinned<'_>| {
                 one.place.store(works.next.fetch_add(1, Relaxed), Relaxed);
                 one.ran.fetch_add(1, Relaxed);
                 value_of(core.ground().this_cpu())
-            })));
+            }))));
         }
         for user in &works.users {
-            user.function.set(leak(Box::new(move |_: &mut Pinned<'_>| {
+            user.function.set(leak(Box::leak(Box::new(move |_: &mut Pinned<'_>| {
                 user.ran.fetch_add(1, Release);
                 0
-            })));
+            }))));
         }
         works
     }
