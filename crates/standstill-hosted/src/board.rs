@@ -108,6 +108,8 @@ pub(crate) struct Cpu {
     pub(crate) held: AtomicU32,
     /// One of its lines can't be moved away.
     pub(crate) keeps_line: AtomicBool,
+    /// It says that it runs something as it is about to leave.
+    pub(crate) keeps_busy: AtomicBool,
     pub(crate) interrupts: AtomicU64,
     pub(crate) signals: AtomicU64,
 }
@@ -139,6 +141,7 @@ impl Cpu {
             incarnation: AtomicUsize::new(0),
             held: AtomicU32::new(0),
             keeps_line: AtomicBool::new(false),
+            keeps_busy: AtomicBool::new(false),
             interrupts: AtomicU64::new(0),
             signals: AtomicU64::new(0),
         }

@@ -48,6 +48,11 @@ impl Ground for Hosted {
         true
     }
 
+    fn keep_busy(&self, cpu: CpuId, busy: bool) -> bool {
+        self.board.cpu(cpu).keeps_busy.store(busy, Relaxed);
+        true
+    }
+
     fn is_expendable(&self) -> bool {
         true
     }

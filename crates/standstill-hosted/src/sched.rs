@@ -330,7 +330,7 @@ unsafe impl Sched for Hosted {
     fn only_idle_left(&self) -> bool {
         let _section = irq::enter();
         let cpu = here();
-        cpu.thread().is_none() && cpu.queue.lock().members.is_empty()
+        cpu.thread().is_none() && cpu.queue.lock().members.is_empty() && !cpu.keeps_busy.load(Relaxed)
     }
 
     fn park_threads(&self, cpu: CpuId) {

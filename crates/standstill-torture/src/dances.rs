@@ -92,7 +92,7 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             2 => self.disabled(task, cpu),
             3 => self.unplug(task),
             4 if others => self.rest_in_added(task, cpu),
-            5 if others => self.refuse_in_run(task, cpu),
+            5 if others => self.refuse_in_run(task, cpu, rng.one_in(2)),
             6 => self.nowhere_to_go(task),
             7 if others => self.early_end(task, cpu, rng),
             8 => self.no_failure_for_dead(task, rng),
@@ -255,8 +255,11 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
     }
 
     /// A CPU that refuses at the last moment stays as it was, and the next time it leaves.
-    fn refuse_in_run(&self, task: &mut Task, cpu: CpuId) {
-        if !self.ground().keep_line(cpu, true) {
+    fn refuse_in_run(&self, task: &mut Task, cpu: CpuId, line: bool) {
+        let keep = |kept| {
+            if line { self.ground().keep_line(cpu, kept) } else { self.ground().keep_busy(cpu, kept) }
+        };
+        if !keep(true) {
             return;
         }
         self.announce(Some(cpu));
@@ -264,10 +267,14 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let down = self.machine.cpu_down(task, cpu);
         self.moves.step();
         self.announce(None);
-        let refused = matches!(down, Err(HotplugError::Lines { cpu: who, .. }) if who == cpu);
+        let refused = match down {
+            Err(HotplugError::Lines { cpu: who, .. }) => line && who == cpu,
+            Err(HotplugError::Occupied { cpu: who, .. }) => !line && who == cpu,
+            _ => false,
+        };
         self.expect(Rule::Veto, refused, cpu);
         self.expect(Rule::Masks, self.is_at(cpu, StateId::ACTIVE), cpu);
-        self.ground().keep_line(cpu, false);
+        keep(false);
         // It takes calls again, and works.
         let called = self.machine.call_single(task, cpu, &|_: &IrqOff<'_>| ());
         let worked = self.machine.stop_one_cpu(task, cpu, &|_: &mut Pinned<'_>| 7);

@@ -44,6 +44,13 @@ pub trait Ground: Platform {
         false
     }
 
+    /// `cpu` is never down to its idle context as it is about to leave, or is again: so it refuses at the last moment. Says
+    /// whether the port can.
+    fn keep_busy(&self, cpu: CpuId, busy: bool) -> bool {
+        let _ = (cpu, busy);
+        false
+    }
+
     /// Is this machine of no use after the torture? Then it may lose CPUs for good in the end.
     fn is_expendable(&self) -> bool {
         false

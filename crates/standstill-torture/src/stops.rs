@@ -2,7 +2,7 @@
 //! come and go.
 
 use alloc::boxed::Box;
-use core::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
 use standstill::context::{IrqOff, Pinned, Stopped, Task};
 use standstill::stop::{Receipt, Receipts, StopError, StopWork, WorkState};
@@ -19,7 +19,7 @@ use crate::works::Works;
 /// The function of a stop with a deadline nearer than this runs until that has passed, in nanoseconds.
 const OVERTIME_NS: u64 = 100_000;
 /// One in how many CPUs that come up stops the others.
-const INACTIVE_ONE_IN: usize = 4;
+const INACTIVE_ONE_IN: usize = 3;
 /// No CPU.
 const NOWHERE: usize = usize::MAX;
 
@@ -302,8 +302,17 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         }
         let log = Log::<W>::new();
         let online = self.machine.online().contains(me);
-        let f = |_: &Stopped<'_>| self.alone(&log, self.ground().this_cpu());
+        let nobody_comes = AtomicBool::new(true);
+        let f = |_: &Stopped<'_>| {
+            let before = self.machine.online().snapshot();
+            let value = self.alone(&log, self.ground().this_cpu());
+            // Long enough for another CPU that comes up beside this one.
+            self.busy_ns(20_000);
+            nobody_comes.store(self.machine.online().snapshot() == before, Relaxed);
+            value
+        };
         let result = self.machine.stop_machine_from_inactive_cpu(off, None, &f);
+        self.rules.check(Rule::Masks, nobody_comes.load(Relaxed), |rule| self.failure(rule, me));
         let (ran, holds) = match result {
             Ok(value) => (CpuMask::of(me), !online && value == value_of(me)),
             Err(StopError::NotComingUp(who)) => (CpuMask::EMPTY, online && who == me),
