@@ -187,6 +187,9 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
                     && matches!(machine.remove_state(task, handle), Err(HotplugError::NotInstalled(_)));
                 self.expect(Rule::Callbacks, named && removed.is_ok() && fits && gone, here);
             }
+            (Err(HotplugError::Full(which)), _) => {
+                self.expect(Rule::Callbacks, which == section && self.is_full(task, section), here);
+            }
             (added, _) => {
                 self.expect(Rule::Callbacks, false, here);
                 if let Ok(handle) = added {
@@ -232,12 +235,21 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         self.expect(Rule::Veto, holds && machine.online().snapshot() == online, gone);
     }
 
+    /// Others may have filled the table before the torture began.
+    fn is_full(&self, task: &mut Task, section: Section) -> bool {
+        section.states().all(|state| self.machine.state_name(task, state).is_some())
+    }
+
     /// A state is removed while a CPU rests in that very state: it is undone there, too.
     fn rest_in_added(&self, task: &mut Task, cpu: CpuId) {
         let machine = self.machine;
         self.counter.begin(None);
-        let Ok(handle) = machine.add_state(task, "torture/resting", self.passing[2]) else {
-            return self.expect(Rule::Callbacks, false, cpu);
+        let handle = match machine.add_state(task, "torture/resting", self.passing[2]) {
+            Ok(handle) => handle,
+            Err(error) => {
+                let full = error == HotplugError::Full(Section::Online);
+                return self.expect(Rule::Callbacks, full && self.is_full(task, Section::Online), cpu);
+            }
         };
         self.moves.step();
         let down = machine.cpu_down_to(task, cpu, handle.id());
