@@ -106,6 +106,8 @@ pub(crate) struct Cpu {
     pub(crate) incarnation: AtomicUsize,
     /// It has been started, and is kept from running its first instruction: 1, or 0.
     pub(crate) held: AtomicU32,
+    /// It has left, and is kept from saying that it is dead: 1, or 0.
+    pub(crate) dies_later: AtomicU32,
     /// One of its lines can't be moved away.
     pub(crate) keeps_line: AtomicBool,
     /// It says that it runs something as it is about to leave.
@@ -140,6 +142,7 @@ impl Cpu {
             start: AtomicU32::new(0),
             incarnation: AtomicUsize::new(0),
             held: AtomicU32::new(0),
+            dies_later: AtomicU32::new(0),
             keeps_line: AtomicBool::new(false),
             keeps_busy: AtomicBool::new(false),
             interrupts: AtomicU64::new(0),

@@ -7,8 +7,8 @@
 //! that tells the others.
 
 use std::ptr;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::{AcqRel, Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicU32, AtomicUsize};
 
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 use standstill::CpuId;
@@ -21,6 +21,8 @@ use crate::os;
 use crate::sched;
 use crate::thread;
 
+/// How long a CPU that was held takes to its first instruction, in nanoseconds.
+const SLOW_NS: u64 = 200_000;
 /// Values of [`Cpu::start`].
 const STARTED: u32 = 1;
 const POWER_OFF: u32 = 2;
@@ -96,11 +98,14 @@ fn life(cpu: &'static Cpu, way_out: &Yielder<(), Leave>, boot: Option<Boot>) -> 
                 Ok(())
             }
             // Acquire: pairs with the release of the start that stored it, which may be later than the one that this CPU was woken by.
-            // SAFETY: the incarnation is one that a start signal brought, the context is fresh, interrupts are off and
+            // SAFETY: the word is part of a leaked board. The incarnation is one that a start signal brought, the context is fresh, interrupts are off and
             // the preempt count is 1 since `reset`, and nothing of the library ran on it before.
             None => unsafe {
                 let incarnation = cpu.incarnation.load(Acquire);
-                cpu.wait_while_held();
+                if wait_while_held(&cpu.held) {
+                    // It is slow still, so that the next start may come first.
+                    os::futex_wait(cpu.held.as_ptr(), 0, Some(SLOW_NS));
+                }
                 cpu.board.entry().start_cpu(incarnation)
             },
         };
@@ -158,6 +163,7 @@ fn reset(cpu: &'static Cpu) {
 fn announce_death(cpu: &'static Cpu) {
     let board = cpu.board;
     board.deaths.fetch_add(1, Relaxed);
+    wait_while_held(&cpu.dies_later);
     let dead = cpu.dead.swap(ptr::null_mut(), Relaxed).cast_const();
     // SAFETY: `die` put it there for this life, and the machine that the word belongs to is never freed.
     unsafe { (*dead).store(cpu.dead_value.load(Relaxed), Release) };
@@ -190,20 +196,22 @@ fn wait_for_power_off(cpu: &'static Cpu) {
     }
 }
 
-impl Cpu {
-    /// Keeps it from running its first instruction, or lets it go on.
-    pub(crate) fn hold(&self, held: bool) {
-        self.held.store(u32::from(held), Release);
-        os::futex_wake(self.held.as_ptr(), i32::MAX);
-    }
+/// Keeps a CPU where it looks at `word`, or lets it go on.
+pub(crate) fn hold(word: &AtomicU32, held: bool) {
+    word.store(u32::from(held), Release);
+    os::futex_wake(word.as_ptr(), i32::MAX);
+}
 
-    fn wait_while_held(&self) {
-        // Acquire: pairs with the release of who lets it go.
-        while self.held.load(Acquire) != 0 {
-            // SAFETY: the word is part of a leaked board.
-            unsafe { os::futex_wait(self.held.as_ptr(), 1, None) };
-        }
+/// Waits as long as this CPU is held by `word`; says whether it was.
+fn wait_while_held(word: &AtomicU32) -> bool {
+    let mut was_held = false;
+    // Acquire: pairs with the release of who lets it go.
+    while word.load(Acquire) != 0 {
+        was_held = true;
+        // SAFETY: the word is part of a leaked board.
+        unsafe { os::futex_wait(word.as_ptr(), 1, None) };
     }
+    was_held
 }
 
 impl Board {
@@ -231,7 +239,8 @@ impl Board {
         self.power_off.store(true, Release);
         for cpu in self.cpus() {
             cpu.start.store(POWER_OFF, Release);
-            cpu.hold(false);
+            hold(&cpu.held, false);
+            hold(&cpu.dies_later, false);
             os::futex_wake(cpu.start.as_ptr(), i32::MAX);
             cpu.queue.kick();
         }

@@ -9,6 +9,7 @@ use standstill_torture::{Body, Ground, LineHandler};
 
 use crate::Hosted;
 use crate::board::here;
+use crate::firmware::hold;
 use crate::os;
 use crate::thread::{Out, switch_out};
 
@@ -39,7 +40,12 @@ impl Ground for Hosted {
     }
 
     fn hold_start(&self, cpu: CpuId, held: bool) -> bool {
-        self.board.cpu(cpu).hold(held);
+        hold(&self.board.cpu(cpu).held, held);
+        true
+    }
+
+    fn hold_death(&self, cpu: CpuId, held: bool) -> bool {
+        hold(&self.board.cpu(cpu).dies_later, held);
         true
     }
 

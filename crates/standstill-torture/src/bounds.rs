@@ -22,6 +22,8 @@ use crate::states::Section;
 const TOKENS: usize = 512;
 /// The latest deadline, and the longest time that a callback takes, in nanoseconds.
 const LATEST_NS: usize = 2_000_000;
+/// How long a CPU may take to leave that is not seen dead, in nanoseconds.
+const DIES_NS: u64 = 4_000_000;
 /// An operation that ended early is repeated until it succeeds, so often, with so long a pause.
 const TRIES: usize = 5_000;
 const PAUSE_NS: u64 = 1_000_000;
@@ -124,9 +126,10 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let offline = self.machine.present().snapshot().without(&self.machine.online().snapshot()).last();
         self.moves.step();
         self.ends_early.store(true, SeqCst);
-        match (rng.below(3), offline) {
+        match (rng.below(4), offline) {
             (0, Some(offline)) => self.late_start(task, offline, rng),
             (1, _) => self.up_from_rest(task, cpu, rng),
+            (2, _) => self.late_death(task, cpu),
             _ => self.down_in_time(task, cpu, rng),
         }
         self.ends_early.store(false, SeqCst);
@@ -185,6 +188,26 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
         let limits = self.limits(cpu, Section::Online, rng);
         let up = self.machine.within(task, limits.bound(), |task| self.machine.cpu_up(task, cpu));
         self.judge_early(cpu, &limits, StateId::AP_ONLINE, StateId::ACTIVE, up);
+        self.up_at_last(task, cpu);
+    }
+
+    /// A CPU that left and is not seen dead: it rests where it can't be started, and comes up once it is dead.
+    fn late_death(&self, task: &mut Task, cpu: CpuId) {
+        if !self.ground().hold_death(cpu, true) {
+            return;
+        }
+        let deadline = self.ground().deadline_in(DIES_NS);
+        let down = self.machine.within(task, deadline, |task| self.machine.cpu_down(task, cpu));
+        let limits = Limits { deadline, token: None };
+        self.expect(Rule::Masks, down.is_err(), cpu);
+        self.judge_early(cpu, &limits, StateId::ACTIVE, StateId::OFFLINE, down);
+        if matches!(down, Err(HotplugError::NotDead(_))) {
+            let not_dead = |result| matches!(result, Err(HotplugError::NotDead(who)) if who == cpu);
+            let up = not_dead(self.machine.cpu_up(task, cpu));
+            let unplugged = self.machine.set_present(task, cpu, false).is_ok();
+            self.expect(Rule::Veto, up && !unplugged, cpu);
+        }
+        self.ground().hold_death(cpu, false);
         self.up_at_last(task, cpu);
     }
 

@@ -177,6 +177,8 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
             (Ok(handle), None) => {
                 self.expect(Rule::Callbacks, self.counter.were(|cpu| [once(cpu), 0]), here);
                 let named = machine.state_name(task, handle) == Some("torture/passing");
+                let armed =
+                    !calls && section != Section::Starting && machine.fail_once(task, here, handle).is_ok();
                 let removed = if calls {
                     machine.remove_state(task, handle)
                 } else {
@@ -186,6 +188,8 @@ impl<P: Ground, const N: usize, const W: usize> Core<P, N, W> {
                 let gone = machine.state_name(task, handle).is_none()
                     && matches!(machine.remove_state(task, handle), Err(HotplugError::NotInstalled(_)));
                 self.expect(Rule::Callbacks, named && removed.is_ok() && fits && gone, here);
+                // A failure goes with the state that it was for.
+                self.expect(Rule::Veto, !armed || machine.forget_failure(task, here) == Ok(None), here);
             }
             (Err(HotplugError::Full(which)), _) => {
                 self.expect(Rule::Callbacks, which == section && self.is_full(task, section), here);

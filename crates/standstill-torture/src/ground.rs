@@ -37,6 +37,12 @@ pub trait Ground: Platform {
         false
     }
 
+    /// Keeps `cpu` from being seen dead after it left, or lets it go on: one that is slow to die. Says whether the port can.
+    fn hold_death(&self, cpu: CpuId, held: bool) -> bool {
+        let _ = (cpu, held);
+        false
+    }
+
     /// A device line of `cpu` can't be moved, or can again: so the CPU refuses to leave at the last moment. Says whether
     /// the port can.
     fn keep_line(&self, cpu: CpuId, kept: bool) -> bool {

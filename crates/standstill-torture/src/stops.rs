@@ -23,9 +23,10 @@ const INACTIVE_ONE_IN: usize = 3;
 /// No CPU.
 const NOWHERE: usize = usize::MAX;
 
-/// What a stop's function returns on `cpu`, so that a receipt can't be another CPU's.
+/// What a stop's function returns on `cpu`, so that a receipt can't be another CPU's. One returns 0, as a CPU does that
+/// leaves.
 pub(crate) fn value_of(cpu: CpuId) -> i32 {
-    cpu.index() as i32 + 1
+    cpu.index() as i32
 }
 
 /// The thread that stops the machine.
