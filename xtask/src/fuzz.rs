@@ -14,9 +14,12 @@ pub(crate) struct Args {
     /// Where all cases come from
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=u64::from(u32::MAX)))]
     seed: u64,
-    /// One case again, as CLASS:NUMBER, and what it is
-    #[arg(long, value_name = "CASE")]
+    /// One class, or one case of it again, and what it is
+    #[arg(long, value_name = "CLASS[:NUMBER]")]
     only: Option<String>,
+    /// Plants each kind of error, and sees whether it is noticed
+    #[arg(long)]
+    self_test: bool,
 }
 
 /// With overflow checks and debug assertions, and built by `cargo test` already.
@@ -27,6 +30,9 @@ pub(crate) fn main(args: &Args) -> ExitCode {
     fuzz.args(["--seed", &args.seed.to_string()]);
     if let Some(seconds) = args.seconds {
         fuzz.args(["--seconds", &seconds.to_string()]);
+    }
+    if args.self_test {
+        fuzz.arg("--self-test");
     }
     if let Some(case) = &args.only {
         fuzz.args(["--only", case]);
@@ -42,6 +48,7 @@ pub(crate) fn short(seconds: u64) -> Outcome {
     if !works("sh", &["-c", "exit 0"]) {
         return skip("there is no shell to stand in for QEMU");
     }
+    succeed(cargo(&RUN).arg("--self-test"))?;
     let out = succeed(cargo(&RUN).args(["--seconds", &seconds.to_string()]))?.stdout;
     let cases: u64 =
         out.lines().skip(1).filter_map(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).sum();

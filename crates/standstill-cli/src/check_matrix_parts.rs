@@ -23,6 +23,9 @@ use crate::layout::Sheet;
 /// `schema` of a part.
 const SCHEMA: &str = "standstill.matrix-part/1";
 
+/// Reads the text of a file, by its place on the command line.
+type Text<'a> = &'a dyn Fn(usize) -> Result<String, String>;
+
 /// One part, as it is written.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct PartJson {
@@ -153,20 +156,15 @@ pub(crate) fn part(args: &CheckArgs, (index, of): (u32, u32), mut outputs: Outpu
     outputs.end(exit)
 }
 
-/// Is this the text of a part of a matrix, and not of a search?
-pub(crate) fn is_part(text: &str) -> bool {
-    text.trim_start().starts_with('{')
-}
-
-/// Puts the parts together. `texts` are those of the files.
-pub(crate) fn merge(args: &MergeArgs, texts: &[String], outputs: Outputs) -> u8 {
+/// Puts the parts together. `text` reads that of a file.
+pub(crate) fn merge(args: &MergeArgs, text: Text<'_>, outputs: Outputs) -> u8 {
     let began = Instant::now();
     // Its schedules are carried out again.
     if let Err(why) = Room::of_process(None).begin() {
         return standstill_io::refuse(&why);
     }
     let name = |at: usize| path(&args.files[at]);
-    match whole(texts) {
+    match whole(args.files.len(), text) {
         Ok((mut matrix, rows)) => {
             (matrix.json, matrix.html) = (args.json, args.html.clone());
             matrix.save.clone_from(&args.save);
@@ -178,10 +176,11 @@ pub(crate) fn merge(args: &MergeArgs, texts: &[String], outputs: Outputs) -> u8 
 }
 
 /// The matrix and all its rows; or which file is wrong, and why.
-fn whole(texts: &[String]) -> Result<(CheckArgs, Vec<Row>), (Option<usize>, String)> {
+fn whole(files: usize, text: Text<'_>) -> Result<(CheckArgs, Vec<Row>), (Option<usize>, String)> {
     let mut parts: Vec<PartJson> = Vec::new();
-    for (at, text) in texts.iter().enumerate() {
-        let part = load(text).map_err(|why| (Some(at), why))?;
+    for at in 0..files {
+        let text = text(at).map_err(|why| (None, why))?;
+        let part = load(&text).map_err(|why| (Some(at), why))?;
         if let Some(first) = parts.first() {
             if (&part.matrix, &part.version) != (&first.matrix, &first.version) {
                 let [mine, other] =

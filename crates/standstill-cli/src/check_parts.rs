@@ -1,12 +1,12 @@
 //! `standstill check --shard` and `standstill check merge`: one search in several processes.
 
 use standstill::Property;
-use standstill_io::input::read_text;
+use standstill_io::input::{Unreadable, read_text, source};
 use standstill_io::words::path;
 use standstill_io::{Kind, Outputs};
 use standstill_model::{Merged, PartResult, check_part};
 
-use crate::check::go_on;
+use crate::check::{go_on, listen};
 use crate::check_args::{CheckArgs, MergeArgs};
 use crate::check_matrix_parts;
 use crate::check_progress::CheckProgress;
@@ -52,14 +52,17 @@ fn figures(part: &PartResult) -> String {
 /// Puts the parts together.
 #[must_use]
 pub fn merge(args: &MergeArgs) -> u8 {
-    let (outputs, texts) = match outputs(args).and_then(|outputs| Ok((outputs, read(args)?))) {
-        Ok(both) => both,
-        Err(error) => return standstill_io::refuse(&error),
+    listen();
+    let kind = outputs(args).and_then(|outputs| Ok((outputs, is_of_matrix(args)?)));
+    let result = match kind {
+        Ok((outputs, true)) => {
+            let text = |at: usize| read_text(&args.files[at], MATRIX_PART);
+            return check_matrix_parts::merge(args, &text, outputs);
+        }
+        Ok((_, false)) => try_merge(args),
+        Err(error) => Err(error),
     };
-    if texts.first().is_some_and(|text| check_matrix_parts::is_part(text)) {
-        return check_matrix_parts::merge(args, &texts, outputs);
-    }
-    match try_merge(args, &texts) {
+    match result {
         Ok(merged) => {
             let verdict = verdict(&merged.whole);
             standstill_io::answer(
@@ -72,6 +75,13 @@ pub fn merge(args: &MergeArgs) -> u8 {
     }
 }
 
+/// Is the first file a part of a matrix? The others must be like it.
+fn is_of_matrix(args: &MergeArgs) -> Result<bool, String> {
+    let first = args.files.first().ok_or("there is no part")?;
+    source(first, PART).map_err(Unreadable::text)?;
+    Ok(source(first, Kind { most: u64::MAX, ..MATRIX_PART }).is_ok())
+}
+
 /// What is asked for, probed: no part is overwritten.
 fn outputs(args: &MergeArgs) -> Result<Outputs, String> {
     let mut outputs = Outputs::new();
@@ -81,25 +91,35 @@ fn outputs(args: &MergeArgs) -> Result<Outputs, String> {
     Ok(outputs)
 }
 
+const SEARCH: &str = "standstill-part ";
+const MATRIX: &str = "{\"schema\":\"standstill.matrix-part/";
+
 /// A part of a search, or of a matrix.
-const PART: Kind<'_> = Kind {
-    name: "a part of a search or of a matrix",
-    magic: &["standstill-part ", "{\"schema\":\"standstill.matrix-part/"],
-    // Twenty million traces.
-    most: 1 << 30,
-};
+const PART: Kind<'_> =
+    Kind { name: "a part of a search or of a matrix", magic: &[SEARCH, MATRIX], most: u64::MAX, line: 0 };
 
-fn read(args: &MergeArgs) -> Result<Vec<String>, String> {
-    args.files.iter().map(|file| read_text(file, PART)).collect()
-}
+/// Of twenty million traces, at most.
+const SEARCH_PART: Kind<'_> =
+    Kind { name: "a part of a search", magic: &[SEARCH], most: 1 << 30, line: 4096 };
 
-fn try_merge(args: &MergeArgs, texts: &[String]) -> Result<Merged, String> {
+/// A hundred searches, with schedules of a thousand choices, have a megabyte.
+const MATRIX_PART: Kind<'_> =
+    Kind { name: "a part of a matrix", magic: &[MATRIX], most: 64 << 20, line: 64 << 20 };
+
+fn try_merge(args: &MergeArgs) -> Result<Merged, String> {
     if let Some(why) = flags::refuse("check merge", args.given(), &Mode::Merge { matrix: Some(false) }) {
         return Err(why);
     }
     let mut parts = Vec::new();
-    for (file, text) in args.files.iter().zip(texts) {
-        parts.push(PartResult::load(text).map_err(|bad| format!("{}, {bad}", path(file)))?);
+    for file in &args.files {
+        let text = read_text(file, SEARCH_PART)?;
+        let part = PartResult::load(&text).map_err(|bad| format!("{}, {bad}", path(file)))?;
+        let twice = parts.iter().any(|other: &PartResult| other.part == part.part);
+        parts.push(part);
+        if twice {
+            // It is refused below, whatever comes behind.
+            break;
+        }
     }
     standstill_model::merge(&parts).map_err(|(at, why)| match args.files.get(at) {
         Some(file) => format!("{}: {why}", path(file)),

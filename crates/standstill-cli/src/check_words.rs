@@ -190,18 +190,10 @@ fn picture(trace: &Trace, facts: &[String], style: text::Style) -> String {
     format!("broken: {}\n{facts}\n{}\n{}\n", trace.sentence, text::render(trace, style), text::legend(style))
 }
 
-/// What `standstill replay` says. `rule`: what the file says.
-pub(crate) fn replayed(
-    options: &Options,
-    rule: &str,
-    failure: &Failure,
-    trace: &Trace,
-    sheet: Sheet,
-) -> String {
-    let was =
-        if failure.rule == rule { String::new() } else { format!("; the file says that it broke {rule}") };
+/// What `standstill replay` says.
+pub(crate) fn replayed(options: &Options, failure: &Failure, trace: &Trace, sheet: Sheet) -> String {
     let text = format!(
-        "{}\nthe run is the one in the file, step by step{was}\n\n{}verdict: {}\n",
+        "{}\nthe run is the one in the file, step by step\n\n{}verdict: {}\n",
         title(options),
         picture(trace, &failure.facts(), sheet.style()),
         Verdict::Fail.name()

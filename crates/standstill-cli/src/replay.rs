@@ -35,16 +35,16 @@ fn try_replay(args: &ReplayArgs) -> Result<u8, String> {
         ),
         _ => format!("{name}: {error}"),
     })?;
-    saved.breaks(&run).map_err(|other| {
-        let other = other.unwrap_or_else(|| "nothing".into());
-        let rule = &saved.rule;
-        format!("{name}: its schedule breaks {other}, and should break {rule}: the file or the code has changed since")
+    let failure = broken(&saved, &run).ok_or_else(|| {
+        format!(
+            "{name}: its schedule breaks {}, and should break {}: the file or the code has changed since",
+            breaks_instead(&run),
+            saved.rule
+        )
     })?;
-    let failure = broken(&saved, &run)
-        .ok_or_else(|| format!("{name}: its schedule breaks {}, and can't be told again", saved.rule))?;
     let options = &saved.options;
     let picture = failure.trace(options);
-    let text = words::replayed(options, &saved.rule, &failure, &picture, Sheet::of_output());
+    let text = words::replayed(options, &failure, &picture, Sheet::of_output());
     let exit = standstill_io::answer(&text, Some(Verdict::Fail.name()), Verdict::Fail.exit());
     outputs.write("--svg", &svg::render(&picture, svg::Style::default()));
     outputs.write("--trace", &chrome::render(&picture));
@@ -67,21 +67,33 @@ fn outputs(args: &ReplayArgs) -> Result<Outputs, String> {
     Ok(outputs)
 }
 
-/// What the file names, which the run breaks, as it is told.
+/// What the file names, if the run breaks it, as it is told.
 fn broken(saved: &Saved, run: &Run) -> Option<Failure> {
-    let options = &saved.options;
-    let rule = saved.rule.as_str();
-    let pair = || critical_pair(options, rule, &saved.choices, &run.steps, &mut |_| go_on());
-    let violation = run.violation.as_ref().filter(|violation| violation.rule == rule);
-    if let Some(violation) = violation {
-        let told = Failure::told(violation, run.steps.clone());
-        return Some(Failure { pair: pair(), ..told });
+    if !saved.breaks(run) {
+        return None;
     }
-    let property = Property::ALL.into_iter().find(|property| property.letter().to_string() == rule);
-    match property {
-        Some(property) => Failure::at(options, property, &saved.choices, pair()),
+    if let Some(violation) = run.violation.as_ref().filter(|violation| violation.rule == saved.rule) {
+        let told = Failure::told(violation, run.steps.clone());
+        return Some(Failure { pair: pair(saved, run, &saved.rule), ..told });
+    }
+    match Property::ALL.into_iter().find(|property| property.letter().to_string() == saved.rule) {
+        Some(property) => {
+            Failure::at(&saved.options, property, &saved.choices, pair(saved, run, &saved.rule))
+        }
         None => Some(Failure::endless(saved, run)),
     }
+}
+
+/// What else the run breaks, of what counts for every protocol.
+fn breaks_instead(run: &Run) -> String {
+    let counts = |property: &Property| run.properties[*property as usize] > 0;
+    let property = || Some([Property::Late, Property::Lost].into_iter().find(counts)?.letter().to_string());
+    let rule = run.violation.as_ref().map(|violation| violation.rule.clone());
+    rule.or_else(property).unwrap_or_else(|| "nothing".into())
+}
+
+fn pair(saved: &Saved, run: &Run, rule: &str) -> Option<(usize, usize)> {
+    critical_pair(&saved.options, rule, &saved.choices, &run.steps, &mut |_| go_on())
 }
 
 /// The line of a choice that is not possible, for the reader.

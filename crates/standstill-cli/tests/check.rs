@@ -156,12 +156,14 @@ fn files_are_written_and_replayed() {
     let begin: Vec<_> = whole.lines().take_while(|line| !line.starts_with("00009 ")).collect();
     let choices = whole.lines().find(|line| line.starts_with("choices ")).expect("it says how many");
     let harmless = (begin.join("\n") + "\nend\n").replace(choices, "choices 9");
-    let terminal = format!("\x1b]0;title\x07{}\n", "x".repeat(100_000));
+    let terminal = format!("\x1b]0;title\x07{}\n", "x".repeat(4_000));
+    let long = "x".repeat(100_000) + "\n";
     for (damaged, why) in [
         (whole[..900].to_string(), ", line "),
         (whole.replace("\nrule W\n", "\nrule S-0\n"), "there is no rule `S-0`"),
         (whole.replace("\nrule W\n", &format!("\nrule {terminal}")), "there is no rule `\\u{1b}]0;"),
         (whole.replace("\nend\n", &format!("\n{terminal}end\n")), "is no line of a schedule"),
+        (whole.replace("\nrule W\n", &format!("\nrule {long}")), "line 8: it is longer than"),
         (whole.clone() + "more\n", "and there is more: `more`"),
         (whole.clone() + &whole, "and there is more: `standstill-replay 1`"),
         (harmless, "its schedule breaks nothing, and should break W"),

@@ -140,8 +140,8 @@ fn the_parts_of_a_matrix_are_the_matrix() {
     );
     let (exit, ..) = text(&start("1/1", &search).wait_with_output().expect("it ends"));
     assert_eq!(exit, 0);
-    refused(&[names[0], &search], "the file is damaged: ");
-    refused(&[&search, names[0]], "this is no part of a search");
+    refused(&[names[0], &search], "is not a part of a matrix");
+    refused(&[&search, names[0]], "is not a part of a search");
     std::fs::remove_dir_all(&dir).expect("it is this test's own");
 }
 

@@ -213,3 +213,30 @@ fn a_name_that_is_no_text_is_as_good_as_any() {
     assert!(code == 0 && stdout.contains("verdict: pass"), "{stdout}");
     assert!(stderr.contains("nothing to put into") && !stderr.contains('\x1b'), "{stderr:?}");
 }
+
+/// A hole behind the right beginning: it takes no room on the disk, and is not read to its end.
+#[test]
+fn an_input_that_only_begins_well_takes_no_memory() {
+    let dir = Dir::new("inputs");
+    let matrix = "{\"schema\":\"standstill.matrix-part/1\"";
+    for (begin, size, line) in [
+        ("standstill-checkpoint 2\n", 1_u64 << 35, "check --max-seconds 1 --checkpoint"),
+        ("standstill-checkpoint 2\nprogram 0\n", 1 << 35, "check --max-seconds 1 --checkpoint"),
+        ("standstill-part 1\n", 1 << 30, "check merge"),
+        (matrix, 1 << 26, "check merge"),
+        (matrix, 1 << 35, "check merge"),
+        ("standstill-replay 1\n", 1 << 26, "replay"),
+        ("\x7fELF", 1 << 28, "torture --on qemu --seconds 1 --qemu /bin/true --image"),
+    ] {
+        let path = dir.path("hole");
+        std::fs::write(&path, begin).expect("a file");
+        File::options().write(true).open(&path).expect("a file").set_len(size).expect("a hole");
+        let exe = env!("CARGO_BIN_EXE_standstill");
+        // In kilobytes: an image is looked at as a whole, a search wants some to begin with.
+        let line = format!("ulimit -v 700000 && exec '{exe}' {line} '{path}'");
+        let (code, stdout, stderr) = run(Command::new("sh").args(["-c", &line]));
+        assert_eq!((code, stdout.as_str()), (2, ""), "{line}: {stderr}");
+        one_line(&stderr);
+        assert!(!stderr.contains("memory"), "{line}: {stderr}");
+    }
+}

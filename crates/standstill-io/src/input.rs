@@ -2,7 +2,7 @@
 //! read, what has the wrong beginning is not read on, and each kind has a largest size.
 
 use std::fs::File;
-use std::io::{self, ErrorKind, Read};
+use std::io::{self, BufRead, BufReader, Chain, Cursor, ErrorKind, Read, Take};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -19,6 +19,8 @@ pub struct Kind<'a> {
     pub magic: &'a [&'a str],
     /// Its largest size, in bytes.
     pub most: u64,
+    /// Its longest line, for [`read_text`].
+    pub line: u64,
 }
 
 /// What keeps a file from being used.
@@ -82,34 +84,49 @@ pub fn look(path: &Path) -> Result<u64, String> {
     open(path).map(|(_, size)| size).map_err(Unreadable::text)
 }
 
+/// A file of the right kind, from its beginning: no more is read of it than is wanted.
+pub type Source = BufReader<Take<Chain<Cursor<Vec<u8>>, File>>>;
+
+/// Opens a file of this kind; and its size, as the system says it.
+///
+/// # Errors
+/// It is none of this kind, and why.
+pub fn source(path: &Path, kind: Kind<'_>) -> Result<(Source, u64), Unreadable> {
+    let (file, size) = open(path)?;
+    let name = words::path(path);
+    let other = |text: String| Unreadable::Other(text);
+    let longest = kind.magic.iter().map(|magic| magic.len() as u64).max().unwrap_or(0);
+    let mut begin = Vec::new();
+    let read = (&file).take(longest).read_to_end(&mut begin);
+    read.map_err(|error| other(format!("{name} can't be read: {error}")))?;
+    if !kind.magic.iter().any(|magic| begin.starts_with(magic.as_bytes())) {
+        let magic = kind.magic.iter().map(|magic| format!("`{}`", magic.trim_end()));
+        let magic = magic.collect::<Vec<_>>().join(" or ");
+        return Err(other(format!("{name} is not {}: it does not begin with {magic}", kind.name)));
+    }
+    if size > kind.most {
+        return Err(too_long(path, kind));
+    }
+    // The size is only what somebody says: files of /proc say 0, and others grow. One byte more shows that.
+    Ok((BufReader::new(Cursor::new(begin).chain(file).take(kind.most.saturating_add(1))), size))
+}
+
+fn too_long(path: &Path, kind: Kind<'_>) -> Unreadable {
+    let name = words::path(path);
+    Unreadable::Other(format!("{name} is too long for {}: at most {} bytes", kind.name, kind.most))
+}
+
 /// Reads the whole file.
 ///
 /// # Errors
 /// It is none of this kind, and why.
 pub fn read(path: &Path, kind: Kind<'_>) -> Result<Vec<u8>, Unreadable> {
-    let (file, size) = open(path)?;
-    let name = words::path(path);
-    let other = |text: String| Unreadable::Other(text);
+    let (mut source, _) = source(path, kind)?;
     let mut bytes = Vec::new();
-    let longest = kind.magic.iter().map(|magic| magic.len() as u64).max().unwrap_or(0);
-    let take = |bytes: &mut Vec<u8>, n: u64| {
-        let read = (&file).take(n).read_to_end(bytes);
-        read.map_err(|error| other(format!("{name} can't be read: {error}")))
-    };
-    take(&mut bytes, longest)?;
-    if !kind.magic.iter().any(|magic| bytes.starts_with(magic.as_bytes())) {
-        let begin = kind.magic.iter().map(|magic| format!("`{}`", magic.trim_end()));
-        let begin = begin.collect::<Vec<_>>().join(" or ");
-        return Err(other(format!("{name} is not {}: it does not begin with {begin}", kind.name)));
-    }
-    let too_long = || other(format!("{name} is too long for {}: at most {} bytes", kind.name, kind.most));
-    if size > kind.most {
-        return Err(too_long());
-    }
-    // The size is only what somebody says: files of /proc say 0, and others grow.
-    let rest = kind.most.saturating_sub(bytes.len() as u64);
-    take(&mut bytes, rest.saturating_add(1))?;
-    if bytes.len() as u64 > kind.most { Err(too_long()) } else { Ok(bytes) }
+    source
+        .read_to_end(&mut bytes)
+        .map_err(|error| Unreadable::Other(format!("{} can't be read: {error}", words::path(path))))?;
+    if bytes.len() as u64 > kind.most { Err(too_long(path, kind)) } else { Ok(bytes) }
 }
 
 /// Reads the whole file, which is text.
@@ -117,17 +134,31 @@ pub fn read(path: &Path, kind: Kind<'_>) -> Result<Vec<u8>, Unreadable> {
 /// # Errors
 /// It is none of this kind, and why.
 pub fn read_text(path: &Path, kind: Kind<'_>) -> Result<String, String> {
-    let bytes = read(path, kind).map_err(Unreadable::text)?;
-    String::from_utf8(bytes).map_err(|error| {
-        format!("{} is damaged: byte {} is no text", words::path(path), error.utf8_error().valid_up_to())
-    })
+    let (mut source, _) = source(path, kind).map_err(Unreadable::text)?;
+    let name = words::path(path);
+    let mut bytes = Vec::new();
+    for line in 1.. {
+        let read = (&mut source).take(kind.line.saturating_add(1)).read_until(b'\n', &mut bytes);
+        let read = read.map_err(|error| format!("{name} can't be read: {error}"))? as u64;
+        if read > kind.line {
+            return Err(format!("{name}, line {line}: it is longer than {} bytes", kind.line));
+        }
+        if bytes.len() as u64 > kind.most {
+            return Err(too_long(path, kind).text());
+        }
+        if read == 0 {
+            break;
+        }
+    }
+    String::from_utf8(bytes)
+        .map_err(|error| format!("{name} is damaged: byte {} is no text", error.utf8_error().valid_up_to()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    const KIND: Kind<'_> = Kind { name: "a test file", magic: &["{", "test "], most: 20 };
+    const KIND: Kind<'_> = Kind { name: "a test file", magic: &["{", "test "], most: 20, line: 15 };
 
     fn error(path: &Path) -> String {
         read(path, KIND).expect_err("it is refused").text()
@@ -169,6 +200,14 @@ mod tests {
         assert!(error(&file).ends_with("is too long for a test file: at most 20 bytes"));
         std::fs::write(&file, b"test \xff").expect("a file");
         assert!(read_text(&file, KIND).expect_err("no text").ends_with("is damaged: byte 5 is no text"));
+        std::fs::write(&file, "test 0123456789").expect("a file");
+        assert!(read_text(&file, KIND).is_ok());
+        std::fs::write(&file, "test\u{20}\n0123456789abcde").expect("a file");
+        assert!(read_text(&file, KIND).is_err_and(|error| error.contains("is too long")));
+        std::fs::write(&file, "test 0123456789a").expect("a file");
+        assert!(
+            read_text(&file, KIND).is_err_and(|error| error.ends_with("line 1: it is longer than 15 bytes"))
+        );
         std::fs::remove_file(&file).expect("it is ours");
         // A file of /proc has the size 0, and is read all the same: it does not begin as it should.
         assert!(error(Path::new("/proc/self/status")).contains("it does not begin"));

@@ -111,6 +111,12 @@ fn begin_from(ready: &Ready, options: &Options, began: Instant) -> Result<Way, S
             words::path(path)
         ));
     }
+    if from.as_ref().is_some_and(|from| !from.fits(ready, options)) {
+        return Err(format!(
+            "the checkpoint {} is of no use: what is left to do is not possible: take it away, and the search begins anew",
+            words::path(path)
+        ));
+    }
     let before = Duration::from_nanos(from.as_ref().map_or(0, |from| from.time_ns));
     Ok(Way { from, keeper: Keeper::new(options, birth, began, before), kept: None })
 }

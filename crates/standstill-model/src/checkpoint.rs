@@ -12,7 +12,7 @@
 //! it may be memory that ended the search. It is written beside the old one, and takes its place once it is on the disk.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 
@@ -30,9 +30,15 @@ use crate::world::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
 const VERSION: u32 = 2;
+/// No line of the head is longer.
+const LONGEST_LINE: u64 = 4096;
 /// As large as a search of the largest machine can be, and no larger than memory.
-const KIND: Kind<'_> =
-    Kind { name: "the checkpoint of a search", magic: &["standstill-checkpoint "], most: 64 << 30 };
+const KIND: Kind<'_> = Kind {
+    name: "the checkpoint of a search",
+    magic: &["standstill-checkpoint "],
+    most: 64 << 30,
+    line: LONGEST_LINE,
+};
 
 /// Where a search is, as it is written.
 pub(crate) struct Snapshot<'a> {
@@ -234,17 +240,18 @@ impl Snapshot<'_> {
 impl Checkpoint {
     /// Reads the file, if there is one.
     pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
-        let bytes = match input::read(path, KIND) {
-            Ok(bytes) => bytes,
+        let (mut source, size) = match input::source(path, KIND) {
+            Ok(source) => source,
             Err(Unreadable::Missing(_)) => return Ok(None),
             Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
         };
-        load(&bytes, &program()?, &what(options))
+        let fits = |length| options.room.as_ref().map_or(Ok(()), |room| room.fits(length));
+        load(&mut source, size, &program()?, &what(options), &fits)
             .map(Some)
             .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
     }
 
-    fn take(from: &mut Reader<'_>) -> Option<Checkpoint> {
+    fn take(from: &mut Reader<impl BufRead>) -> Option<Checkpoint> {
         let birth = from.hash()?;
         let time_ns = from.take()?;
         let learned = Learned {
@@ -262,7 +269,7 @@ impl Checkpoint {
         let entries = from.list(|from| Some((from.wide()?, u32::try_from(from.take()?).ok()?)))?;
         let sets = from.list(|from| Some(from.choices()?.into_boxed_slice()))?;
         let states = from.list(|from| Some((from.hash()?, Cover::try_from(from.take()?).ok()?)))?;
-        let level = |from: &mut Reader<'_>| {
+        let level = |from: &mut Reader<_>| {
             Some(Level { taken: from.choices()?.pop(), untried: from.choices()?, new: from.take()? != 0 })
         };
         let jobs = from.list(|from| Some(Job { way: from.choices()?, levels: from.list(level)? }))?;
@@ -293,7 +300,7 @@ impl Checkpoint {
         let lead = |job: &Job| {
             job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()))
         };
-        (from.0.is_empty() && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
+        (from.left == 0 && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
             birth,
             time_ns,
             learned,
@@ -306,13 +313,21 @@ impl Checkpoint {
     }
 }
 
-fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
-    let mut rest = bytes;
+/// Of a file that anybody may have written: its head is read first, and what follows is taken in as it is understood.
+fn load(
+    source: &mut impl BufRead,
+    size: u64,
+    program: &str,
+    what: &str,
+    fits: &dyn Fn(u64) -> Result<(), String>,
+) -> Result<Checkpoint, String> {
+    let mut head = 0;
     let mut line = |name: &str| {
-        let end = rest.iter().position(|byte| *byte == b'\n')?;
-        let line = std::str::from_utf8(&rest[..end]).ok()?.to_string();
-        rest = &rest[end + 1..];
-        line.strip_prefix(name)?.strip_prefix(' ').map(str::to_string)
+        let mut line = Vec::new();
+        source.take(LONGEST_LINE).read_until(b'\n', &mut line).ok()?;
+        head += line.len() as u64;
+        let line = String::from_utf8(line).ok()?;
+        line.strip_suffix('\n')?.strip_prefix(name)?.strip_prefix(' ').map(str::to_string)
     };
     let version = line(MAGIC).ok_or_else(|| format!("it does not begin with `{MAGIC}`"))?;
     if version != VERSION.to_string() {
@@ -332,10 +347,14 @@ fn load(bytes: &[u8], program: &str, what: &str) -> Result<Checkpoint, String> {
     }
     let length = line("length").ok_or_else(damaged)?;
     let sum = line("sum").ok_or_else(damaged)?;
-    if length.parse() != Ok(rest.len() as u64) || sum != format!("{:016x}", sum_of(rest).0) {
+    let length: u64 = length.parse().map_err(|_| damaged())?;
+    if size.checked_sub(head) != Some(length) || !length.is_multiple_of(8) {
         return Err(damaged());
     }
-    Checkpoint::take(&mut Reader(rest)).ok_or_else(damaged)
+    fits(length)?;
+    let mut body = Reader { from: source, left: length / 8, sum: Hash128::ZERO };
+    let checkpoint = Checkpoint::take(&mut body).ok_or_else(damaged)?;
+    if sum == format!("{:016x}", body.sum.0) { Ok(checkpoint) } else { Err(damaged()) }
 }
 
 /// The file with the length and the sum of what follows its head; `None` if it is no checkpoint.
@@ -410,13 +429,21 @@ impl<W: Write> Numbers<W> {
 }
 
 /// What is left of a row of numbers that is read.
-struct Reader<'a>(&'a [u8]);
+struct Reader<R> {
+    from: R,
+    /// How many numbers.
+    left: u64,
+    sum: Hash128,
+}
 
-impl Reader<'_> {
+impl<R: BufRead> Reader<R> {
     fn take(&mut self) -> Option<u64> {
-        let (number, rest) = self.0.split_first_chunk::<8>()?;
-        self.0 = rest;
-        Some(u64::from_le_bytes(*number))
+        self.left = self.left.checked_sub(1)?;
+        let mut bytes = [0; 8];
+        self.from.read_exact(&mut bytes).ok()?;
+        let number = u64::from_le_bytes(bytes);
+        self.sum.mix(number);
+        Some(number)
     }
 
     fn hash(&mut self) -> Option<Hash128> {

@@ -39,7 +39,7 @@ const LIVELOCK: &str = "livelock";
 impl Saved {
     /// The files that [`load`] reads. No run of a scenario is as long as the largest of them.
     pub const KIND: Kind<'static> =
-        Kind { name: "a replay file", magic: &["standstill-replay "], most: 64 << 20 };
+        Kind { name: "a replay file", magic: &["standstill-replay "], most: 64 << 20, line: 4096 };
 }
 
 /// A part of a search or a checkpoint with a sum that fits what is in it: for fuzzers. Anything else is as it was.
@@ -277,23 +277,14 @@ impl Saved {
         Ok(run)
     }
 
-    /// Does `run`, which is this schedule's, break the rule that the file names? If not: what else it breaks, if
-    /// anything.
-    ///
-    /// # Errors
-    /// The rule is not broken.
-    pub fn breaks(&self, run: &crate::Run) -> Result<(), Option<String>> {
-        let counts = |property: &Property| run.properties[*property as usize] > 0;
-        let letter = |property: Property| property.letter().to_string();
-        let violation = run.violation.as_ref().map(|violation| violation.rule.clone());
+    /// Does `run`, which is this schedule's, break the rule that the file names?
+    #[must_use]
+    pub fn breaks(&self, run: &crate::Run) -> bool {
+        let named = |property: &Property| property.letter().to_string() == self.rule;
+        let counts = |property: Property| run.properties[property as usize] > 0;
         // A run that has no end shows it by its length.
         let endless = self.rule == LIVELOCK && !run.complete && self.choices.len() >= LONGEST;
-        let named = |property: &Property| letter(*property) == self.rule;
-        let property = Property::ALL.iter().any(|property| named(property) && counts(property));
-        if endless || property || violation.as_ref() == Some(&self.rule) {
-            return Ok(());
-        }
-        let unnamed = || [Property::Late, Property::Lost].into_iter().find(counts).map(letter);
-        Err(violation.or_else(unnamed))
+        let violation = run.violation.as_ref().is_some_and(|violation| violation.rule == self.rule);
+        violation || endless || Property::ALL.into_iter().find(named).is_some_and(counts)
     }
 }

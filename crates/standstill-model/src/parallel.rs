@@ -413,6 +413,18 @@ pub(crate) struct Way {
     pub(crate) kept: Option<Result<(), String>>,
 }
 
+impl Checkpoint {
+    /// Can all that is left to do be done? The sum of a file shows damage, and not who wrote it.
+    pub(crate) fn fits(&self, ready: &Ready, options: &Options) -> bool {
+        with_ptr(ready.world, |w| w.teach(&self.learned));
+        let (table, covers) = (Table::new(), Covers::new());
+        let mut search = Search::new(ready, options, &table, covers);
+        let fits = self.jobs.iter().all(|job| search.fits(job));
+        with_ptr(ready.world, |w| w.undo_to(0));
+        fits
+    }
+}
+
 /// As [`search`], on a way.
 pub(crate) fn search_from(
     ready: &Ready,

@@ -89,6 +89,19 @@ impl Room {
         ))
     }
 
+    /// Is there room for what is read from so many bytes of a file? They are not taken yet.
+    pub(crate) fn fits(&self, length: u64) -> Result<(), String> {
+        // A list that grows is there twice for a moment, and what is in it goes into a table.
+        let end = self.end(length.saturating_mul(2).min(1 << 46));
+        // What was kept aside to see that is needed now.
+        release();
+        hold(SPARE as usize);
+        match end {
+            None => Ok(()),
+            Some(why) => Err(format!("it needs about {}, and {why}", bytes(length.saturating_mul(2)))),
+        }
+    }
+
     /// What ended the memory, if it has come to its end.
     #[must_use]
     pub fn why(&self) -> Option<String> {

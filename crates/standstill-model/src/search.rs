@@ -287,17 +287,54 @@ impl<'a> Search<'a> {
         self.arrive(stop, true);
     }
 
+    /// Goes to where all jobs begin.
+    fn rewind(&mut self, seen: &mut Found) {
+        with_ptr(self.ready.world, |w| w.undo_to(0));
+        hurry(self.ready, seen, false, &mut self.enabled);
+    }
+
+    /// Goes one step of a job on.
+    fn walk(&mut self, choice: u32, seen: &mut Found) {
+        take(self.ready.world, choice, true);
+        seen.look(self.ready, false);
+        hurry(self.ready, seen, false, &mut self.enabled);
+    }
+
+    /// Can these choices be taken here?
+    fn are_possible(&self, choices: &[u32]) -> bool {
+        let possible = |choice: &u32| self.enabled.contains(choice);
+        with_ptr(self.ready.world, |w| {
+            choices.iter().all(|choice| possible(choice) || w.may_be_meant(*choice))
+        })
+    }
+
+    /// Is it a job of this program? One of a file may be anybody's.
+    pub(crate) fn fits(&mut self, job: &Job) -> bool {
+        let mut seen = Found::new();
+        self.rewind(&mut seen);
+        for choice in &job.way {
+            if !self.are_possible(&[*choice]) {
+                return false;
+            }
+            self.walk(*choice, &mut seen);
+        }
+        for level in &job.levels {
+            if !self.are_possible(&level.untried) || !self.are_possible(level.taken.as_slice()) {
+                return false;
+            }
+            if let Some(choice) = level.taken {
+                self.walk(choice, &mut seen);
+            }
+        }
+        true
+    }
+
     /// Takes over a job.
     pub(crate) fn take_over(&mut self, job: Job) {
-        with_ptr(self.ready.world, |w| w.undo_to(0));
         // What happens on the way was seen by who was here before.
         let mut seen = Found::new();
-        hurry(self.ready, &mut seen, false, &mut self.enabled);
-        for choice in &job.way {
-            take(self.ready.world, *choice, true);
-            seen.look(self.ready, false);
-            hurry(self.ready, &mut seen, false, &mut self.enabled);
-        }
+        self.rewind(&mut seen);
+        job.way.iter().for_each(|choice| self.walk(*choice, &mut seen));
         self.way = job.way;
         self.choices.clear();
         self.nodes.clear();
@@ -308,9 +345,7 @@ impl<'a> Search<'a> {
             let next = first + usize::from(taken.is_some());
             self.nodes.push(Node { depth, first, next, end: self.choices.len(), new, hash });
             if let Some(choice) = taken {
-                take(self.ready.world, choice, true);
-                seen.look(self.ready, false);
-                hurry(self.ready, &mut seen, false, &mut self.enabled);
+                self.walk(choice, &mut seen);
             }
         }
         self.found.depth = self.found.depth.max(self.way.len() + self.nodes.len());

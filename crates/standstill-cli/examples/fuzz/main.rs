@@ -16,6 +16,7 @@
 mod console;
 mod damage;
 mod lines;
+mod planted;
 mod rng;
 mod seeds;
 mod trial;
@@ -43,9 +44,12 @@ struct Args {
     /// Where all cases come from
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// One case again, and what it is
-    #[arg(long, value_name = "CLASS:NUMBER")]
+    /// One class, or one case of it again, and what it is
+    #[arg(long, value_name = "CLASS[:NUMBER]")]
     only: Option<String>,
+    /// Plants each kind of error, and sees whether it is noticed
+    #[arg(long)]
+    self_test: bool,
     #[arg(long, hide = true, num_args = 3)]
     worker: Option<Vec<String>>,
     #[arg(long, hide = true)]
@@ -76,6 +80,36 @@ fn main() -> ExitCode {
     }
 }
 
+/// When a case, and when all of them, take too long.
+#[derive(Clone, Copy)]
+struct Limits {
+    deadline: Option<Instant>,
+    hangs_after: Duration,
+}
+
+/// Tries what is planted: all of it must be noticed, in the right words, but for what is good.
+fn self_test(exe: &std::path::Path, dir: &std::path::Path) -> Result<bool, String> {
+    let limits = Limits { deadline: None, hangs_after: Duration::from_secs(5) };
+    let mut all = true;
+    for (case, (what, words)) in (0..).zip(planted::PLANTED) {
+        let mut tally = Tally::new(&work::PLANTED_CLASS);
+        (tally.next, tally.quiet) = (case, true);
+        run(exe, dir, 1, &mut tally, case + 1, limits)?;
+        let noticed = match tally.wrong.as_slice() {
+            [] => words.is_empty(),
+            [wrong] => !words.is_empty() && wrong.contains(words),
+            _ => false,
+        };
+        if !noticed {
+            print(&format!("{what} is planted, and noticed is {:?}\n", tally.wrong));
+            all = false;
+        }
+    }
+    let verdict = if all { "pass" } else { "fail" };
+    print(&format!("{} kinds of errors were planted\nverdict: {verdict}\n", planted::PLANTED.len() - 1));
+    Ok(all)
+}
+
 /// What became of a class.
 struct Tally {
     class: &'static Class,
@@ -87,6 +121,8 @@ struct Tally {
     parsed: u64,
     wrong: Vec<String>,
     seconds: f64,
+    /// What goes wrong is not printed.
+    quiet: bool,
 }
 
 fn drive(args: &Args) -> Result<bool, String> {
@@ -100,13 +136,21 @@ fn drive(args: &Args) -> Result<bool, String> {
     let began = Instant::now();
     let mut tallies: Vec<Tally> = CLASSES.iter().map(Tally::new).collect();
     if let Some(only) = &args.only {
-        let (class, case) = only.split_once(':').ok_or("a case is CLASS:NUMBER")?;
-        let case: u64 = case.parse().map_err(|_| "a case is CLASS:NUMBER")?;
+        let (class, case) = only.split_once(':').map_or((only.as_str(), None), |(c, n)| (c, Some(n)));
         tallies.retain(|tally| tally.class.name == class);
         let tally = tallies.first_mut().ok_or("there is no such class")?;
-        tally.next = case;
-        print(&format!("{only}: {}\n", work::describe(class, args.seed, case)));
-        run(&exe, &dir, args.seed, tally, case + 1, None)?;
+        let mut until = tally.class.cases;
+        if let Some(case) = case {
+            tally.next = case.parse().map_err(|_| "a case is CLASS:NUMBER")?;
+            until = tally.next + 1;
+            print(&format!("{only}: {}\n", work::describe(class, args.seed, tally.next)));
+        }
+        let deadline = args.seconds.map(|seconds| began + Duration::from_secs(seconds));
+        run(&exe, &dir, args.seed, tally, until, Limits { deadline, hangs_after: HANGS_AFTER })?;
+    } else if args.self_test {
+        let result = self_test(&exe, &dir);
+        let _ = std::fs::remove_dir_all(&dir);
+        return result;
     } else {
         // In turns, so that whatever the time every class has its share.
         let rounds = if args.seconds.is_some() { u64::MAX } else { 1 };
@@ -115,7 +159,7 @@ fn drive(args: &Args) -> Result<bool, String> {
             for tally in &mut tallies {
                 let until = if all { tally.class.cases } else { (tally.class.cases / 200).max(1) * round };
                 let deadline = args.seconds.map(|seconds| began + Duration::from_secs(seconds));
-                run(&exe, &dir, args.seed, tally, until, deadline)?;
+                run(&exe, &dir, args.seed, tally, until, Limits { deadline, hangs_after: HANGS_AFTER })?;
             }
             if args.seconds.is_some_and(|seconds| began.elapsed().as_secs() >= seconds) {
                 break;
@@ -135,7 +179,17 @@ fn print(text: &str) {
 impl Tally {
     fn new(class: &'static Class) -> Tally {
         let (next, done, in_process, parsed) = (0, 0, 0, 0);
-        Tally { class, next, done, exits: [0; 3], in_process, parsed, wrong: Vec::new(), seconds: 0.0 }
+        Tally {
+            class,
+            next,
+            done,
+            exits: [0; 3],
+            in_process,
+            parsed,
+            wrong: Vec::new(),
+            seconds: 0.0,
+            quiet: false,
+        }
     }
 
     /// A line of a worker: the case that begins, or how it ended.
@@ -168,7 +222,9 @@ impl Tally {
         let name = self.class.name;
         let what = work::describe(name, seed, case);
         let wrong = format!("{name}:{case}: {why}\n    {what}");
-        print(&format!("{wrong}\n"));
+        if !self.quiet {
+            print(&format!("{wrong}\n"));
+        }
         self.wrong.push(wrong);
     }
 }
@@ -180,8 +236,9 @@ fn run(
     seed: u64,
     tally: &mut Tally,
     until: u64,
-    deadline: Option<Instant>,
+    limits: Limits,
 ) -> Result<(), String> {
+    let deadline = limits.deadline;
     let began = Instant::now();
     while tally.next < until && tally.wrong.len() < ENOUGH {
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -193,10 +250,11 @@ fn run(
         command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().map_err(|error| error.to_string())?;
         let lines = listen(&mut child);
-        let died = hear(&mut child, &lines, tally, seed, deadline);
+        let died = hear(&mut child, &lines, tally, seed, limits);
         if let Some(why) = died {
             let case = tally.next;
-            tally.bad(seed, case, &why);
+            let kept = work::keep(dir, seed, tally.class.name, case);
+            tally.bad(seed, case, &format!("{why}{kept}"));
             (tally.next, tally.done) = (case + 1, tally.done + 1);
         }
     }
@@ -231,17 +289,17 @@ fn hear(
     lines: &Receiver<Result<String, String>>,
     tally: &mut Tally,
     seed: u64,
-    deadline: Option<Instant>,
+    Limits { deadline, hangs_after }: Limits,
 ) -> Option<String> {
     let mut last = String::new();
     loop {
-        match lines.recv_timeout(HANGS_AFTER) {
+        match lines.recv_timeout(hangs_after) {
             Ok(Ok(line)) => tally.hear(&line, seed),
             Ok(Err(line)) => last = line,
             Err(RecvTimeoutError::Timeout) => {
                 let _ = child.kill();
                 let _ = child.wait();
-                return Some(format!("hangs for {} s", HANGS_AFTER.as_secs()));
+                return Some(format!("hangs for {} s", hangs_after.as_secs()));
             }
             Err(RecvTimeoutError::Disconnected) => {
                 let status = child.wait().ok()?;

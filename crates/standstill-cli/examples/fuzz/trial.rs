@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, getpid, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, getpid, kill_process, setrlimit};
 use standstill_cli::args::{Cli, Command as What, Parsed, Port, parse};
 
+use crate::planted;
 use crate::rng::Rng;
 
 /// After so long a command gets Ctrl-C, once: a search ends then, with what it has.
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_millis(1500);
 const LARGE: usize = 16;
 /// An error is no longer.
 const LONGEST: usize = 300;
+/// The addresses that a worker may use, in bytes.
+const MEMORY: u64 = 4 << 30;
 
 /// Where a stream goes.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,6 +81,13 @@ pub(crate) struct Done {
 
 /// The commands that Ctrl-C ends: when the one that runs began, in milliseconds since the start; 0: none runs.
 static BEGAN: AtomicU64 = AtomicU64::new(0);
+
+/// No command of these needs more: one that reads without end would take all of the computer's memory.
+pub(crate) fn limit_memory() {
+    let limit = Rlimit { current: Some(MEMORY), maximum: Some(MEMORY) };
+    // Without it the cases are the same.
+    let _ = setrlimit(Resource::As, limit);
+}
 
 /// Presses Ctrl-C for what takes too long.
 pub(crate) fn interrupt_what_is_long() {
@@ -145,7 +155,9 @@ fn here(line: &[OsString], streams: [(Stream, i32, &mut String); 2]) -> io::Resu
         open.push((stream, at, text, fd, saved));
     }
     BEGAN.store(now(), SeqCst);
-    let exit = catch_unwind(AssertUnwindSafe(|| standstill_cli::run(line.iter().cloned())));
+    let exit = catch_unwind(AssertUnwindSafe(|| {
+        planted::run(line).unwrap_or_else(|| standstill_cli::run(line.iter().cloned()))
+    }));
     BEGAN.store(0, SeqCst);
     for (stream, at, text, fd, saved) in open {
         put(&saved, at)?;
@@ -211,7 +223,14 @@ fn process(
 
 /// What must not be, if there is any of it.
 fn look(exit: i32, out: &str, err: &str, err_goes: Stream) -> Option<String> {
-    let first = |text: &str| text.lines().next().unwrap_or_default().chars().take(400).collect::<String>();
+    // A panic says where it is, and why in the line behind.
+    let first = |text: &str| {
+        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let panic = text.lines().skip_while(|line| !line.contains("panicked at")).take(2);
+        let panic: Vec<&str> = panic.collect();
+        let said = if panic.is_empty() { lines.next().unwrap_or_default().into() } else { panic.join(": ") };
+        said.chars().take(400).collect::<String>()
+    };
     if !matches!(exit, 0..=2) || err.contains("panicked at") {
         return Some(format!("exit {exit}: {}", first(err)));
     }

@@ -2,12 +2,16 @@
 
 use std::ffi::OsString;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::damage::damage;
+use crate::planted::PLANTED;
 use crate::rng::Rng;
-use crate::trial::{Done, How, Stream, furnish, interrupt_what_is_long, try_line};
+use crate::trial::{Done, How, Stream, furnish, interrupt_what_is_long, limit_memory, try_line};
 use crate::{console, lines, seeds};
+
+/// A copy of what is damaged.
+const COPY: &str = "damaged.copy";
 
 /// A kind of case.
 pub(crate) struct Class {
@@ -33,11 +37,38 @@ pub(crate) const CLASSES: [Class; 7] = [
     Class { name: "console", cases: (1 << 20) / console::TYPED as u64, file: None },
 ];
 
+/// The class of the self-test: one case for each error that is planted.
+pub(crate) const PLANTED_CLASS: Class = Class { name: "planted", cases: PLANTED.len() as u64, file: None };
+
+/// Where the file of a case that went wrong is kept.
+pub(crate) fn kept(seed: u64, class: &str, case: u64) -> PathBuf {
+    std::env::temp_dir().join("standstill-fuzz-kept").join(format!("{seed}-{class}-{case}"))
+}
+
+/// The damaged file of the class, in the folder where its lines are tried.
+pub(crate) fn damaged_file(class: &str) -> Option<&'static str> {
+    let (seed, _) = CLASSES.iter().find(|known| known.name == class)?.file?;
+    Some(if seed == "seed.serial" { "serial" } else { COPY })
+}
+
+/// Keeps the file of a case that went wrong; where, in words. Some bytes of it are of the moment, so that it can't be made
+/// again.
+pub(crate) fn keep(dir: &Path, seed: u64, class: &str, case: u64) -> String {
+    let Some(file) = damaged_file(class) else { return String::new() };
+    let to = kept(seed, class, case);
+    let made = to.parent().map_or(Ok(()), std::fs::create_dir_all);
+    match made.and_then(|()| std::fs::copy(dir.join(file), &to)) {
+        Ok(_) => format!(" (kept as {})", to.display()),
+        Err(error) => format!(" (not kept: {error})"),
+    }
+}
+
 /// What a case is, in words.
 pub(crate) fn describe(class: &str, seed: u64, case: u64) -> String {
     let mut rng = Rng::of(seed, class, case);
     let text = match CLASSES.iter().find(|known| known.name == class).and_then(|known| known.file) {
         Some((file, line)) => format!("{file} damaged; {line}"),
+        None if class == PLANTED_CLASS.name => "planted".into(),
         None if class == "line" => {
             let words = lines::line(&mut rng);
             let (out, err) = (Stream::any(&mut rng), Stream::any(&mut rng));
@@ -57,6 +88,7 @@ pub(crate) fn work(seed: u64, what: &[String]) {
     let mut says = std::fs::File::from(says);
     let seeds = seeds::read();
     interrupt_what_is_long();
+    limit_memory();
     for case in number(from)..number(until) {
         let done = one(seed, class, case, &seeds);
         let how = match &done {
@@ -70,7 +102,8 @@ pub(crate) fn work(seed: u64, what: &[String]) {
         };
         let mut text = String::new();
         if let Some(wrong) = wrong {
-            text = format!("bad {case} {}\n", wrong.replace(['\n', '\r'], " "));
+            let kept = keep(Path::new("."), seed, class, case);
+            text = format!("bad {case} {}{kept}\n", wrong.replace(['\n', '\r'], " "));
         }
         text += &format!("end {case} {exit} {how}\n");
         if says.write_all(text.as_bytes()).is_err() {
@@ -81,6 +114,11 @@ pub(crate) fn work(seed: u64, what: &[String]) {
 
 fn one(seed: u64, class: &str, case: u64, seeds: &[(String, Vec<u8>)]) -> io::Result<Done> {
     let mut rng = Rng::of(seed, class, case);
+    if class == PLANTED_CLASS.name {
+        let what = PLANTED.get(case as usize).map_or("hang", |(what, _)| what);
+        let line = ["standstill".into(), format!("--planted={what}").into()];
+        return try_line(&line, Stream::Kept, Stream::Kept, false);
+    }
     let known = CLASSES.iter().find(|known| known.name == class).ok_or(io::ErrorKind::NotFound)?;
     if let Some((file, line)) = known.file {
         return damaged(&mut rng, file, line, seeds);
@@ -111,6 +149,8 @@ fn damaged(rng: &mut Rng, file: &str, line: &str, seeds: &[(String, Vec<u8>)]) -
         std::fs::write("seed.image", "\x7fELF @progress ")?;
     } else {
         std::fs::write("damaged", &bytes)?;
+        // A command may write what it has read anew, or take it away.
+        std::fs::write(COPY, &bytes)?;
     }
     let words: Vec<OsString> = std::iter::once("standstill").chain(line.split(' ')).map(Into::into).collect();
     try_line(&words, Stream::Kept, Stream::Kept, false)

@@ -7,7 +7,7 @@ use standstill_io::input::{self, Kind, Unreadable};
 use standstill_io::words;
 
 /// What an image is: no kernel is as large as that.
-const KIND: Kind<'_> = Kind { name: "a kernel image", magic: &["\x7fELF"], most: 256 << 20 };
+const KIND: Kind<'_> = Kind { name: "a kernel image", magic: &["\x7fELF"], most: 256 << 20, line: 0 };
 /// What the reference kernel holds, and no other does.
 const MARK: &[u8] = b"@progress ";
 
