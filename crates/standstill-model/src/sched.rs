@@ -182,7 +182,7 @@ impl World {
         let ages = match t.op.kind {
             OpKind::Access(..) => self.ages(usize::from(t.cpu), t.op.place, t.wants),
             // Who compares another word before it sleeps may miss something by a look in vain.
-            OpKind::Wait if t.watch.open <= 1 && self.options.sleepers && t.several(true) => {
+            OpKind::Wait if t.watch.open <= 1 && self.options.sleepers && t.sleeps && t.several(true) => {
                 self.ages_of(usize::from(t.cpu), &t.watch)
             }
             OpKind::Wait if t.watch.open <= 1 => t.ages,
@@ -285,15 +285,16 @@ pub(crate) fn settle(world: *mut World) {
                 return None;
             }
             // What is no memory, nobody notifies: the port knows.
-            let told = !w.options.sleepers || w.notified.contains(&t.on);
-            let (several, cpu) = (t.several(w.options.sleepers), usize::from(t.cpu));
+            let sleeps = w.options.sleepers && t.sleeps;
+            let told = !sleeps || w.notified.contains(&t.on);
+            let (several, cpu) = (t.several(sleeps), usize::from(t.cpu));
             let changed = t.watch.iter().any(|(place, value)| {
                 // Under `ra` it also counts what its CPU has got to know, and a message that is not the newest.
                 let news = w.is_ra() && (w.written.contains(&place) || cpu == w.cpu && !several);
                 (told || place < 128) && (news || w.value_seen(cpu, place) != value)
             });
             // Who sleeps is woken, whether its condition holds or not.
-            let woken = several && told && w.options.sleepers;
+            let woken = several && told && sleeps;
             if !changed && !woken {
                 return None;
             }

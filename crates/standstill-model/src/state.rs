@@ -320,6 +320,8 @@ pub(crate) struct Thread {
     pub(crate) ages: u16,
     /// The word that it sleeps on.
     pub(crate) on: usize,
+    /// It does sleep there, where waiters sleep: it does not only watch.
+    pub(crate) sleeps: bool,
     pub(crate) name: &'static str,
 }
 
@@ -341,6 +343,7 @@ impl Thread {
             watch: Watch::NONE,
             ages: 1,
             on: 0,
+            sleeps: false,
             name,
         }
     }

@@ -180,14 +180,17 @@ exhausted! {
     }
 }
 
-/// Without a stop a CPU dies beside others that run; and those that wait sleep until they are notified.
+/// With a stop, a CPU that is about to die may be halted instead. Without one it dies beside others that
+/// run. Those that wait sleep until they are notified.
 #[test]
-fn who_stopped_all_others_is_alone_without_a_stop_too() {
+fn who_stopped_all_others_is_alone_with_a_stop_and_without() {
     for name in ["halt-vs-dying", "halt-vs-starting"] {
-        for sleepers in [false, true] {
-            let mut options = options(name);
-            (options.protocol, options.irqs, options.sleepers) = (Protocol::REFUSE, 1, sleepers);
-            exhaust(&options);
+        for protocol in [Protocol::STANDSTILL, Protocol::REFUSE] {
+            for sleepers in [false, true] {
+                let mut options = options(name);
+                (options.protocol, options.irqs, options.sleepers) = (protocol, 1, sleepers);
+                exhaust(&options);
+            }
         }
     }
 }

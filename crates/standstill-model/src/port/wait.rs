@@ -274,7 +274,7 @@ impl World {
         let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
         let still = failed.is_some_and(|seen| !sleepers || same(seen));
         let t = self.thread_mut();
-        t.on = on;
+        (t.on, t.sleeps) = (on, sleeps);
         let several = t.several(sleepers);
         // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
         // it failed: a reading that is half old and half new may hold where none at one instant does.

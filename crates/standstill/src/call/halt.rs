@@ -97,8 +97,9 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Waits for `left`, in two parts. Each CPU that runs something counts itself in when it halts, or
-    /// when it has nothing left to do but to die. A CPU that dies changes no other word than that of its
-    /// death after that, so those are waited for one by one.
+    /// when it has nothing left to do but to die. After that it changes the word of its death when it
+    /// dies, or it halts on its way there, of which that word says nothing. So those are watched, one by
+    /// one.
     fn await_halts(&self, left: &CpuMask<W>, deadline: Deadline, from: &'static Location<'static>) {
         let site = Site { what: "stop_others: the other CPUs to halt", at: from };
         let stalled = |waited_ns| {
@@ -113,7 +114,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         });
         for cpu in &rest.unwrap_or(CpuMask::EMPTY) {
             let gone = || self.still_running(&CpuMask::of(cpu)).is_empty().then_some(());
-            if self.platform.wait_until(self.death_of(cpu), &wait, gone).is_none() {
+            if self.platform.watch_until(self.death_of(cpu), &wait, gone).is_none() {
                 break;
             }
         }
