@@ -315,10 +315,11 @@ pub(super) fn removed_where_it_rests<const N: usize>(s: &mut Setup<'_, N>) {
                 Ok(state) => state,
                 Err(error) => panic!("the set-up of the scenario: {error}"),
             });
+        let from_zero = || ups.iter().chain(downs).for_each(|cell| cell.set(0));
+        from_zero();
+        // The others are called for as they come up.
         others_up(machine, task);
-        for cell in ups.iter().chain(downs) {
-            cell.set(0);
-        }
+        from_zero();
         branch();
         must_be!(machine.cpu_up_to(task, last, rest.id()), Ok(()));
         each(ups, 0, 1, "the startup on the way");
