@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use standstill::context::{IrqOff, Pinned, Stopped, Task};
 use standstill::event::{Event, Stall, Walk, What};
 use standstill::hotplug::{Callbacks, Reason};
-use standstill::{CpuId, CpuMask, Machine, Protocol};
+use standstill::platform::Deadline;
+use standstill::{CpuId, CpuMask, Csd, Machine, Protocol};
 use standstill_hosted::{Config, Hosted, Observer, run};
 use standstill_torture::Ground;
 
@@ -287,6 +288,30 @@ fn calls() -> Vec<Row> {
             "call_any",
             (2, DEAF),
             deaf_and!(|m, task| m.call_any(task, &CpuMask::of(cpu(2)), &|_: &IrqOff<'_>| ())),
+        ),
+        row(
+            "call_single_until: the function to return",
+            "call_single_until",
+            (2, DEAF),
+            deaf_and!(|m, task| m.call_single_until(
+                task,
+                cpu(2),
+                leak(Csd::new()),
+                Deadline::NEVER,
+                &|_: &IrqOff<'_>| ()
+            )),
+        ),
+        row(
+            "call_many_until: the functions to return",
+            "call_many_until",
+            (2, DEAF),
+            deaf_and!(|m, task| m.call_many_until(
+                task,
+                &CpuMask::first_n(4),
+                leak([const { Csd::new() }; 4]),
+                Deadline::NEVER,
+                &|_: &IrqOff<'_>| ()
+            )),
         ),
         row(
             RETURN,

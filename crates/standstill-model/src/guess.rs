@@ -8,7 +8,7 @@
 //!
 //! The first is looked at in every step, and code that breaks it is stopped with the rule [`RULE`]. What is stored in between counts as plain memory
 //! from then on: whoever uses it without knowing what happened there before, or after, is a data race (rule `race`). That is looked at in the first
-//! [steps](crate::world::World::watches_until) of a search, and in all of a replay.
+//! [steps](crate::world::World::watches_until) of a search, and in all of a replay. Words on a stack are left out: their places are used again.
 //!
 //! A try that fails is never seen then, so the code that tries again is not, either. Without merging ([`Options::reduce`](crate::Options::reduce)), and in a scenario that asks
 //! for it (`tries-that-fail`), a guess is a load like any other.
@@ -87,7 +87,10 @@ impl World {
         if place != guess.place {
             if access == Access::Store {
                 self.guess = Some(Guess { stored: Some(at), ..guess });
-                self.classes.prepare(place);
+                // On a stack another word has this place once the frame is gone, and it may be no link.
+                if !self.slots.iter().any(|slot| slot.holds(place)) {
+                    self.classes.prepare(place);
+                }
                 return Part::Stored;
             }
             return if self.gives_up("another word is used", at) { Part::None } else { Part::Broken };

@@ -64,6 +64,9 @@ fn main() -> ExitCode {
     }
     let args = Args::parse();
     if let Some(worker) = &args.worker {
+        // What starts the tests may have it ignored, and Ctrl-C ends what is long here.
+        // SAFETY: no other thread runs, and nobody has installed a handler.
+        unsafe { libc::signal(libc::SIGINT, libc::SIG_DFL) };
         work::work(args.seed, worker);
         return ExitCode::SUCCESS;
     }

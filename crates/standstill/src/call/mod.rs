@@ -155,6 +155,7 @@ pub(crate) struct Call {
 }
 
 impl Call {
+    #[inline]
     fn info(&self, slot: usize, to: CpuId) -> CallInfo {
         CallInfo {
             key: CallKey { slot, to },

@@ -28,6 +28,9 @@ use crate::machine::Machine;
 use crate::mask::CpuMask;
 use crate::platform::{Deadline, Platform, Site, WaitFor, Word};
 
+const ONE: &str = "call_single_until: the function to return";
+const MANY: &str = "call_many_until: the functions to return";
+
 /// What became of a [`call_many_until`](Machine::call_many_until), CPU by CPU.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[must_use = "some CPUs may not have run the function"]
@@ -89,7 +92,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // 3. `pin`.
             unsafe { self.post(to, csd, call)? };
         }
-        self.answer::<C>(csd, to, self.settled(by))
+        self.answer::<C>(csd, to, ONE, self.settled(by))
     }
 
     /// As [`call_many`](Self::call_many), and withdraws the call from each CPU that has not begun it when
@@ -103,7 +106,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     /// protocols).
     ///
     /// # Panics
-    /// If there are fewer slots than the machine may have CPUs.
+    /// If a CPU of `mask` that takes calls has no slot. Nothing was sent then.
     #[track_caller]
     pub fn call_many_until<'b, C, F>(
         &self,
@@ -118,7 +121,6 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         F: Fn(&IrqOff<'_>) + Sync,
     {
         let by = By { from: Location::caller(), bound: bound.into() };
-        assert!(slots.len() >= N, "call_many_until: {} slots for {N} CPUs", slots.len());
         self.may_wait()?;
         let mut answers = Answers { ran: CpuMask::EMPTY, withdrawn: CpuMask::EMPTY, busy: CpuMask::EMPTY };
         let mut asked = CpuMask::<W>::EMPTY;
@@ -127,6 +129,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
             // Relaxed: as in `post`, which looks again.
             let mut targets = mask.and(&self.accepting.now());
             targets.remove(pin.cpu());
+            let without = targets.iter().find(|to| to.index() >= slots.len());
+            assert!(without.is_none(), "call_many_until: {} slots, and none for {without:?}", slots.len());
             for to in &targets {
                 let call =
                     Call { withdrawable: true, ..self.call_of(f, Form::SingleWait, by.from, pin.cpu()) };
@@ -143,7 +147,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let by = self.settled(by);
         let mut lost = None;
         for to in &asked {
-            match self.answer::<C>(&slots[to.index()], to, by) {
+            match self.answer::<C>(&slots[to.index()], to, MANY, by) {
                 Ok(()) => answers.ran.insert(to),
                 Err(CallError::Withdrawn(_)) => answers.withdrawn.insert(to),
                 Err(error) => lost = Some(error),
@@ -153,8 +157,14 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// Waits for the end of a call that was sent, or withdraws it.
-    fn answer<C: MaySpin>(&self, csd: &Csd<P>, to: CpuId, by: By<'_, P>) -> Result<(), CallError> {
-        let site = Site { what: "call_single_until: the function to return", at: by.from };
+    fn answer<C: MaySpin>(
+        &self,
+        csd: &Csd<P>,
+        to: CpuId,
+        what: &'static str,
+        by: By<'_, P>,
+    ) -> Result<(), CallError> {
+        let site = Site { what, at: by.from };
         let stalled = |waited_ns| self.report_stall(site, waited_ns, to);
         let key = CallKey { slot: csd.address(), to };
         let end = || {
@@ -193,7 +203,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let state = unsafe { &(*csd).state };
         // Relaxed: the sender wrote the call before the push, which the take has seen. Only the sender's exchange may come first.
         if state.compare_exchange(csd::BUSY, csd::RUNNING, Relaxed, Relaxed).is_err() {
-            self.discard(state, call.info(csd.addr(), me));
+            self.discard(state, || call.info(csd.addr(), me));
             return;
         }
         self.run_call(call, me, || self.emit(|| What::CallBegin(call.info(csd.addr(), me), how)));
@@ -212,7 +222,7 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
         let state = unsafe { &(*csd).state };
         // Relaxed: as there; the sender reads nothing of a call that is lost.
         if state.compare_exchange(csd::BUSY, csd::LOST, Relaxed, Relaxed).is_err() {
-            self.discard(state, call.info(csd.addr(), dead));
+            self.discard(state, || call.info(csd.addr(), dead));
             return;
         }
         self.emit(|| What::CallLost(call.info(csd.addr(), dead)));
@@ -220,8 +230,8 @@ impl<P: Platform, const N: usize, const W: usize> Machine<P, N, W> {
     }
 
     /// The slot of a call that was withdrawn leaves the list.
-    fn discard(&self, state: &P::Word, info: CallInfo) {
-        self.emit(|| What::CallDiscarded(info));
+    fn discard(&self, state: &P::Word, info: impl FnOnce() -> CallInfo) {
+        self.emit(|| What::CallDiscarded(info()));
         // Release: pairs with the acquire of the next one that claims the slot: the call in it was read before.
         state.store(csd::FREE, Release);
     }
