@@ -214,7 +214,7 @@ fn a_megabyte_of_anything_is_answered_in_single_lines() {
             2 => bytes.extend(COMMANDS[random(COMMANDS.len())].as_bytes()),
             _ => bytes.extend(words[random(words.len())].as_bytes()),
         }
-        bytes.push([b' ', b' ', b'\n', b'\r'][random(4)]);
+        bytes.push(b"  \n\r"[random(4)]);
     }
     let (lines, _) = typed(&bytes);
     let (mut good, mut bad) = (0, 0);

@@ -78,11 +78,10 @@ impl Hasher for Feed {
 
     #[inline]
     fn write(&mut self, bytes: &[u8]) {
-        let mut chunks = bytes.chunks_exact(8);
-        for chunk in &mut chunks {
-            self.0.mix(u64::from_le_bytes(chunk.try_into().unwrap_or([0; 8])));
+        let (words, rest) = bytes.as_chunks::<8>();
+        for word in words {
+            self.0.mix(u64::from_le_bytes(*word));
         }
-        let rest = chunks.remainder();
         if !rest.is_empty() {
             let mut last = [0; 8];
             last[..rest.len()].copy_from_slice(rest);

@@ -50,9 +50,16 @@ impl Word {
     }
 
     fn ask(&self, wish: u32) -> bool {
-        let add = |now| if now & POLLS != 0 { Some(now | wish) } else { None };
-        // Release: pairs with the acquire in `end`. What was written before is visible to the one who does what it was asked for.
-        self.0.fetch_update(Release, Relaxed, add).is_ok()
+        let mut now = self.0.load(Relaxed);
+        while now & POLLS != 0 {
+            // Release: pairs with the acquire in `end`. What was written before is visible to the one
+            // who does what it was asked for.
+            match self.0.compare_exchange_weak(now, now | wish, Release, Relaxed) {
+                Ok(_) => return true,
+                Err(other) => now = other,
+            }
+        }
+        false
     }
 }
 
