@@ -1,6 +1,6 @@
 //! Calls to a CPU that leaves.
 
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, Release};
 
 use standstill::context::{IrqOff, Task};
 use standstill::platform::{Irq, Wait, WaitContext, Word};
@@ -195,7 +195,8 @@ pub(super) fn free_while_it_runs<const N: usize>(s: &mut Setup<'_, N>) {
         require(sent == Ok(()), "the function of an async call finds its own slot in use");
     });
     let stays = s.keep(move |_: &IrqOff<'_>| {
-        inside.fetch_add(1, Relaxed);
+        // Release: who sees all of them inside sees their boards free.
+        inside.fetch_add(1, Release);
         machine.platform().notify(inside);
         await_value(machine.platform(), goes_on, 1, WaitContext::Frozen);
     });

@@ -15,7 +15,17 @@ use super::weave::{ASK, Woven, weave};
 use crate::run::{Not, cargo, fail, output, root, target_dir};
 
 /// What of the repository is built.
-const PARTS: [&str; 4] = ["Cargo.toml", "Cargo.lock", "crates", "xtask"];
+const PARTS: [&str; 9] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "README.md",
+    "LICENSE-MIT",
+    "CHANGELOG.md",
+    "crates",
+    "docs",
+    "kernel",
+    "xtask",
+];
 /// The crates that have mutants.
 const CRATES: [&str; 3] = ["standstill", "standstill-x86_64", "standstill-hosted"];
 /// Tests that look at machine code, or at what the compiler says: a library with twins is another one for them.
@@ -104,7 +114,7 @@ impl Tree {
         }
         // What is gone from the repository would still be built.
         let mut there = BTreeMap::new();
-        for part in ["crates", "xtask"] {
+        for part in ["crates", "docs", "kernel", "xtask"] {
             collect(&self.root.join(part), part, &mut there).map_err(wrong)?;
         }
         for name in there.keys().filter(|name| !self.files.contains_key(*name)) {
