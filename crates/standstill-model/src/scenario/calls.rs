@@ -1,6 +1,6 @@
 //! Calls to a CPU that leaves.
 
-use std::sync::atomic::Ordering::{Relaxed, Release};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use standstill::context::{IrqOff, Task};
 use standstill::platform::{Irq, Wait, WaitContext, Word};
@@ -206,7 +206,8 @@ pub(super) fn free_while_it_runs<const N: usize>(s: &mut Setup<'_, N>) {
         must_be!(machine.call_single_async(task, last, csd, again), Ok(()));
         must_be!(machine.call_all_async(task, stays).map(|sent| sent.len()), Ok(N - 1));
         await_value(machine.platform(), inside, N - 1, WaitContext::Task);
-        // The functions run, on all of them.
+        // The functions run, on all of them. Acquire: pairs with the releases of `inside`.
+        let _ = inside.load(Acquire);
         let sent = machine.call_all_async(task, &nothing).map(|sent| sent.len());
         must_be!(sent, Ok(N - 1), "a sender finds its board in use while the functions run");
         goes_on.store(1, Relaxed);
