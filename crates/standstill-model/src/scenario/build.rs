@@ -126,7 +126,7 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// As [`deadlines_may_be_over`](Self::deadlines_may_be_over), and so may the port's patience, wherever a wait has no other
     /// bound: an operation may end early at each of its waits.
     pub fn patience_may_end(&mut self, times: u8) {
-        self.world.expirations = times;
+        self.deadlines_may_be_over(times);
         self.world.patience_ends = true;
     }
 

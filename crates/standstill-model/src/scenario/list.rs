@@ -2,8 +2,8 @@
 
 use super::build::Setup;
 use super::{
-    ScenarioInfo, arrivals, calls, hotplug, info, payload, payload_calls, payload_hotplug, payload_stops,
-    stops, turns,
+    ScenarioInfo, arrivals, calls, early, hotplug, info, payload, payload_calls, payload_hotplug,
+    payload_stops, stops, turns,
 };
 use crate::state::MAX_CPUS;
 
@@ -305,6 +305,27 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         2,
         AT_STOP,
         for_size!(hotplug::refused_in_run),
+    ),
+    info(
+        "down-ends-early",
+        "the last CPU goes down, and any one wait of that may expire: it is what it was, or is gone",
+        2,
+        ALL_UP,
+        for_size!(early::down),
+    ),
+    info(
+        "up-ends-early",
+        "the last CPU comes up, and any one wait of that may expire: it is what it was, or is up",
+        2,
+        AT_START,
+        for_size!(early::up),
+    ),
+    info(
+        "stop-ends-early",
+        "the machine is stopped, and any one wait of that may expire: its function has run, or never runs",
+        2,
+        ALL_UP,
+        for_size!(early::stop),
     ),
     info(
         "halt",

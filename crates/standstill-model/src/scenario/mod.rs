@@ -5,6 +5,7 @@
 //! | `arrivals.rs` | several CPUs that come up together |
 //! | `build.rs` | what a scenario is built from, and scenarios of other kernels |
 //! | `calls.rs` | calls against a CPU that leaves |
+//! | `early.rs` | operations each of whose waits may expire |
 //! | `stops.rs` | stops of the machine, and works of stoppers |
 //! | `hotplug.rs` | the way up and down, and what can be in the way |
 //! | `list.rs` | all of them, by name |
@@ -32,6 +33,7 @@ macro_rules! must_be {
 mod arrivals;
 mod build;
 mod calls;
+mod early;
 mod hotplug;
 mod list;
 mod payload;

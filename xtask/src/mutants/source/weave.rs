@@ -219,7 +219,9 @@ fn add(extra: &mut Extra, lines: &[&str], text: &str, mutant: &Mutant, number: u
         .map(ToString::to_string);
     let mut copy: Vec<String> = attributes.collect();
     let name = twin.strip_suffix(&format!("_mutant_{number}")).unwrap_or_default();
-    copy.push(new[function.head].replacen(&format!("fn {name}"), &format!("fn {twin}"), 1));
+    // Nobody else calls it: tests that read the source look at what is public.
+    let head = new[function.head].replacen(&format!("fn {name}"), &format!("fn {twin}"), 1);
+    copy.push(head.replacen("pub ", "", 1));
     copy.extend(new[function.head + 1..=last].iter().map(ToString::to_string));
     extra.questions.entry(function.body).or_default().push(question);
     extra.twins.entry(function.last).or_default().push((number, copy));
@@ -305,7 +307,7 @@ impl<P: Memory> Drop for Thing<P> {
                 .text
                 .contains("if crate::chosen_mutant::is(2) { return self.one_mutant_2::<C, F>(_ctx, f); }")
         );
-        assert!(woven.text.contains("pub fn free_mutant_1(a: usize) -> usize {\na + 2\n}"));
+        assert!(woven.text.contains("\nfn free_mutant_1(a: usize) -> usize {\na + 2\n}"));
         assert!(woven.text.contains("let a = 1;") && woven.text.contains("let a = 2;"));
         assert_eq!(woven.twins.len(), 2);
     }
