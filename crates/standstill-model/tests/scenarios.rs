@@ -160,6 +160,7 @@ exhausted! {
         half_way: "half-way",
         old_handle: "old-handle",
         refused_in_run: "refused-in-run",
+        reader_keeps_out: "reader-keeps-out",
         down_ends_early: "down-ends-early",
         up_ends_early: "up-ends-early",
         stop_ends_early: "stop-ends-early",

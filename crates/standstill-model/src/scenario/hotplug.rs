@@ -95,6 +95,34 @@ pub(super) fn readers_and_writers<const N: usize>(s: &mut Setup<'_, N>) {
     });
 }
 
+/// Writers run a callback, each on a CPU of its own, and a reader waits inside its section: no callback runs beside it. It takes the lock once more,
+/// which is free, a writer that waits for it or not.
+pub(super) fn reader_keeps_out<const N: usize>(s: &mut Setup<'_, N>) {
+    let (machine, last) = (s.machine(), s.last());
+    let inside = s.keep(ModelWord::ZERO);
+    let alone = s.keep(move |_: &mut Task, _: CpuId| -> Result<(), Reason> {
+        require(inside.load(Relaxed) == 0, "a callback runs while a reader holds the hotplug lock");
+        Ok(())
+    });
+    let adds = move |task: &mut Task| {
+        let added = machine.add_state(task, "alone", Callbacks::Prepare { up: Some(alone), dead: None });
+        assert!(added.is_ok(), "nobody refuses: {added:?}");
+    };
+    s.task(move |task| {
+        all_up(machine, task);
+        branch();
+        adds(task);
+    });
+    s.task_on(last, move |task| {
+        let mut read = machine.cpus_read_lock(task);
+        inside.store(1, Relaxed);
+        must_be!(machine.call_single(read.task(), CpuId::BOOT, &nothing), Ok(()), "a call by a reader");
+        drop(machine.cpus_read_lock(read.task()));
+        inside.store(0, Relaxed);
+    });
+    s.task_on(last, adds);
+}
+
 pub(super) fn two_operations<const N: usize>(s: &mut Setup<'_, N>) {
     let machine = s.machine();
     s.task(move |task| {
@@ -130,6 +158,9 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
         must_be!(gone.load(Relaxed), 0, "a callback runs after it was removed");
         assert!(!machine.platform().irqs_on(), "a STARTING callback runs with interrupts on");
     });
+    let never = s.keep(|_: &IrqOff<'_>, _: CpuId| {
+        require(false, "a DYING callback that was added later runs on a CPU that is given up");
+    });
     s.task(move |task| {
         let callbacks = Callbacks::Starting { starting: Some(starts), dying: Some(starts) };
         let state = match machine.add_state(task, "starts", callbacks) {
@@ -144,8 +175,13 @@ pub(super) fn late_cpu<const N: usize>(s: &mut Setup<'_, N>) {
                 assert!(!machine.online().contains(last), "nobody waits for it any more, and it is online");
                 match machine.remove_state_nocalls(task, state) {
                     Ok(()) => gone.store(1, Relaxed),
-                    // It is in its callbacks still.
-                    Err(error) => assert!(matches!(error, HotplugError::Stuck(_)), "{error}"),
+                    // It is in its callbacks still. Or it was: what is added then was never started there.
+                    Err(error) => {
+                        assert!(matches!(error, HotplugError::Stuck(_)), "{error}");
+                        let new = Callbacks::Starting { starting: None, dying: Some(never) };
+                        let added = machine.add_state_nocalls(task, "never", new);
+                        assert!(matches!(added, Ok(_) | Err(HotplugError::Stuck(_))), "{added:?}");
+                    }
                 }
                 await_off(machine, last);
             }
@@ -199,6 +235,8 @@ pub(super) fn rollback<const N: usize>(s: &mut Setup<'_, N>) {
             assert!(matches!(down, Err(HotplugError::Veto { .. })), "a failure was injected: {down:?}");
             assert!(machine.online().contains(last) && machine.active().contains(last));
         }
+        // The DEAD callback is passed on the way, and can't fail: what is meant for the way up stays for it.
+        inject(machine, task, last, states[0]);
         take_down(machine, task);
         for state in states {
             inject(machine, task, last, state);

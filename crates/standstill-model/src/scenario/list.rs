@@ -216,6 +216,13 @@ pub(super) const SCENARIOS: &[ScenarioInfo] = &[
         for_size!(hotplug::readers_and_writers),
     ),
     info(
+        "reader-keeps-out",
+        "a reader of the hotplug lock waits in its section and takes the lock once more, while a thread on each CPU adds callbacks",
+        2,
+        ALL_UP,
+        for_size!(hotplug::reader_keeps_out),
+    ),
+    info(
         "two-operations",
         "two threads take the last CPU down and bring it up again at once",
         2,
