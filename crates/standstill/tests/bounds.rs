@@ -467,6 +467,30 @@ fn a_teardown_that_hangs_is_named_keeps_no_lock_and_undoes_itself() {
 }
 
 #[test]
+fn a_failure_that_is_asked_for_while_a_teardown_hangs_does_not_strike_its_undoing() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        let (armed, go) = (flag(), flag());
+        let down = hanging(machine, armed, go, counter());
+        let callbacks = Callbacks::Online { up: None, down: Some(down) };
+        let hangs = machine.add_state_nocalls(task, "hangs", callbacks).unwrap();
+        // It is torn down before the one that hangs.
+        let above = machine.add_state_nocalls(task, "above", NOTHING).unwrap();
+        up_to(machine, task, 2);
+        armed.store(true, SeqCst);
+        let error = impatient(machine, || machine.cpu_down(task, cpu(1))).unwrap_err();
+        assert!(matches!(error, HotplugError::Hung { state, .. } if state == hangs.id()), "{error}");
+        assert_eq!(machine.fail_once(task, cpu(1), above), Ok(()));
+        go.store(true, SeqCst);
+        while machine.remove_state_nocalls(task, hangs) == Err(error) {
+            machine.platform().breathe();
+        }
+        assert!(machine.active().contains(cpu(1)), "it is back where it was");
+        let left = machine.forget_failure(task, cpu(1));
+        assert_eq!(left, Ok(Some(above.id())), "it is there for the next walk");
+    });
+}
+
+#[test]
 fn a_startup_that_hangs_leaves_its_cpu_online_and_not_active() {
     run(Protocol::STANDSTILL, |machine, task| {
         let (armed, go, ups, downs) = (flag(), flag(), counter(), counter());
