@@ -5,24 +5,24 @@ use std::time::{Duration, Instant};
 
 use standstill_io::words;
 
-use crate::assumptions::assumptions;
-use crate::audit::audit;
-use crate::bounded;
-use crate::checkpoint;
-use crate::checkpoint::Checkpoint;
-use crate::dpor::{self, Part};
-use crate::keep::Keeper;
-use crate::options::{Engine, Options};
-use crate::parallel::{Way, search_from};
-use crate::random;
-use crate::room;
-use crate::sched::{bare, cpu_of, is_device, take};
-use crate::search::{End, Found};
-use crate::setup::{Ready, SETUP};
-use crate::shrink::{Cost, Goal, cheapest};
-use crate::tso::drain_all;
-use crate::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
-use crate::world::{Fault, World, with_ptr};
+use crate::result::assumptions::assumptions;
+use crate::result::audit::audit;
+use crate::engine::bounded;
+use crate::result::checkpoint;
+use crate::result::checkpoint::Checkpoint;
+use crate::engine::dpor::{self, Part};
+use crate::result::keep::Keeper;
+use crate::config::options::{Engine, Options};
+use crate::engine::parallel::{Way, search_from};
+use crate::engine::random;
+use crate::base::room;
+use crate::machine::step::{bare, cpu_of, is_device, take};
+use crate::engine::search::{End, Found};
+use crate::machine::session::{Ready, SETUP};
+use crate::result::shrink::{Cost, Goal, cheapest};
+use crate::memory::buffers::drain_all;
+use crate::result::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
+use crate::machine::world::{Fault, World, with_ptr};
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {

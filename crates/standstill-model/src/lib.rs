@@ -33,72 +33,40 @@
 //! | `check.rs` | the entries |
 //! | `transfers/` | apart from all that: what a stop costs in transfers of cache lines |
 
-mod arena;
-mod assumptions;
-mod audit;
-mod bounded;
+mod base;
 mod check;
-mod checkpoint;
-mod class;
-mod clock;
-mod counter;
-mod covers;
-mod dpor;
-mod fibre;
-mod file;
-mod follow;
-mod guess;
-mod hash;
-mod keep;
+mod config;
+mod engine;
 #[cfg(test)]
 mod litmus;
+mod machine;
 mod memory;
-mod movers;
-mod mutate;
-mod names;
-mod options;
-mod parallel;
-mod places;
+mod monitor;
 mod port;
-mod ra;
-mod random;
-mod room;
-mod rules;
+mod reduction;
+mod result;
 mod scenario;
-mod sched;
-mod search;
-mod setup;
-mod shard;
-mod shrink;
-mod state;
-mod story;
-mod table;
-mod touch;
 pub mod transfers;
-mod tso;
-mod undo;
-mod verdict;
-mod world;
 
-pub use audit::Audited;
+pub use result::audit::Audited;
 pub use check::{check, replay};
 #[doc(hidden)]
-pub use file::resealed;
-pub use file::{FileError, Saved, load, save};
-pub use follow::follow;
-pub use memory::{ModelCell, ModelPtr, ModelWord};
-pub use mutate::{Begins, CALLER, Change, Mutant, NoMutant, Sites};
-pub use options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
+pub use result::schedule_file::resealed;
+pub use result::schedule_file::{FileError, Saved, load, save};
+pub use result::retarget::follow;
+pub use machine::access::{ModelCell, ModelPtr, ModelWord};
+pub use config::mutant::{Begins, CALLER, Change, Mutant, NoMutant, Sites};
+pub use config::options::{Audit, BadOptions, Engine, Ipi, Limits, MemoryModel, Options};
 pub use port::Model;
-pub use room::{Reserve, Room};
+pub use base::room::{Reserve, Room};
 pub use scenario::{
     Plain, Scenario, ScenarioInfo, Setup, all_up, branch, branch_at_stop, litmus, require, scenarios,
 };
-pub use setup::past_setup;
-pub use shard::{Merged, PartResult, check_part, merge};
-pub use shrink::{counterexample, critical_pair};
-pub use state::MAX_CPUS;
-pub use verdict::{
+pub use machine::session::past_setup;
+pub use result::shard::{Merged, PartResult, check_part, merge};
+pub use result::shrink::{counterexample, critical_pair};
+pub use machine::state::MAX_CPUS;
+pub use result::verdict::{
     Access, Bound, Context, Coverage, Interrupt, Progress, PropertyResult, ReplayError, Run, Step, StepWhat,
     Verdict, Violation,
 };

@@ -23,12 +23,12 @@ use standstill::platform::{
     Cpus, DataCell, Deadline, Entry, Ipi, Irq, Memory, Site, TooLate, Wait, WaitContext, WaitFor, Word,
 };
 
-use crate::memory::{ModelCell, ModelWord};
-use crate::options::{MemoryModel, Options};
+use crate::machine::access::{ModelCell, ModelWord};
+use crate::config::options::{MemoryModel, Options};
 use crate::port::Model;
-use crate::sched::take;
-use crate::state::{Cpu, Kind, MAX_CPUS, Power};
-use crate::world::{World, enter, with_ptr};
+use crate::machine::step::take;
+use crate::machine::state::{Cpu, Kind, MAX_CPUS, Power};
+use crate::machine::world::{World, enter, with_ptr};
 
 /// The words of a program.
 pub(crate) struct Words {

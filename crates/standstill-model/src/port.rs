@@ -17,13 +17,13 @@ use standstill::context::Task;
 use standstill::platform::{Entry, Ipi, Irq};
 use standstill::{CpuId, CpuMask};
 
-use crate::clock;
-use crate::mutate::Change;
-use crate::options::MemoryModel;
-use crate::state::{LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
-use crate::touch::{self, How};
-use crate::verdict::{Interrupt, StepWhat};
-use crate::world::{World, announce, point, with};
+use crate::memory::clocks;
+use crate::config::mutant::Change;
+use crate::config::options::MemoryModel;
+use crate::machine::state::{LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::reduction::footprint::{self, How};
+use crate::result::verdict::{Interrupt, StepWhat};
+use crate::machine::world::{World, announce, point, with};
 
 pub(crate) mod condition;
 mod cpus;
@@ -253,15 +253,15 @@ unsafe impl Irq for Model {
             if noted {
                 w.noted_offline(to.index(), at);
             }
-            w.touches.add(touch::power(to.index()), How::Reads);
+            w.touches.add(footprint::power(to.index()), How::Reads);
             if on {
-                w.touches.change(touch::pending(to.index(), bit), How::Sets, old, 1);
+                w.touches.change(footprint::pending(to.index(), bit), How::Sets, old, 1);
             }
             // Also if it was pending: the handler finds what all senders wrote.
             let carries = w.tracks && w.options.memory != (MemoryModel::Tso { fenced: false });
             if carries && w.branching && on {
-                let ipi = clock::ipi(to.index(), bit.trailing_zeros());
-                w.clocks.join(&mut w.undo, ipi, clock::cpu(w.cpu));
+                let ipi = clocks::ipi(to.index(), bit.trailing_zeros());
+                w.clocks.join(&mut w.undo, ipi, clocks::cpu(w.cpu));
             }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
@@ -290,8 +290,8 @@ impl World {
     fn take_ipi(&mut self, bit: u8) {
         self.cpu_mut().pending &= !bit;
         if self.tracks && self.branching {
-            let ipi = clock::ipi(self.cpu, bit.trailing_zeros());
-            self.clocks.join(&mut self.undo, clock::cpu(self.cpu), ipi);
+            let ipi = clocks::ipi(self.cpu, bit.trailing_zeros());
+            self.clocks.join(&mut self.undo, clocks::cpu(self.cpu), ipi);
             self.clocks.clear(&mut self.undo, ipi);
         }
     }

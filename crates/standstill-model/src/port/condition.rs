@@ -11,7 +11,7 @@
 use std::panic::Location;
 
 use super::wait::look;
-use crate::world::{World, with};
+use crate::machine::world::{World, with};
 
 /// What is reported of a condition that does more than look.
 pub(super) const RULE: &str = "condition";

@@ -10,13 +10,13 @@ use standstill::platform::{
 };
 
 use super::{Model, rearranges, rest_for_ever};
-use crate::clock;
-use crate::memory::ModelWord;
+use crate::memory::clocks;
+use crate::machine::access::ModelWord;
 use crate::scenario::require;
-use crate::state::{Kind, MAX_CPUS, Op, OpKind, Power};
-use crate::touch::{self, How};
-use crate::verdict::StepWhat;
-use crate::world::{point, with};
+use crate::machine::state::{Kind, MAX_CPUS, Op, OpKind, Power};
+use crate::reduction::footprint::{self, How};
+use crate::result::verdict::StepWhat;
+use crate::machine::world::{point, with};
 
 /// What the library owes the platform: [`Sched`] and [`Cpus`] say where it calls with interrupts off.
 #[track_caller]
@@ -45,18 +45,18 @@ unsafe impl Cpus for Model {
             w.drain(index);
             w.meet_power(index);
             w.touch_power(index);
-            w.clocks.join(&mut w.undo, clock::cpu(index), clock::cpu(w.cpu));
+            w.clocks.join(&mut w.undo, clocks::cpu(index), clocks::cpu(w.cpu));
             for kind in 0..3 {
-                w.clocks.clear(&mut w.undo, clock::ipi(index, kind));
+                w.clocks.clear(&mut w.undo, clocks::ipi(index, kind));
             }
             let devices = w.cpus[index].devices;
-            w.cpus[index] = crate::state::Cpu {
+            w.cpus[index] = crate::machine::state::Cpu {
                 power: Power::On,
                 evicted: true,
                 devices,
                 incarnation: u16::try_from(incarnation).expect("no run starts a CPU so often"),
                 current: index as u8,
-                ..crate::state::Cpu::OFF
+                ..crate::machine::state::Cpu::OFF
             };
             w.spawn(index, Kind::Idle, index, "idle");
         });
@@ -104,11 +104,11 @@ unsafe impl Sched for Model {
     fn evict(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(touch::scheduling(cpu.index()), How::Writes);
+            w.touches.add(footprint::scheduling(cpu.index()), How::Writes);
             w.cpus[cpu.index()].evicted = true;
             for thread in 2 * MAX_CPUS..w.threads.len() {
                 if w.threads[thread].as_ref().is_some_and(|t| usize::from(t.cpu) == cpu.index()) {
-                    w.touches.add(touch::thread(thread), How::Reads);
+                    w.touches.add(footprint::thread(thread), How::Reads);
                     w.touch_watch(thread);
                 }
                 let moves = w.threads[thread]
@@ -124,7 +124,7 @@ unsafe impl Sched for Model {
     fn readmit(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(touch::scheduling(cpu.index()), How::Writes);
+            w.touches.add(footprint::scheduling(cpu.index()), How::Writes);
             w.cpus[cpu.index()].evicted = false;
         });
     }
@@ -157,9 +157,9 @@ unsafe impl Sched for Model {
         with(|w| {
             let occupied = w.occupied(cpu.index());
             if w.peeking.is_none() {
-                w.touches.add(touch::occupied(cpu.index()), How::Reads);
+                w.touches.add(footprint::occupied(cpu.index()), How::Reads);
             }
-            if !w.watch(touch::occupied(cpu.index()), usize::from(occupied)) && w.inside {
+            if !w.watch(footprint::occupied(cpu.index()), usize::from(occupied)) && w.inside {
                 w.learn(u64::from(occupied));
             }
             occupied.then_some("a task")
@@ -170,7 +170,7 @@ unsafe impl Sched for Model {
     fn only_idle_left(&self) -> bool {
         owed_irqs_off("the last look at who is left is made with interrupts off");
         with(|w| {
-            w.touches.add(touch::occupied(w.cpu), How::Reads);
+            w.touches.add(footprint::occupied(w.cpu), How::Reads);
             let answer = w.thread_ref().kind == Kind::Idle && !w.occupied(w.cpu);
             w.learn(u64::from(answer));
             answer
@@ -180,7 +180,7 @@ unsafe impl Sched for Model {
     fn park_threads(&self, cpu: CpuId) {
         let site = standstill::platform::Site::here("the hotplug thread to return");
         let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
-        let place = touch::parked(cpu.index());
+        let place = footprint::parked(cpu.index());
         let dummy = ModelWord::ZERO;
         self.wait_until(&dummy, &wait, || {
             with(|w| {
@@ -198,9 +198,9 @@ unsafe impl Sched for Model {
         rearranges();
         with(|w| {
             let index = cpu.index();
-            w.touches.add(touch::scheduling(index), How::Writes);
-            w.touches.add(touch::parked(index), How::Writes);
-            w.touches.add(touch::thread(MAX_CPUS + index), How::Writes);
+            w.touches.add(footprint::scheduling(index), How::Writes);
+            w.touches.add(footprint::parked(index), How::Writes);
+            w.touches.add(footprint::thread(MAX_CPUS + index), How::Writes);
             w.spawn(MAX_CPUS + index, Kind::Hotplug, index, "hotplug thread");
         });
     }
@@ -208,7 +208,7 @@ unsafe impl Sched for Model {
     fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
         rearranges();
         with(|w| {
-            w.touches.add(touch::lines(cpu.index()), How::Writes);
+            w.touches.add(footprint::lines(cpu.index()), How::Writes);
             w.cpus[cpu.index()].lines = false;
         });
         Ok(())
@@ -230,7 +230,7 @@ unsafe impl Sched for Model {
     fn lines_back(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(touch::lines(cpu.index()), How::Writes);
+            w.touches.add(footprint::lines(cpu.index()), How::Writes);
             w.cpus[cpu.index()].lines = true;
         });
     }

@@ -6,14 +6,14 @@ use standstill::event::{Event, What};
 use standstill::platform::{Cpus, Deadline, Wait, WaitContext, WaitFor};
 
 use super::{Model, condition, rest_for_ever, take_interrupt, take_stopper};
-use crate::arena::steady;
-use crate::fibre::Command;
-use crate::hash::Hash128;
-use crate::memory::ModelWord;
-use crate::mutate::{Change, skipped};
-use crate::state::{Op, OpKind, PATIENCE, SOME_DEADLINE, Watch};
-use crate::verdict::StepWhat;
-use crate::world::{World, announce, point, with};
+use crate::base::arena::steady;
+use crate::base::fibre::Command;
+use crate::base::hash::Hash128;
+use crate::machine::access::ModelWord;
+use crate::config::mutant::{Change, skipped};
+use crate::machine::state::{Op, OpKind, PATIENCE, SOME_DEADLINE, Watch};
+use crate::result::verdict::StepWhat;
+use crate::machine::world::{World, announce, point, with};
 
 /// The number of an announcement, for the place in the code that makes it: all come through one line.
 fn event_code(what: &What) -> u64 {

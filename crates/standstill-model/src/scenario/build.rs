@@ -8,12 +8,12 @@ use standstill::platform::{DataCell, Datum, Word};
 use standstill::{CpuId, CpuMask, Machine};
 
 use super::Machined;
-use crate::memory::{ModelCell, ModelWord};
-use crate::names::Kept;
-use crate::options::Options;
+use crate::machine::access::{ModelCell, ModelWord};
+use crate::machine::symbolize::Kept;
+use crate::config::options::Options;
 use crate::port::Model;
-use crate::state::{Kind, MAX_CPUS, TASKS};
-use crate::world::{World, with};
+use crate::machine::state::{Kind, MAX_CPUS, TASKS};
+use crate::machine::world::{World, with};
 
 /// What one scenario of `N` CPUs is made of. Each exploration builds it anew.
 ///

@@ -9,11 +9,11 @@ use standstill::{CallError, CpuId, CpuMask, Csd, Drain, Property};
 use super::build::{Setup, all_up, branch, branch_at_stop, require};
 use super::hotplug::take_down;
 use super::stops::await_value;
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 use crate::port::Model;
 use crate::scenario::Machined;
-use crate::state::LevelKind;
-use crate::world::with;
+use crate::machine::state::LevelKind;
+use crate::machine::world::with;
 
 /// Device interrupts send an async call to the last CPU.
 pub(super) fn devices_call<const N: usize>(s: &mut Setup<'_, N>) {

@@ -9,10 +9,10 @@ use standstill::{CpuId, CpuMask, HotplugError};
 
 use super::build::{Plain, Setup, all_up, branch, branch_at_stop, require};
 use super::calls::{devices_call, nothing};
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 use crate::scenario::Machined;
-use crate::touch;
-use crate::world::with;
+use crate::reduction::footprint;
+use crate::machine::world::with;
 
 /// Brings up all CPUs but the last one.
 pub(super) fn others_up<const N: usize>(machine: &Machined<N>, task: &mut Task) {
@@ -202,7 +202,7 @@ pub(super) fn await_off<const N: usize>(machine: &Machined<N>, cpu: CpuId) {
     let wait = WaitFor { site, context: WaitContext::Task, deadline: Deadline::NEVER, stalled: &|_| () };
     let dummy = ModelWord::ZERO;
     machine.platform().wait_until(&dummy, &wait, || {
-        let place = touch::off(cpu.index());
+        let place = footprint::off(cpu.index());
         with(|w| {
             let off = w.value_of(place);
             w.watch(place, off);

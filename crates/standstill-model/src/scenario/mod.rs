@@ -34,6 +34,7 @@ mod arrivals;
 mod build;
 mod calls;
 mod early;
+pub(crate) mod flat_counter;
 mod hotplug;
 mod list;
 mod payload;
@@ -46,11 +47,11 @@ mod turns;
 use standstill::Machine;
 use standstill_io::words::quote;
 
-use crate::counter::LITMUS;
-use crate::options::{Engine, MemoryModel, Options};
+use crate::scenario::flat_counter::LITMUS;
+use crate::config::options::{Engine, MemoryModel, Options};
 use crate::port::Model;
-use crate::state::MAX_CPUS;
-use crate::world::World;
+use crate::machine::state::MAX_CPUS;
+use crate::machine::world::World;
 use list::SCENARIOS;
 
 pub use build::{Plain, Scenario, Setup, all_up, branch, branch_at_stop, require};

@@ -10,7 +10,7 @@ use standstill::{CpuId, CpuMask, Csd};
 
 use super::build::{Plain, Setup, all_up, branch, expect, require};
 use super::hotplug::{bring_up, others_up, take_down};
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 use crate::port::Model;
 
 pub(super) fn call<const N: usize>(s: &mut Setup<'_, N>) {

@@ -10,7 +10,7 @@ use standstill::{CpuId, HotplugError};
 use super::Machined;
 use super::build::{Setup, all_up, branch, branch_at_stop, expect, require};
 use super::hotplug::{await_off, others_up};
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 
 fn install<const N: usize>(machine: &Machined<N>, task: &mut Task, callbacks: Callbacks) -> StateHandle {
     match machine.add_state(task, "payload", callbacks) {

@@ -13,7 +13,7 @@ use standstill::{CpuId, CpuMask, Machine};
 use super::build::{Setup, all_up, branch, expect, require};
 use super::hotplug::others_up;
 use super::stops::await_word;
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 use crate::port::Model;
 
 /// Each CPU's handlers write a cell of their own; each active CPU's function reads all of them, and what it read may be written again once the

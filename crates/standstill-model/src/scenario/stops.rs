@@ -11,7 +11,7 @@ use standstill::{CpuId, CpuMask, Csd};
 use super::build::{Setup, all_up, branch};
 use super::calls::{beside_down, devices_call, nothing};
 use super::hotplug::{bring_up, others_up, take_down};
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 use crate::port::Model;
 use crate::scenario::branch_at_stop;
 

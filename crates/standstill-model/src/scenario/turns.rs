@@ -10,7 +10,7 @@ use standstill::{CpuId, CpuMask};
 use super::Machined;
 use super::build::{Setup, all_up, branch, require};
 use super::stops::await_word;
-use crate::memory::ModelWord;
+use crate::machine::access::ModelWord;
 
 /// Takes the turn of a stop, with a deadline, and gives it back: no CPU is to run its function. False if the deadline expired.
 fn takes_its_turn<const N: usize>(machine: &Machined<N>, task: &mut Task) -> bool {

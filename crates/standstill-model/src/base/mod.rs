@@ -1,0 +1,4 @@
+pub(crate) mod arena;
+pub(crate) mod fibre;
+pub(crate) mod hash;
+pub(crate) mod room;

@@ -1,0 +1,2 @@
+pub(crate) mod mutant;
+pub(crate) mod options;

@@ -1,0 +1,8 @@
+pub(crate) mod access;
+pub(crate) mod guess;
+pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod step;
+pub(crate) mod symbolize;
+pub(crate) mod undo;
+pub(crate) mod world;

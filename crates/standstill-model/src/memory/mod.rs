@@ -1,0 +1,3 @@
+pub(crate) mod buffers;
+pub(crate) mod clocks;
+pub(crate) mod messages;

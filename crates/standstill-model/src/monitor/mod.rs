@@ -1,0 +1,2 @@
+pub(crate) mod footprint;
+pub(crate) mod rules;

@@ -1,0 +1,10 @@
+pub(crate) mod assumptions;
+pub(crate) mod audit;
+pub(crate) mod checkpoint;
+pub(crate) mod keep;
+pub(crate) mod report;
+pub(crate) mod retarget;
+pub(crate) mod schedule_file;
+pub(crate) mod shard;
+pub(crate) mod shrink;
+pub(crate) mod verdict;
