@@ -16,13 +16,17 @@ use crate::config::options::{Engine, Options};
 use crate::engine::parallel::{Way, search_from};
 use crate::engine::random;
 use crate::base::room;
-use crate::machine::step::{bare, cpu_of, is_device, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{bare, cpu_of, is_device};
 use crate::engine::search::{End, Found};
 use crate::machine::session::{Ready, SETUP};
 use crate::result::shrink::{Cost, Goal, cheapest};
 use crate::memory::buffers::drain_all;
-use crate::result::verdict::{Bound, Coverage, Progress, ReplayError, Run, Step, Verdict, Violation};
-use crate::machine::world::{Fault, World, with_ptr};
+use crate::result::verdict::{ReplayError, Run, Verdict, Violation};
+use crate::vocab::progress::{Bound, Coverage, Progress};
+use crate::vocab::step::Step;
+use crate::machine::world::{World, with_ptr};
+use crate::vocab::fault::Fault;
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {

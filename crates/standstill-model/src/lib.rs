@@ -47,6 +47,7 @@ mod reduction;
 mod result;
 mod scenario;
 pub mod transfers;
+mod vocab;
 
 pub use result::audit::Audited;
 pub use check::{check, replay};
@@ -65,8 +66,7 @@ pub use scenario::{
 pub use machine::session::past_setup;
 pub use result::shard::{Merged, PartResult, check_part, merge};
 pub use result::shrink::{counterexample, critical_pair};
-pub use machine::state::MAX_CPUS;
-pub use result::verdict::{
-    Access, Bound, Context, Coverage, Interrupt, Progress, PropertyResult, ReplayError, Run, Step, StepWhat,
-    Verdict, Violation,
-};
+pub use vocab::limits::MAX_CPUS;
+pub use result::verdict::{PropertyResult, ReplayError, Run, Verdict, Violation};
+pub use vocab::progress::{Bound, Coverage, Progress};
+pub use vocab::step::{Access, Context, Interrupt, Step, StepWhat};

@@ -27,7 +27,8 @@ use crate::machine::access::{ModelCell, ModelWord};
 use crate::config::options::{MemoryModel, Options};
 use crate::port::Model;
 use crate::machine::step::take;
-use crate::machine::state::{Cpu, Kind, MAX_CPUS, Power};
+use crate::machine::state::{Cpu, Kind, Power};
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::{World, enter, with_ptr};
 
 /// The words of a program.

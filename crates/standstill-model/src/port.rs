@@ -20,9 +20,10 @@ use standstill::{CpuId, CpuMask};
 use crate::memory::clocks;
 use crate::config::mutant::Change;
 use crate::config::options::MemoryModel;
-use crate::machine::state::{LevelKind, Life, MAX_CPUS, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::machine::state::{LevelKind, Life, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{self, How};
-use crate::result::verdict::{Interrupt, StepWhat};
+use crate::vocab::step::{Interrupt, StepWhat};
 use crate::machine::world::{World, announce, point, with};
 
 pub(crate) mod condition;

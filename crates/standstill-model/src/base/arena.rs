@@ -15,7 +15,7 @@
 use std::cell::Cell;
 use std::ptr;
 
-use crate::machine::state::THREADS;
+use crate::vocab::limits::THREADS;
 
 const PAGE: usize = 4096;
 /// The bytes of a stack.

@@ -11,7 +11,7 @@ use std::num::NonZeroUsize;
 use corosensei::stack::{Stack, StackPointer};
 use corosensei::{Coroutine, CoroutineResult, Yielder};
 
-use crate::result::verdict::Interrupt;
+use crate::vocab::step::Interrupt;
 
 /// What a suspended fibre is told when it goes on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

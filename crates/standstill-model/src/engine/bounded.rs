@@ -13,10 +13,11 @@ use std::time::Instant;
 use crate::base::hash::BuildHashed;
 use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::{cpu_of, is_device, is_interrupt, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::result::verdict::{Bound, Progress};
+use crate::vocab::progress::{Bound, Progress};
 use crate::machine::world::with_ptr;
 
 /// Is it a preemption to do `choice` where `possible` can happen and `last` is the CPU that moved last?

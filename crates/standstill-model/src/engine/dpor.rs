@@ -41,13 +41,15 @@ use crate::engine::dpor::trace::Trace;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::{cpu_of, is_interrupt, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{cpu_of, is_interrupt};
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::Touch;
-use crate::result::verdict::{Bound, Progress};
-use crate::machine::world::{Fault, with_ptr};
+use crate::vocab::progress::{Bound, Progress};
+use crate::machine::world::with_ptr;
+use crate::vocab::fault::Fault;
 
 /// How much is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

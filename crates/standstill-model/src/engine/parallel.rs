@@ -34,7 +34,7 @@ use crate::config::options::Options;
 use crate::engine::search::{Came, End, Found, Job, Search, limit_at};
 use crate::machine::session::Ready;
 use crate::engine::table::Table;
-use crate::result::verdict::{Bound, Progress};
+use crate::vocab::progress::{Bound, Progress};
 use crate::machine::world::{World, with_ptr};
 
 /// How long somebody waits before the caller is told how far the search is.
@@ -347,7 +347,7 @@ struct Panics<'a>(&'a Shared<'a>);
 impl Drop for Panics<'_> {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.end(End::Bounded(crate::result::verdict::Bound::Stopped));
+            self.0.end(End::Bounded(crate::vocab::progress::Bound::Stopped));
         }
     }
 }

@@ -8,11 +8,13 @@ use std::time::Instant;
 
 use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::{bare, is_device, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{bare, is_device};
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::result::verdict::{Bound, Progress};
-use crate::machine::world::{Fault, with_ptr};
+use crate::vocab::progress::{Bound, Progress};
+use crate::machine::world::with_ptr;
+use crate::vocab::fault::Fault;
 
 /// Random numbers that are the same everywhere.
 pub(crate) struct Rng(u64);

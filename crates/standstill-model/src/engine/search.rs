@@ -16,11 +16,14 @@ use crate::reduction::explored::Covers;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::{is_device, take};
+use crate::machine::step::take;
+use crate::vocab::choice::is_device;
 use crate::machine::session::Ready;
 use crate::engine::table::{Table, Visit};
-use crate::result::verdict::{Bound, Coverage, Progress, PropertyResult, Verdict};
-use crate::machine::world::{Fault, with_ptr};
+use crate::result::verdict::{PropertyResult, Verdict};
+use crate::vocab::progress::{Bound, Coverage, Progress};
+use crate::machine::world::with_ptr;
+use crate::vocab::fault::Fault;
 
 /// What a search has found so far.
 #[derive(Clone)]

@@ -18,7 +18,7 @@ use crate::config::mutant::Change;
 use crate::port::rest_for_ever;
 use crate::port::{Model, condition};
 use crate::machine::state::{Op, OpKind, Wants};
-use crate::result::verdict::{Access, StepWhat};
+use crate::vocab::step::{Access, StepWhat};
 use crate::machine::world::{World, point, with};
 
 mod cells;

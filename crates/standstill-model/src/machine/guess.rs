@@ -19,7 +19,7 @@
 use std::panic::Location;
 
 use crate::machine::state::Wants;
-use crate::result::verdict::Access;
+use crate::vocab::step::Access;
 use crate::machine::world::{World, with};
 
 /// What is reported of a guess that is used for anything else.

@@ -6,8 +6,9 @@ use crate::config::options::Options;
 use crate::scenario;
 use crate::machine::step::take;
 use crate::machine::state::{Cpu, Kind, Power};
-use crate::result::verdict::Step;
-use crate::machine::world::{Entered, Fault, World, enter, with_ptr};
+use crate::vocab::step::Step;
+use crate::machine::world::{Entered, World, enter, with_ptr};
+use crate::vocab::fault::Fault;
 
 /// A world that is set up, and this OS thread's.
 pub(crate) struct Ready {

@@ -5,15 +5,8 @@ use std::panic::Location;
 use standstill::platform::Deadline;
 
 use crate::base::hash::Hash128;
-use crate::result::verdict::{Access, Interrupt};
+use crate::vocab::step::{Access, Interrupt};
 
-/// The most CPUs that can be simulated.
-pub const MAX_CPUS: usize = 6;
-
-/// Idle contexts, hotplug threads, tasks.
-pub(crate) const THREADS: usize = 2 * MAX_CPUS + TASKS;
-/// The most tasks of a scenario.
-pub(crate) const TASKS: usize = 4;
 const LEVELS: usize = 4;
 const LOOPS: usize = 2;
 const WATCHED: usize = 12;

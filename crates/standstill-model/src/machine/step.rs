@@ -5,88 +5,15 @@
 //! stands for);
 //! bit 31, whether it ended in a wait that blocks.
 
+use crate::vocab::choice::Choice;
+use crate::vocab::choice::bare;
 use crate::base::fibre::Command;
 use crate::config::options::Ipi;
-use crate::machine::state::{Kind, Life, MAX_CPUS, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::machine::state::{Kind, Life, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
+use crate::vocab::limits::MAX_CPUS;
 use crate::memory::buffers::drains;
-use crate::result::verdict::Interrupt;
-use crate::machine::world::{World, interrupt_code, run, with_ptr};
-
-/// What a choice does.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Choice {
-    /// This thread does what it announced: the one that the CPU runs, or, if that idles, any.
-    Thread(usize),
-    Interrupt(Interrupt),
-    Stopper,
-    /// The deadline of this thread's wait is over.
-    Expire(usize),
-    /// The oldest store in the buffer of the CPU reaches memory.
-    Flush,
-    /// As `Thread`, with a message that is by so many older than the newest.
-    Old {
-        thread: usize,
-        age: u32,
-    },
-}
-
-impl Choice {
-    pub(crate) const fn encode(self, cpu: usize) -> u32 {
-        let (kind, arg) = match self {
-            Choice::Thread(thread) => (1, thread as u32),
-            Choice::Interrupt(kind) => (2, interrupt_code(kind)),
-            Choice::Stopper => (3, 0),
-            Choice::Expire(thread) => (4, thread as u32),
-            Choice::Flush => (5, 0),
-            Choice::Old { thread, age } => (6, thread as u32 | age << 4),
-        };
-        kind << 12 | (cpu as u32) << 8 | arg
-    }
-
-    pub(crate) fn decode(choice: u32) -> Option<(usize, Choice)> {
-        let (cpu, arg) = (cpu_of(choice), choice & 0xff);
-        let what = match choice >> 12 & 0xf {
-            1 => Choice::Thread(arg as usize),
-            2 => Choice::Interrupt(match arg {
-                0 => Interrupt::Call,
-                1 => Interrupt::Halt,
-                2 => Interrupt::Device,
-                _ => return None,
-            }),
-            3 => Choice::Stopper,
-            4 => Choice::Expire(arg as usize),
-            5 => Choice::Flush,
-            6 => Choice::Old { thread: (arg & 0xf) as usize, age: arg >> 4 },
-            _ => return None,
-        };
-        Some((cpu, what))
-    }
-}
-
-/// The CPU of a choice.
-pub(crate) const fn cpu_of(choice: u32) -> usize {
-    (choice >> 8 & 0xf) as usize
-}
-
-/// Does the choice take a device interrupt? Those may as well never come.
-pub(crate) const fn is_device(choice: u32) -> bool {
-    choice >> 12 & 0xf == 2 && choice & 0xff == interrupt_code(Interrupt::Device)
-}
-
-/// Is the choice an interrupt at all?
-pub(crate) const fn is_interrupt(choice: u32) -> bool {
-    choice >> 12 & 0xf == 2
-}
-
-/// Does the choice let a store reach memory?
-pub(crate) const fn is_flush(choice: u32) -> bool {
-    choice >> 12 & 0xf == 5
-}
-
-/// A choice without what its step passed.
-pub(crate) const fn bare(choice: u32) -> u32 {
-    choice & 0xffff
-}
+use crate::vocab::step::Interrupt;
+use crate::machine::world::{World, run, with_ptr};
 
 impl World {
     /// All that can happen next, in a fixed order.
@@ -278,7 +205,7 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
 
 /// Looks again at each condition that depends on something that has changed.
 pub(crate) fn settle(world: *mut World) {
-    for thread in 0..crate::machine::state::THREADS {
+    for thread in 0..crate::vocab::limits::THREADS {
         let peek = with_ptr(world, |w| {
             let t = w.threads[thread].as_ref()?;
             if t.life != Life::Live || t.op.kind != OpKind::Wait {

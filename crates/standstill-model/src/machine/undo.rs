@@ -5,7 +5,8 @@ use std::mem::MaybeUninit;
 use crate::base::fibre::Slot;
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Entry;
-use crate::machine::state::{Cpu, MAX_CPUS, Thread};
+use crate::machine::state::{Cpu, Thread};
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
 
 /// What was at a place of memory. Most of what changes is a word: that is kept here.

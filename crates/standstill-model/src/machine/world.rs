@@ -3,6 +3,7 @@
 //! The scheduler runs on the ordinary stack and lets one fibre run at a time, from one announced operation to the next. What simulated
 //! code asks for (an access, an IPI, a wait) comes in through [`with`].
 
+use crate::vocab::fault::Fault;
 use std::cell::Cell;
 use std::collections::HashSet;
 use std::ptr;
@@ -22,26 +23,18 @@ use crate::config::mutant::Mutation;
 use crate::machine::symbolize::Kept;
 use crate::config::options::{Engine, MemoryModel, Options};
 use crate::monitor::rules::Values;
-use crate::machine::state::{Cpu, MAX_CPUS, Op, OpKind, Power, THREADS, Thread};
+use crate::machine::state::{Cpu, Op, OpKind, Power, Thread};
+use crate::vocab::limits::{MAX_CPUS, THREADS};
 use crate::reduction::footprint::Touches;
 use crate::memory::buffers::Buffers;
 use crate::machine::undo::Undo;
-use crate::result::verdict::{Interrupt, Step};
+use crate::vocab::step::Step;
 
 mod events;
 mod fingerprint;
 mod threads;
 
 pub(crate) use events::broken;
-
-/// What went wrong in a step.
-#[derive(Clone, Debug)]
-pub(crate) struct Fault {
-    pub(crate) rule: String,
-    pub(crate) cpu: usize,
-    pub(crate) text: String,
-    pub(crate) location: String,
-}
 
 /// What a run is made of.
 pub(crate) struct World {
@@ -406,13 +399,4 @@ pub(crate) fn run(world: *mut World, cpu: usize, thread: usize, command: Command
 pub(crate) fn with_ptr<R>(world: *mut World, f: impl FnOnce(&mut World) -> R) -> R {
     // SAFETY: the scheduler owns the world, and fibres use it only while they run.
     f(unsafe { &mut *world })
-}
-
-/// The kind of an interrupt as bits of a choice.
-pub(crate) const fn interrupt_code(kind: Interrupt) -> u32 {
-    match kind {
-        Interrupt::Call => 0,
-        Interrupt::Halt => 1,
-        Interrupt::Device => 2,
-    }
 }

@@ -21,8 +21,9 @@ use crate::memory::clocks;
 use crate::base::hash::Hash128;
 use crate::config::options::MemoryModel;
 use crate::machine::step::settle;
-use crate::machine::state::{MAX_CPUS, Op, OpKind};
-use crate::result::verdict::{Access, StepWhat};
+use crate::machine::state::{Op, OpKind};
+use crate::vocab::limits::MAX_CPUS;
+use crate::vocab::step::{Access, StepWhat};
 use crate::machine::world::{World, with_ptr};
 
 /// So many stores fit into a buffer: more than any code here leaves in it, also in a replay, where those that nobody else reads wait, too.

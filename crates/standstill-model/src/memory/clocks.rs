@@ -33,7 +33,7 @@ use std::panic::Location;
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::memory::messages::{KEPT, Messages};
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 use crate::memory::buffers::ROOM;
 use crate::machine::undo::Undo;
 

@@ -24,7 +24,8 @@
 use crate::base::arena::steady;
 use crate::memory::clocks::{Clocks, FENCES, Knower, WORDS, cpu, fenced, ipi, keep, seen};
 use crate::base::hash::Hash128;
-use crate::machine::state::{MAX_CPUS, Power, Wants, Watch};
+use crate::machine::state::{Power, Wants, Watch};
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::undo::Undo;
 use crate::machine::world::World;
 

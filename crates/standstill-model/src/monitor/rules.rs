@@ -13,7 +13,7 @@ use standstill::invariants::{Monitor, Violation};
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::monitor::footprint::independent;
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 
 /// All rules, for the largest machine.
 pub(crate) type Rules = Monitor<MAX_CPUS, 8>;

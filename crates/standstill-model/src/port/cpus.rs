@@ -13,9 +13,10 @@ use super::{Model, rearranges, rest_for_ever};
 use crate::memory::clocks;
 use crate::machine::access::ModelWord;
 use crate::scenario::require;
-use crate::machine::state::{Kind, MAX_CPUS, Op, OpKind, Power};
+use crate::machine::state::{Kind, Op, OpKind, Power};
+use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{self, How};
-use crate::result::verdict::StepWhat;
+use crate::vocab::step::StepWhat;
 use crate::machine::world::{point, with};
 
 /// What the library owes the platform: [`Sched`] and [`Cpus`] say where it calls with interrupts off.

@@ -12,7 +12,7 @@ use crate::base::hash::Hash128;
 use crate::machine::access::ModelWord;
 use crate::config::mutant::{Change, skipped};
 use crate::machine::state::{Op, OpKind, PATIENCE, SOME_DEADLINE, Watch};
-use crate::result::verdict::StepWhat;
+use crate::vocab::step::StepWhat;
 use crate::machine::world::{World, announce, point, with};
 
 /// The number of an announcement, for the place in the code that makes it: all come through one line.

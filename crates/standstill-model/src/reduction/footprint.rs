@@ -15,7 +15,8 @@
 //! | a thread | each step on its stack; who moves it |
 //! | the deadlines that may still be over | each that is |
 
-use crate::machine::state::{MAX_CPUS, PENDING_CALL, PENDING_HALT, PENDING_STOP, THREADS};
+use crate::machine::state::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::limits::{MAX_CPUS, THREADS};
 use crate::machine::world::World;
 
 /// How a place is used.

@@ -32,8 +32,9 @@ use std::panic::Location;
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::{Ipi, MemoryModel, Options};
-use crate::machine::step::Choice;
-use crate::machine::state::{MAX_CPUS, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::choice::Choice;
+use crate::machine::state::{OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
 
 #[cfg(test)]

@@ -15,7 +15,7 @@
 use std::collections::HashMap;
 
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 
 /// A context, and whether its interrupts are on: a number below 36.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -26,10 +26,11 @@ use std::time::Instant;
 use crate::base::hash::Hash128;
 use crate::config::options::{Audit, Options};
 use crate::engine::random::Rng;
-use crate::machine::step::{bare, cpu_of, is_device, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{bare, cpu_of, is_device};
 use crate::machine::session::Ready;
 use crate::machine::state::Life;
-use crate::result::verdict::Progress;
+use crate::vocab::progress::Progress;
 use crate::machine::world::with_ptr;
 
 #[cfg(test)]

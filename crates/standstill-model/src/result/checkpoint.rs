@@ -26,7 +26,7 @@ use crate::config::options::{Engine, Options};
 use crate::engine::parallel::Learned;
 use crate::engine::search::{Found, Job, Level};
 use crate::engine::table::Table;
-use crate::machine::world::Fault;
+use crate::vocab::fault::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
 const VERSION: u32 = 2;

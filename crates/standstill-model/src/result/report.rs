@@ -2,7 +2,9 @@
 
 use std::fmt::Write as _;
 
-use crate::result::verdict::{Context, Coverage, Step, StepWhat, Verdict};
+use crate::result::verdict::Verdict;
+use crate::vocab::step::{Context, Step, StepWhat};
+use crate::vocab::progress::Coverage;
 
 impl Verdict {
     /// Nothing, if the check [passed](Self::passed); else what is wrong, and the run that shows it, step by step.

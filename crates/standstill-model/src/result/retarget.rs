@@ -6,7 +6,8 @@
 
 use crate::check::told;
 use crate::config::options::{Ipi, Options};
-use crate::machine::step::{bare, cpu_of, is_device, is_flush, is_interrupt, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{bare, cpu_of, is_device, is_flush, is_interrupt};
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
 use crate::result::shrink::Cost;

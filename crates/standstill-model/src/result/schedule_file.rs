@@ -27,7 +27,8 @@ use crate::check::replay;
 use crate::engine::dpor::LONGEST;
 use crate::config::options::{Ipi, MemoryModel, Options};
 use crate::scenario;
-use crate::result::verdict::{ReplayError, Step, StepWhat};
+use crate::result::verdict::ReplayError;
+use crate::vocab::step::{Step, StepWhat};
 
 const MAGIC: &str = "standstill-replay";
 const VERSION: u32 = 1;

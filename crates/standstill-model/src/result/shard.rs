@@ -53,7 +53,7 @@ use crate::engine::parallel::search;
 use crate::scenario;
 use crate::engine::search::{End, Found};
 use crate::machine::session::Ready;
-use crate::result::verdict::{Bound, Progress};
+use crate::vocab::progress::{Bound, Progress};
 use crate::machine::world::{World, with_ptr};
 
 const MAGIC: &str = "standstill-part";

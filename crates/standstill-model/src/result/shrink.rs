@@ -18,11 +18,15 @@ use crate::check::describe;
 use crate::result::retarget::along;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
-use crate::machine::step::{cpu_of, is_device, is_interrupt, take};
+use crate::machine::step::take;
+use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
-use crate::result::verdict::{Progress, Step, Violation};
-use crate::machine::world::{Fault, broken, with_ptr};
+use crate::result::verdict::Violation;
+use crate::vocab::progress::Progress;
+use crate::vocab::step::Step;
+use crate::machine::world::{broken, with_ptr};
+use crate::vocab::fault::Fault;
 
 /// What a schedule costs, in the order of importance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]

@@ -12,7 +12,8 @@ use crate::machine::access::{ModelCell, ModelWord};
 use crate::machine::symbolize::Kept;
 use crate::config::options::Options;
 use crate::port::Model;
-use crate::machine::state::{Kind, MAX_CPUS, TASKS};
+use crate::machine::state::Kind;
+use crate::vocab::limits::{MAX_CPUS, TASKS};
 use crate::machine::world::{World, with};
 
 /// What one scenario of `N` CPUs is made of. Each exploration builds it anew.

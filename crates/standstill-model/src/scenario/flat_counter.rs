@@ -13,7 +13,8 @@ use crate::machine::access::ModelWord;
 use crate::machine::symbolize::Kept;
 use crate::port::Model;
 use crate::scenario::{ScenarioInfo, info};
-use crate::machine::state::{Cpu, Kind, MAX_CPUS, Power};
+use crate::machine::state::{Cpu, Kind, Power};
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::{World, with};
 
 /// The scenarios that are not about the library.

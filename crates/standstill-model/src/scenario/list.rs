@@ -5,7 +5,7 @@ use super::{
     ScenarioInfo, arrivals, calls, early, hotplug, info, payload, payload_calls, payload_hotplug,
     payload_stops, stops, turns,
 };
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 
 /// The sizes that have an instance; every scenario needs two CPUs at least. Each size compiles the whole library once more.
 macro_rules! for_size {

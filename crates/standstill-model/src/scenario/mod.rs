@@ -50,7 +50,7 @@ use standstill_io::words::quote;
 use crate::scenario::flat_counter::LITMUS;
 use crate::config::options::{Engine, MemoryModel, Options};
 use crate::port::Model;
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
 use list::SCENARIOS;
 

@@ -3,10 +3,10 @@
 use crate::engine::dpor::trace::Barred;
 use crate::base::hash::Hash128;
 use crate::config::options::Ipi;
-use crate::machine::step::Choice;
+use crate::vocab::choice::Choice;
 use crate::machine::state::{Kind, Life, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
 use crate::reduction::footprint::{self, How, Touch};
-use crate::result::verdict::Interrupt;
+use crate::vocab::step::Interrupt;
 use crate::machine::world::World;
 
 /// The pending bit that a choice takes.

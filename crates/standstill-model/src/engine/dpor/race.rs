@@ -13,7 +13,7 @@ use crate::engine::dpor::local::{bit_of, is_expiry};
 use crate::engine::dpor::trace::{Barred, Clock, join};
 use crate::base::fibre::Command;
 use crate::config::options::Ipi;
-use crate::machine::step::{Choice, cpu_of};
+use crate::vocab::choice::{Choice, cpu_of};
 use crate::machine::state::{OpKind, PENDING_CALL, PENDING_HALT};
 use crate::reduction::footprint::{self, FIRST_ADDRESS};
 use crate::machine::world::{run, with_ptr};

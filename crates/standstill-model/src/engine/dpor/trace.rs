@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{How, Touch};
 
 pub(crate) type Clock = [u16; MAX_CPUS];

@@ -11,8 +11,9 @@ use crate::reduction::movers::Use;
 use crate::port::condition;
 use crate::machine::state::{Op, OpKind};
 use crate::reduction::footprint::How;
-use crate::result::verdict::{Access, StepWhat};
-use crate::machine::world::{Fault, World, point, with};
+use crate::vocab::step::{Access, StepWhat};
+use crate::machine::world::{World, point, with};
+use crate::vocab::fault::Fault;
 
 /// Plain memory, with the hash of what it holds.
 pub struct ModelCell<T> {

@@ -10,7 +10,7 @@ use standstill::platform::{Pointer, Word};
 use super::{ModelPtr, ModelWord, RELAXED, access};
 use crate::machine::guess::guessed;
 use crate::machine::state::Wants;
-use crate::result::verdict::Access;
+use crate::vocab::step::Access;
 
 // SAFETY: each method is one access in one order that all fibres agree on, which is as strong as any ordering asks for; the weaker
 // models give only values that the ordering allows.

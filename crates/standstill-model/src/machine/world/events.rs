@@ -6,11 +6,12 @@ use standstill::event::{CallInfo, Event, What};
 use standstill::invariants::Tally;
 use standstill::{CpuId, Property};
 
-use super::{Fault, World};
+use super::World;
+use crate::vocab::fault::Fault;
 use crate::result::schedule_file::is_rule;
 use crate::monitor::rules::steadied;
 use crate::machine::state::{Kind, LevelKind, Life, Power};
-use crate::result::verdict::{Context, Step, StepWhat};
+use crate::vocab::step::{Context, Step, StepWhat};
 
 impl World {
     /// Notes what went wrong; the first fault of a step counts.

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{World, with};
 use crate::memory::clocks;
-use crate::machine::state::{Kind, Life, MAX_CPUS, Power, Thread};
+use crate::machine::state::{Kind, Life, Power, Thread};
+use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{self, How};
 
 fn thread_main(thread: usize) {

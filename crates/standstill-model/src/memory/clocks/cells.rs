@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use super::{Clocks, MARKS, cpu, has, keep, name};
-use crate::machine::state::MAX_CPUS;
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::undo::Undo;
 
 /// A plain cell.

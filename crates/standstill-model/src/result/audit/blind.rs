@@ -2,7 +2,8 @@
 
 use crate::base::arena::steady;
 use crate::base::hash::Hash128;
-use crate::machine::state::{Cpu, MAX_CPUS};
+use crate::machine::state::Cpu;
+use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
 
 /// What is left out.
