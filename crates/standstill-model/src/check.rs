@@ -80,7 +80,7 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let complete = matches!(coverage, Coverage::Exhausted { .. });
     let sample = found.sample.take();
     let mut verdict = found.verdict(coverage, began);
-    let expirations = with_ptr(ready.world, |w| w.may_expire);
+    let expirations = with_ptr(ready.world, |w| w.phase.may_expire);
     verdict.assumptions = assumptions(options, crate::scenario::begins(options), expirations);
     if matches!(coverage, Coverage::Bounded { by: Bound::Bytes, .. }) {
         verdict.out_of_memory = options.room.as_ref().and_then(|room| room.why());
@@ -151,8 +151,8 @@ pub(crate) fn until_settled(
             End::Again => {
                 with_ptr(ready.world, |w| {
                     w.undo_to(0);
-                    w.classes.changed = false;
-                    w.movers.changed = false;
+                    w.reduction.classes.changed = false;
+                    w.reduction.movers.changed = false;
                 });
                 *found = Found::new();
             }
@@ -189,7 +189,7 @@ pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
 fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
     let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
     let mut result = replay_in(&ready, choices)?;
-    let learnt = with_ptr(ready.world, |w| std::mem::take(&mut w.classes.learnt_prepared));
+    let learnt = with_ptr(ready.world, |w| std::mem::take(&mut w.reduction.classes.learnt_prepared));
     if learnt && result.0.violation.is_none() {
         // Who used a word before it was known what the word is for is seen now.
         with_ptr(ready.world, |w| w.undo_to(0));
@@ -211,7 +211,7 @@ fn replay_in(ready: &Ready, choices: &[u32]) -> Result<(Run, Cost), ReplayError>
         cost = cost.after(&possible, *choice, last);
         last = Some(cpu_of(*choice));
         with_ptr(ready.world, |w| {
-            (w.budget, w.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
+            (w.step.budget, w.step.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
         });
         take(ready.world, *choice, true);
         found.look(ready, true);

@@ -106,9 +106,9 @@ fn all_ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> (Ends, BTreeS
     }));
     let options = Options { memory, cpus: bodies.len(), ..Options::default() };
     let mut world = World::new(options).expect("there is memory");
-    world.entry = Some(Box::leak(Box::new(OnIpi { words, body: on_ipi })));
+    world.subject.entry = Some(Box::leak(Box::new(OnIpi { words, body: on_ipi })));
     for (cpu, body) in bodies.iter().copied().enumerate() {
-        world.tasks.push((0, Box::leak(Box::new(move || body(words)))));
+        world.subject.tasks.push((0, Box::leak(Box::new(move || body(words)))));
         world.cpus[cpu] = Cpu {
             power: Power::On,
             irqs_on: true,
@@ -118,7 +118,7 @@ fn all_ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> (Ends, BTreeS
         };
         world.spawn(2 * MAX_CPUS + cpu, Kind::Task, cpu, "body");
     }
-    world.branching = true;
+    world.phase.branching = true;
     let world = Box::into_raw(world);
     let entered = enter(world);
     let found = explore(world, words);
@@ -133,7 +133,7 @@ fn explore(world: *mut World, words: &Words) -> (Ends, BTreeSet<String>) {
     'again: loop {
         with_ptr(world, |w| {
             w.undo_to(0);
-            w.classes.changed = false;
+            w.reduction.classes.changed = false;
         });
         found.clear();
         faults.clear();
@@ -143,7 +143,7 @@ fn explore(world: *mut World, words: &Words) -> (Ends, BTreeSet<String>) {
             let mut possible = Vec::new();
             let (hash, changed, fault) = with_ptr(world, |w| {
                 w.enabled(&mut possible);
-                (w.fingerprint().to_u128(), w.classes.changed, w.fault.take())
+                (w.fingerprint().to_u128(), w.reduction.classes.changed, w.step.fault.take())
             });
             if changed {
                 continue 'again;
@@ -154,7 +154,7 @@ fn explore(world: *mut World, words: &Words) -> (Ends, BTreeSet<String>) {
                 if possible.is_empty() {
                     let fault = with_ptr(world, |w| {
                         w.finish();
-                        w.fault.take()
+                        w.step.fault.take()
                     });
                     faults.extend(fault.map(|fault| fault.rule));
                     let value = |word: &ModelWord| with_ptr(world, |w| w.value_of(word.place()));

@@ -35,7 +35,7 @@ mod wait;
 pub struct Model;
 
 fn entry() -> &'static dyn Entry {
-    with(|w| w.entry).expect("the scenario has built its machine")
+    with(|w| w.subject.entry).expect("the scenario has built its machine")
 }
 
 /// The body of the fibre in slot `thread`.
@@ -48,7 +48,7 @@ pub(crate) fn run_thread(thread: usize) {
         // SAFETY: the body of the CPU's one hotplug fibre.
         unsafe { entry().serve_hotplug(&mut task) };
     } else {
-        let (_, task) = with(|w| w.tasks[thread - 2 * MAX_CPUS]);
+        let (_, task) = with(|w| w.subject.tasks[thread - 2 * MAX_CPUS]);
         task();
     }
     rearranges();
@@ -69,7 +69,7 @@ fn run_idle(cpu: usize) {
             rest_for_ever();
         }
     } else {
-        let boot = with(|w| w.boot.take()).expect("the scenario has a machine to boot");
+        let boot = with(|w| w.subject.boot.take()).expect("the scenario has a machine to boot");
         boot();
     }
     with(|w| {
@@ -105,7 +105,7 @@ pub(crate) fn take_interrupt(kind: Interrupt) {
         match kind {
             Interrupt::Call => w.meet_deliver(PENDING_CALL),
             Interrupt::Halt => w.meet_deliver(PENDING_HALT),
-            Interrupt::Device => w.movers.at_point(),
+            Interrupt::Device => w.reduction.movers.at_point(),
         }
         w.cpu_mut().irqs_on = false;
         w.thread_mut().push(LevelKind::Handler(kind));
@@ -117,7 +117,7 @@ pub(crate) fn take_interrupt(kind: Interrupt) {
         // SAFETY: as above.
         Interrupt::Halt => unsafe { entry().on_halt_ipi() },
         Interrupt::Device => {
-            if let (Some(device), cpu) = with(|w| (w.device, w.cpu)) {
+            if let (Some(device), cpu) = with(|w| (w.subject.device, w.cpu)) {
                 device(cpu);
             }
         }
@@ -232,7 +232,7 @@ unsafe impl Irq for Model {
     #[track_caller]
     fn send_ipi(&self, to: CpuId, why: Ipi) {
         let at = Location::caller();
-        let noticed = with(|w| w.fused || w.is_point_to_send(at));
+        let noticed = with(|w| w.step.fused || w.is_point_to_send(at));
         point(Op { kind: OpKind::Send, place: to.index(), at }, noticed);
         with(|w| {
             if w.mutates(Change::DropIpi, at) {
@@ -250,19 +250,19 @@ unsafe impl Irq for Model {
             if raises {
                 target.pending |= bit;
             }
-            let noted = raises && w.lazy && w.cpus[to.index()].notes_offline();
+            let noted = raises && w.subject.lazy && w.cpus[to.index()].notes_offline();
             if noted {
                 w.noted_offline(to.index(), at);
             }
-            w.touches.add(footprint::power(to.index()), How::Reads);
+            w.reduction.touches.add(footprint::power(to.index()), How::Reads);
             if on {
-                w.touches.change(footprint::pending(to.index(), bit), How::Sets, old, 1);
+                w.reduction.touches.change(footprint::pending(to.index(), bit), How::Sets, old, 1);
             }
             // Also if it was pending: the handler finds what all senders wrote.
-            let carries = w.tracks && w.options.memory != (MemoryModel::Tso { fenced: false });
-            if carries && w.branching && on {
+            let carries = w.memory.tracks && w.options.memory != (MemoryModel::Tso { fenced: false });
+            if carries && w.phase.branching && on {
                 let ipi = clocks::ipi(to.index(), bit.trailing_zeros());
-                w.clocks.join(&mut w.undo, ipi, clocks::cpu(w.cpu));
+                w.memory.clocks.join(&mut w.undo, ipi, clocks::cpu(w.cpu));
             }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
@@ -290,10 +290,10 @@ impl World {
     /// What was pending is taken, with what its senders knew.
     fn take_ipi(&mut self, bit: u8) {
         self.cpu_mut().pending &= !bit;
-        if self.tracks && self.branching {
+        if self.memory.tracks && self.phase.branching {
             let ipi = clocks::ipi(self.cpu, bit.trailing_zeros());
-            self.clocks.join(&mut self.undo, clocks::cpu(self.cpu), ipi);
-            self.clocks.clear(&mut self.undo, ipi);
+            self.memory.clocks.join(&mut self.undo, clocks::cpu(self.cpu), ipi);
+            self.memory.clocks.clear(&mut self.undo, ipi);
         }
     }
 }

@@ -248,7 +248,7 @@ impl World {
         match &mut self.mutation {
             None => false,
             Some(mutation) => {
-                let part = if self.branching { Begins::AfterSetup } else { Begins::AtOnce };
+                let part = if self.phase.branching { Begins::AfterSetup } else { Begins::AtOnce };
                 mutation.hits(change, at, part)
             }
         }

@@ -60,10 +60,10 @@ pub(crate) fn search(
     let mut cut_off = false;
     let mut stop = found.look(ready, true);
     loop {
-        if with_ptr(ready.world, |w| w.classes.changed) {
+        if with_ptr(ready.world, |w| w.reduction.classes.changed) {
             return End::Again;
         }
-        found.steps = with_ptr(ready.world, |w| w.steps);
+        found.steps = with_ptr(ready.world, |w| w.recorder.steps);
         if found.fault.is_some() && !options.keep_going {
             return End::Bounded(Bound::Violation);
         }

@@ -130,8 +130,8 @@ impl<'a> Explorer<'a> {
         let (pending_at_start, expirations_at_start) = with_ptr(ready.world, |w| {
             w.undo_to(0);
             // All points are events here: what was moved would hide what a step touches.
-            w.movers.switch_on(&Options { reduce: false, ..options.clone() });
-            (std::array::from_fn(|cpu| w.cpus[cpu].pending), w.expirations)
+            w.reduction.movers.switch_on(&Options { reduce: false, ..options.clone() });
+            (std::array::from_fn(|cpu| w.cpus[cpu].pending), w.phase.expirations)
         });
         Explorer {
             ready,
@@ -195,10 +195,10 @@ impl<'a> Explorer<'a> {
         let mut enabled = Vec::new();
         let mut dead = found.look(self.ready, true);
         loop {
-            if with_ptr(self.ready.world, |w| w.classes.changed) {
+            if with_ptr(self.ready.world, |w| w.reduction.classes.changed) {
                 return End::Again;
             }
-            found.steps = with_ptr(self.ready.world, |w| w.steps);
+            found.steps = with_ptr(self.ready.world, |w| w.recorder.steps);
             if found.fault.is_some() && !options.keep_going {
                 return End::Bounded(Bound::Violation);
             }
@@ -225,7 +225,7 @@ impl<'a> Explorer<'a> {
                         text,
                         location: String::new(),
                     };
-                    let choices = with_ptr(self.ready.world, |w| w.choices.clone());
+                    let choices = with_ptr(self.ready.world, |w| w.recorder.choices.clone());
                     found.broken(fault, &choices);
                     return End::Bounded(Bound::Violation);
                 }
@@ -302,9 +302,9 @@ impl<'a> Explorer<'a> {
             looked_at = self.races_before(me, true);
         }
         let needs = with_ptr(world, |w| w.needs(choice));
-        with_ptr(world, |w| w.touches.begin(needs));
+        with_ptr(world, |w| w.reduction.touches.begin(needs));
         take(world, choice, true);
-        let touches: Rc<[Touch]> = with_ptr(world, |w| w.touches.end()).into();
+        let touches: Rc<[Touch]> = with_ptr(world, |w| w.reduction.touches.end()).into();
         let (clock, rivals) = self.trace.rivals(cpu, &touches);
         if races {
             for e in rivals {

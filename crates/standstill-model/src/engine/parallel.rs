@@ -67,30 +67,30 @@ impl Learned {
 impl World {
     fn learned(&self) -> Learned {
         Learned {
-            users: self.classes.all().map(|(place, users)| (steady(place), users)).collect(),
-            cells: self.clocks.cell_users().map(|(place, users)| (steady(place), users)).collect(),
-            points: self.movers.points().collect(),
-            fences: self.clocks.fences,
+            users: self.reduction.classes.all().map(|(place, users)| (steady(place), users)).collect(),
+            cells: self.memory.clocks.cell_users().map(|(place, users)| (steady(place), users)).collect(),
+            points: self.reduction.movers.points().collect(),
+            fences: self.memory.clocks.fences,
         }
     }
 
     /// Learns what another thread knows; nothing has been searched yet.
     fn teach(&mut self, learned: &Learned) {
         for (place, users) in &learned.users {
-            self.classes.add(address(*place), *users);
+            self.reduction.classes.add(address(*place), *users);
         }
         for (place, users) in &learned.cells {
-            self.clocks.add_cell_users(address(*place), *users);
+            self.memory.clocks.add_cell_users(address(*place), *users);
         }
-        self.movers.add_points(&learned.points);
-        self.clocks.fences |= learned.fences;
+        self.reduction.movers.add_points(&learned.points);
+        self.memory.clocks.fences |= learned.fences;
     }
 
     /// Would somebody who knows only `one` have searched in another way, had he known `all`?
     fn outdated(&self, one: &Learned, all: &Learned) -> bool {
         let users = all.users.iter().any(|(place, all)| {
             let known = one.users.get(place).copied().unwrap_or_default();
-            self.classes.outdated(known, *all) || self.is_ra() && known != Users::default() && known != *all
+            self.reduction.classes.outdated(known, *all) || self.is_ra() && known != Users::default() && known != *all
         });
         let cells = all.cells.iter().any(|(place, all)| {
             let known = one.cells.get(place).copied().unwrap_or_default();
@@ -459,7 +459,7 @@ fn round(
     if let Some(from) = &from {
         with_ptr(ready.world, |w| {
             w.teach(&from.learned);
-            w.steps = from.found.steps;
+            w.recorder.steps = from.found.steps;
         });
         // A limit is one for this part of the way.
         if options.limits.states != 0 {
@@ -533,7 +533,7 @@ fn round(
         Came::Through => End::Exhausted,
         Came::Far => {
             let learned = main.learned();
-            let kept = with_ptr(ready.world, |w| (w.classes.clone(), w.movers.points().collect::<Vec<_>>()));
+            let kept = with_ptr(ready.world, |w| (w.reduction.classes.clone(), w.reduction.movers.points().collect::<Vec<_>>()));
             let helpers = Mutex::new(Vec::new());
             thread::scope(|scope| {
                 let _panics = Panics(&shared);
@@ -565,8 +565,8 @@ fn round(
             if end == End::Again {
                 with_ptr(ready.world, |w| {
                     w.undo_to(0);
-                    w.classes = kept.0;
-                    w.movers.set_points(&kept.1);
+                    w.reduction.classes = kept.0;
+                    w.reduction.movers.set_points(&kept.1);
                 });
                 return None;
             }

@@ -132,7 +132,7 @@ pub(crate) fn search(
                     text: format!("a run of {LONGEST} steps has no end: somebody goes round for ever"),
                     location: String::new(),
                 };
-                let choices = with_ptr(ready.world, |w| w.choices.clone());
+                let choices = with_ptr(ready.world, |w| w.recorder.choices.clone());
                 found.broken(fault, &choices);
                 break;
             }
@@ -140,7 +140,7 @@ pub(crate) fn search(
         longest = longest.max(steps);
         found.depth = found.depth.max(steps);
         found.runs = run + 1;
-        found.steps = with_ptr(ready.world, |w| w.steps);
+        found.steps = with_ptr(ready.world, |w| w.recorder.steps);
         found.bytes = with_ptr(ready.world, |w| w.undo.peak()) as u64;
         if found.fault.is_some() && !options.keep_going {
             return End::Bounded(Bound::Violation);

@@ -71,21 +71,21 @@ impl Found {
     /// Looks at the step that was just made; true if the search must not go on from here. `counts`: it was not made before.
     pub(crate) fn look(&mut self, ready: &Ready, counts: bool) -> bool {
         with_ptr(ready.world, |w| {
-            if w.broken != 0 {
+            if w.step.broken != 0 {
                 for property in Property::ALL {
-                    if w.broken & 1 << property as u8 != 0 {
+                    if w.step.broken & 1 << property as u8 != 0 {
                         let index = property as usize;
                         self.counts[index] += u64::from(counts);
-                        self.firsts[index].get_or_insert_with(|| w.choices.clone());
+                        self.firsts[index].get_or_insert_with(|| w.recorder.choices.clone());
                     }
                 }
             }
-            if let Some(race) = w.race.take() {
-                self.broken(race, &w.choices);
+            if let Some(race) = w.step.race.take() {
+                self.broken(race, &w.recorder.choices);
             }
-            match w.fault.take() {
+            match w.step.fault.take() {
                 Some(fault) => {
-                    self.broken(fault, &w.choices);
+                    self.broken(fault, &w.recorder.choices);
                     true
                 }
                 None => false,
@@ -97,14 +97,14 @@ impl Found {
     pub(crate) fn look_at_end(&mut self, ready: &Ready) {
         let (hash, fault) = with_ptr(ready.world, |w| {
             w.finish();
-            (w.end_hash().to_u128(), w.fault.take())
+            (w.end_hash().to_u128(), w.step.fault.take())
         });
         self.ends.insert(hash);
         if let Some(stable) = &mut self.stable {
             stable.insert(with_ptr(ready.world, |w| w.stable_end()));
         }
         if let Some(fault) = fault {
-            with_ptr(ready.world, |w| self.broken(fault, &w.choices));
+            with_ptr(ready.world, |w| self.broken(fault, &w.recorder.choices));
         }
     }
 
@@ -266,9 +266,9 @@ impl<'a> Search<'a> {
         covers: Covers,
     ) -> Search<'a> {
         with_ptr(ready.world, |w| {
-            w.movers.switch_on(options);
-            w.watches_until = w.steps + WATCHED;
-            w.clocks.refresh(|place| w.classes.is_shared(place));
+            w.reduction.movers.switch_on(options);
+            w.look.watches_until = w.recorder.steps + WATCHED;
+            w.memory.clocks.refresh(|place| w.reduction.classes.is_shared(place));
         });
         Search {
             ready,
@@ -396,7 +396,7 @@ impl<'a> Search<'a> {
         report: &mut dyn FnMut(&mut Found, usize) -> Option<End>,
     ) -> Came {
         loop {
-            if with_ptr(self.ready.world, |w| w.classes.changed || w.movers.changed) {
+            if with_ptr(self.ready.world, |w| w.reduction.classes.changed || w.reduction.movers.changed) {
                 return Came::To(End::Again);
             }
             if self.found.fault.is_some() && !self.options.keep_going {
@@ -448,7 +448,7 @@ impl<'a> Search<'a> {
         if stop || hurry(self.ready, &mut self.found, counts, &mut self.enabled) {
             return false;
         }
-        if with_ptr(self.ready.world, |w| w.classes.changed || w.movers.changed) {
+        if with_ptr(self.ready.world, |w| w.reduction.classes.changed || w.reduction.movers.changed) {
             return false;
         }
         let covers = &mut self.covers;
@@ -457,7 +457,7 @@ impl<'a> Search<'a> {
         let visit = self.table.visit(hash, cover, covers);
         let new = visit == Visit::New;
         if let Some(sample) = &mut self.found.sample {
-            with_ptr(self.ready.world, |w| sample.visit(hash.to_u128(), new, &w.choices));
+            with_ptr(self.ready.world, |w| sample.visit(hash.to_u128(), new, &w.recorder.choices));
         }
         if visit == Visit::Done {
             return false;
@@ -469,7 +469,7 @@ impl<'a> Search<'a> {
         if !self.enabled.is_empty() {
             let first = self.choices.len();
             self.choices.extend_from_slice(&self.enabled);
-            if with_ptr(self.ready.world, |w| w.movers.on) {
+            if with_ptr(self.ready.world, |w| w.reduction.movers.on) {
                 // The last CPU first, and a CPU goes on before it is interrupted. Any order is as sound, but steps that are merged are learnt about
                 // on the way, and this order learns of fewer points: as measured, 35,097 states with four CPUs, 50,896 the other way round.
                 self.choices[first..].reverse();
@@ -488,7 +488,7 @@ impl<'a> Search<'a> {
 
     /// Fills in what the machine counts.
     pub(crate) fn count(&mut self) {
-        let (undo, steps) = with_ptr(self.ready.world, |w| (w.undo.peak(), w.steps));
+        let (undo, steps) = with_ptr(self.ready.world, |w| (w.undo.peak(), w.recorder.steps));
         (self.found.bytes, self.found.steps) = ((undo + self.covers.bytes().1) as u64, steps);
         self.found.growth = self.covers.growth().max(self.found.ends.capacity() * 34) as u64;
     }
@@ -503,7 +503,7 @@ fn hurry(ready: &Ready, found: &mut Found, counts: bool, enabled: &mut Vec<u32>)
         let next = with_ptr(ready.world, |w| {
             w.enabled(enabled);
             let next = w.eager(enabled);
-            w.movers.eager = next.is_some();
+            w.reduction.movers.eager = next.is_some();
             next
         });
         let Some(choice) = next else { return false };

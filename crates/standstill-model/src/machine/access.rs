@@ -84,26 +84,26 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
     }
     let (mut broken, mut prepared, mut interrupts, mut writes_in_condition) = (false, false, false, false);
     let noticed = with(|w| {
-        if !w.inside {
+        if !w.step.inside {
             return Some((false, false));
         }
-        if w.peeking.is_some() {
+        if w.look.peeking.is_some() {
             // A compare-and-swap is looked at, too: would it succeed?
             writes_in_condition = writes && access != Access::CompareExchange;
             return None;
         }
-        if !w.branching {
+        if !w.phase.branching {
             return Some((true, false));
         }
-        w.waited = 0;
-        let reload = std::mem::take(&mut w.reload);
+        w.look.waited = 0;
+        let reload = std::mem::take(&mut w.look.reload);
         let who = w.context();
-        let conflicts = w.classes.note(place, who, writes);
+        let conflicts = w.reduction.classes.note(place, who, writes);
         let part = w.part_of_guess(place, access, wants, at);
-        (prepared, interrupts) = (w.classes.is_prepared(), w.classes.interrupts());
+        (prepared, interrupts) = (w.reduction.classes.is_prepared(), w.reduction.classes.interrupts());
         match part {
             Part::Swapped => {
-                w.age = w.guessed;
+                w.look.age = w.look.guessed;
                 return Some((false, conflicts));
             }
             Part::Broken => {
@@ -113,16 +113,16 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
             Part::None | Part::Stored => {}
         }
         // Under `ra` the scheduler says what an access finds, if there is a choice.
-        if !w.polling && w.ages(w.cpu, place, wants) != 1 {
+        if !w.look.polling && w.ages(w.cpu, place, wants) != 1 {
             w.thread_mut().wants = wants;
-            w.fused = false;
+            w.step.fused = false;
             // A point of its own: the guess was a load.
-            w.guess = None;
+            w.reduction.guess = None;
             return Some((true, conflicts));
         }
         let joined = part == Part::Stored || reload == place && access == Access::Load;
         let code = OpKind::Access(access, writes).code();
-        Some((conflicts && !joined && (w.fused || w.is_point(code, 0, at)), conflicts))
+        Some((conflicts && !joined && (w.step.fused || w.is_point(code, 0, at)), conflicts))
     });
     if broken {
         crate::port::rest_for_ever();
@@ -140,8 +140,8 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
         }
         // Only now: handlers may have run in there.
         with(|w| {
-            w.touches.shared = conflicts;
-            if prepared && w.steps < w.watches_until {
+            w.reduction.touches.shared = conflicts;
+            if prepared && w.recorder.steps < w.look.watches_until {
                 w.use_prepared(place, at);
             }
         });
@@ -152,8 +152,8 @@ impl World {
     /// The value at `place` changes from `old` to `new`.
     pub(crate) fn wrote(&mut self, place: usize, old: u64, new: u64) {
         let place = steady(place);
-        self.memory.sub(Hash128::of_cell(place, old));
-        self.memory.add(Hash128::of_cell(place, new));
+        self.memory.hash.sub(Hash128::of_cell(place, old));
+        self.memory.hash.add(Hash128::of_cell(place, new));
     }
 
     /// As [`wrote`](Self::wrote), of a word: its value may be an address.
@@ -163,34 +163,34 @@ impl World {
 
     /// An access to a word told its CPU, or others, what happened before.
     fn synchronise(&mut self, place: usize, reads: bool, writes: bool, order: Ordering) {
-        if !(self.tracks && self.inside && self.branching) {
+        if !(self.memory.tracks && self.step.inside && self.phase.branching) {
             return;
         }
-        let classes = &self.classes;
-        let word = self.clocks.word(place, || classes.is_shared(place));
-        let (on, message) = (self.cpu, self.clocks.message(word, 0));
+        let classes = &self.reduction.classes;
+        let word = self.memory.clocks.word(place, || classes.is_shared(place));
+        let (on, message) = (self.cpu, self.memory.clocks.message(word, 0));
         let publishes = if releases(order) { clocks::cpu(on) } else { clocks::fenced(on) };
         if reads {
             let learns = if acquires(order) { clocks::cpu(on) } else { clocks::seen(on) };
-            self.clocks.join(&mut self.undo, learns, message);
+            self.memory.clocks.join(&mut self.undo, learns, message);
             if writes {
-                self.clocks.join(&mut self.undo, message, publishes);
+                self.memory.clocks.join(&mut self.undo, message, publishes);
             }
         } else {
-            self.clocks.assign(&mut self.undo, message, publishes);
+            self.memory.clocks.assign(&mut self.undo, message, publishes);
         }
     }
 
     /// A word is read that the port itself looks at, with acquire: its newest value is one that this CPU may see.
     pub(crate) fn acquire_newest(&mut self, place: usize) {
-        if !(self.tracks && self.branching) || self.buffered(self.cpu, place).is_some() {
+        if !(self.memory.tracks && self.phase.branching) || self.buffered(self.cpu, place).is_some() {
             return;
         }
         if self.is_ra() {
-            let (age, polling) = (std::mem::take(&mut self.age), std::mem::take(&mut self.polling));
+            let (age, polling) = (std::mem::take(&mut self.look.age), std::mem::take(&mut self.look.polling));
             let picked = self.pick(place, Wants::Load);
             self.read_message(picked, true);
-            (self.age, self.polling) = (age, polling);
+            (self.look.age, self.look.polling) = (age, polling);
         } else {
             self.synchronise(place, true, false, Ordering::Acquire);
         }
@@ -198,37 +198,37 @@ impl World {
 
     /// This CPU gets to know all that `other` did, in a way that is no access to memory.
     pub(crate) fn learn_all_of(&mut self, other: usize) {
-        if self.tracks && self.branching {
+        if self.memory.tracks && self.phase.branching {
             self.drain(other);
-            self.clocks.join(&mut self.undo, clocks::cpu(self.cpu), clocks::cpu(other));
+            self.memory.clocks.join(&mut self.undo, clocks::cpu(self.cpu), clocks::cpu(other));
         }
     }
 
     fn fence(&mut self, order: Ordering) {
-        if !(self.tracks && self.branching) || order == Ordering::Relaxed {
+        if !(self.memory.tracks && self.phase.branching) || order == Ordering::Relaxed {
             return;
         }
         let on = self.cpu;
         // What relaxed loads saw did not count so far.
-        self.classes.changed |= !self.clocks.fences;
-        self.clocks.fences = true;
-        self.clocks.join(&mut self.undo, clocks::cpu(on), clocks::seen(on));
+        self.reduction.classes.changed |= !self.memory.clocks.fences;
+        self.memory.clocks.fences = true;
+        self.memory.clocks.join(&mut self.undo, clocks::cpu(on), clocks::seen(on));
         if order == Ordering::SeqCst {
             self.join_fences();
         }
-        self.clocks.assign(&mut self.undo, clocks::fenced(on), clocks::cpu(on));
+        self.memory.clocks.assign(&mut self.undo, clocks::fenced(on), clocks::cpu(on));
     }
 
     /// A condition read `value`: what it waits for can change with it.
     pub(crate) fn watch(&mut self, place: usize, value: usize) -> bool {
         let context = self.context();
-        let open = if self.branching && place >= 128 && self.budget.is_none() {
-            self.classes.note(place, context, false);
-            self.classes.is_open(place, context)
+        let open = if self.phase.branching && place >= 128 && self.step.budget.is_none() {
+            self.reduction.classes.note(place, context, false);
+            self.reduction.classes.is_open(place, context)
         } else {
             true
         };
-        match &mut self.peeking {
+        match &mut self.look.peeking {
             Some(watch) => {
                 watch.add(place, value, open);
                 true
@@ -260,27 +260,27 @@ fn access(
         return old;
     }
     with(|w| {
-        if writes && access != Access::Store && w.inside && w.peeking.is_none() {
+        if writes && access != Access::Store && w.step.inside && w.look.peeking.is_none() {
             w.drain(w.cpu);
         }
-        let picked = (w.is_ra() && w.inside && w.branching).then(|| w.pick(place, wants));
+        let picked = (w.is_ra() && w.step.inside && w.phase.branching).then(|| w.pick(place, wants));
         let own = w.buffered(w.cpu, place);
         // SAFETY: as above.
         let old = picked.map(|picked| picked.value).or(own).unwrap_or(unsafe { *word });
-        let old = if !writes && w.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
-        let watched = w.inside && w.watch(place, old);
+        let old = if !writes && w.step.inside && w.mutates(Change::ReadZero, at) { 0 } else { old };
+        let watched = w.step.inside && w.watch(place, old);
         let new = f(old);
-        if new.is_some() && w.inside {
+        if new.is_some() && w.step.inside {
             w.thread_mut().level_mut().changed();
         }
         if watched {
             return old;
         }
         let order = w.effective_order(if new.is_none() { on_failure } else { order }, at);
-        let drops = w.inside && new.is_some() && w.mutates(Change::DropWrite, at);
+        let drops = w.step.inside && new.is_some() && w.mutates(Change::DropWrite, at);
         let new = new.filter(|_| !drops);
-        if w.inside {
-            w.touches.word(place, old, new);
+        if w.step.inside {
+            w.reduction.touches.word(place, old, new);
         }
         let late =
             access == Access::Store && new.is_some_and(|new| w.buffer(place, new, releases(order), at));
@@ -304,13 +304,13 @@ fn access(
             unsafe { w.undo.memory(place, size_of::<usize>()) };
             // SAFETY: as above.
             w.wrote_word(place, unsafe { *word }, new);
-            if let Some(words) = &mut w.words {
+            if let Some(words) = &mut w.recorder.words {
                 words.insert(place);
             }
             // SAFETY: as above.
             unsafe { *word = new };
         }
-        if w.inside {
+        if w.step.inside {
             // A store tells nothing of what was there.
             if reads {
                 w.learn(steady(old) as u64);
@@ -343,15 +343,15 @@ unsafe impl Memory for Model {
             return;
         }
         let noticed = with(|w| {
-            let meets = w.is_ra() && w.inside && w.branching && w.peeking.is_none();
+            let meets = w.is_ra() && w.step.inside && w.phase.branching && w.look.peeking.is_none();
             let who = w.context();
-            meets.then(|| w.classes.note(FENCE, who, true))
+            meets.then(|| w.reduction.classes.note(FENCE, who, true))
         });
         if let Some(noticed) = noticed {
             point(Op { kind: OpKind::Access(Access::Fence, true), place: FENCE, at }, noticed);
         }
         with(|w| {
-            if w.inside && w.peeking.is_none() {
+            if w.step.inside && w.look.peeking.is_none() {
                 let order = w.fence_order(at);
                 if order == Ordering::SeqCst {
                     w.drain(w.cpu);
@@ -386,9 +386,9 @@ unsafe impl Memory for Model {
         }
         with(|w| {
             let same = w.thread_mut().level_mut().cut(state);
-            w.movers.turn(same);
+            w.reduction.movers.turn(same);
             // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
-            w.reload = std::mem::take(&mut w.waited);
+            w.look.reload = std::mem::take(&mut w.look.waited);
         });
     }
 }

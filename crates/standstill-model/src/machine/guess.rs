@@ -54,8 +54,8 @@ pub(crate) fn guessed(place: usize, value: usize, at: &'static Location<'static>
         return;
     }
     with(|w| {
-        if w.branching && w.inside && w.peeking.is_none() && w.options.reduce && !w.tries {
-            w.guess = Some(Guess { place, value, at, stored: None });
+        if w.phase.branching && w.step.inside && w.look.peeking.is_none() && w.options.reduce && !w.subject.tries {
+            w.reduction.guess = Some(Guess { place, value, at, stored: None });
         }
     });
 }
@@ -70,7 +70,7 @@ impl World {
         wants: Wants,
         at: &'static Location<'static>,
     ) -> Part {
-        match self.guess {
+        match self.reduction.guess {
             None => Part::None,
             Some(guess) => self.follows(guess, place, access, wants, at),
         }
@@ -86,10 +86,10 @@ impl World {
     ) -> Part {
         if place != guess.place {
             if access == Access::Store {
-                self.guess = Some(Guess { stored: Some(at), ..guess });
+                self.reduction.guess = Some(Guess { stored: Some(at), ..guess });
                 // On a stack another word has this place once the frame is gone, and it may be no link.
-                if !self.slots.iter().any(|slot| slot.holds(place)) {
-                    self.classes.prepare(place);
+                if !self.stacks.slots.iter().any(|slot| slot.holds(place)) {
+                    self.reduction.classes.prepare(place);
                 }
                 return Part::Stored;
             }
@@ -99,7 +99,7 @@ impl World {
             // Another one.
             return if self.gives_up("the word is guessed again", at) { Part::None } else { Part::Broken };
         }
-        self.guess = None;
+        self.reduction.guess = None;
         let does = match (access, wants) {
             (Access::CompareExchange, Wants::Swap(expected)) if expected == guess.value => {
                 return Part::Swapped;
@@ -116,7 +116,7 @@ impl World {
     /// The context does something else: a guess before it was a plain load then. False if it can't have been one.
     #[inline]
     pub(crate) fn gives_up(&mut self, does: &str, at: &'static Location<'static>) -> bool {
-        let Some(guess) = self.guess.take() else { return true };
+        let Some(guess) = self.reduction.guess.take() else { return true };
         let Some(stored) = guess.stored else { return true };
         let does = format!(
             "after the store at {}:{}, {does} with no compare-and-swap in between",

@@ -1,4 +1,6 @@
 pub(crate) mod access;
+#[cfg(test)]
+pub(crate) mod blind;
 pub(crate) mod guess;
 pub(crate) mod session;
 pub(crate) mod state;
@@ -6,3 +8,4 @@ pub(crate) mod step;
 pub(crate) mod symbolize;
 pub(crate) mod undo;
 pub(crate) mod world;
+pub(crate) mod parts;

@@ -57,10 +57,10 @@ impl Ready {
         let mut enabled = Vec::new();
         for _ in 0..PATIENCE {
             let next = with_ptr(world, |w| {
-                if let Some(fault) = &w.fault {
+                if let Some(fault) = &w.step.fault {
                     return Err(failed(fault));
                 }
-                if w.branching {
+                if w.phase.branching {
                     return Ok(None);
                 }
                 w.enabled(&mut enabled);
@@ -68,7 +68,7 @@ impl Ready {
                     // Who waits, and where, is what a search says of a deadlock.
                     w.finish();
                 }
-                match (&w.fault, enabled.first()) {
+                match (&w.step.fault, enabled.first()) {
                     (Some(fault), _) => Err(failed(fault)),
                     (None, Some(choice)) => Ok(Some(*choice)),
                     (None, None) => Err(format!("{SETUP} ends, and nobody has called `branch`")),
@@ -76,9 +76,9 @@ impl Ready {
             })?;
             let Some(choice) = next else {
                 with_ptr(world, |w| {
-                    w.choices.clear();
-                    w.steps = 0;
-                    w.broken = 0;
+                    w.recorder.choices.clear();
+                    w.recorder.steps = 0;
+                    w.step.broken = 0;
                     for cpu in &mut w.cpus {
                         cpu.devices = w.options.irqs as u8;
                     }
@@ -102,10 +102,10 @@ impl Ready {
     }
 
     pub(crate) fn record(&self) {
-        with_ptr(self.world, |w| w.record = Some(Vec::new()));
+        with_ptr(self.world, |w| w.recorder.record = Some(Vec::new()));
     }
 
     pub(crate) fn recorded(&self) -> Vec<Step> {
-        with_ptr(self.world, |w| w.record.take()).unwrap_or_default()
+        with_ptr(self.world, |w| w.recorder.record.take()).unwrap_or_default()
     }
 }

@@ -26,12 +26,12 @@ impl World {
 
     fn enabled_on(&self, cpu: usize, to: &mut Vec<u32>) {
         let c = &self.cpus[cpu];
-        let stores = !self.buffers.is_empty(cpu);
+        let stores = !self.memory.buffers.is_empty(cpu);
         if stores {
             to.push(Choice::Flush.encode(cpu));
         }
         // A replay does not know which of its stores wait for nothing: the schedule says what comes first.
-        let drained = !stores || self.budget.is_some();
+        let drained = !stores || self.step.budget.is_some();
         if c.power != Power::On {
             return;
         }
@@ -56,7 +56,7 @@ impl World {
                 return;
             }
         }
-        if self.device.is_some() && c.devices > 0 && c.lines && interruptible && self.branching && drained {
+        if self.subject.device.is_some() && c.devices > 0 && c.lines && interruptible && self.phase.branching && drained {
             add(Choice::Interrupt(Interrupt::Device));
         }
         if c.pending & PENDING_STOP != 0 && stoppable {
@@ -75,11 +75,11 @@ impl World {
                 if t.kind == Kind::Idle || t.life != Life::Live || usize::from(t.cpu) != cpu {
                     continue;
                 }
-                if self.expirations > 0 && t.may_expire && t.op.kind == OpKind::Wait {
+                if self.phase.expirations > 0 && t.may_expire && t.op.kind == OpKind::Wait {
                     add(Choice::Expire(index));
                 }
                 // The first task leads to where the branching begins; the others wait for it.
-                let held = !self.branching && t.op.kind == OpKind::Begin && index > 2 * MAX_CPUS;
+                let held = !self.phase.branching && t.op.kind == OpKind::Begin && index > 2 * MAX_CPUS;
                 if !t.blocked && !held {
                     others = true;
                     if drained || !drains(&t.op, self.options.memory) {
@@ -88,7 +88,7 @@ impl World {
                 }
             }
         }
-        let expires = self.expirations > 0 && current.may_expire && current.op.kind == OpKind::Wait;
+        let expires = self.phase.expirations > 0 && current.may_expire && current.op.kind == OpKind::Wait;
         if current.life == Life::Live && expires && !idles {
             add(Choice::Expire(usize::from(c.current)));
         }
@@ -161,24 +161,24 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         if undoable {
             w.mark((what != Choice::Flush).then_some(thread));
         }
-        if !w.movers.eager {
+        if !w.reduction.movers.eager {
             let depth = w.threads[thread].as_ref().map_or(0, |t| usize::from(t.depth));
             let own = matches!(what, Choice::Thread(_) | Choice::Expire(_));
-            w.movers.step(cpu, thread, depth + usize::from(!own));
+            w.reduction.movers.step(cpu, thread, depth + usize::from(!own));
         }
-        w.choices.push(bare(choice));
-        w.passed = 0;
-        w.notified.clear();
-        w.written.clear();
-        w.clocks.settles = w.budget.is_none();
-        w.age = if let Choice::Old { age, .. } = what { age } else { 0 };
-        w.broken = 0;
-        w.steps += 1;
+        w.recorder.choices.push(bare(choice));
+        w.step.passed = 0;
+        w.step.notified.clear();
+        w.memory.written.clear();
+        w.memory.clocks.settles = w.step.budget.is_none();
+        w.look.age = if let Choice::Old { age, .. } = what { age } else { 0 };
+        w.step.broken = 0;
+        w.recorder.steps += 1;
         if matches!(what, Choice::Thread(_) | Choice::Expire(_) | Choice::Old { .. }) {
             w.cpus[cpu].current = thread as u8;
         }
         if matches!(what, Choice::Expire(_)) {
-            w.expirations -= 1;
+            w.phase.expirations -= 1;
         }
         thread
     });
@@ -191,11 +191,11 @@ pub(crate) fn take(world: *mut World, choice: u32, undoable: bool) {
         run(world, cpu, thread, command);
     }
     with_ptr(world, |w| {
-        let passed = w.passed;
+        let passed = w.step.passed;
         assert!(passed < 1 << 15, "a step passes more places than a schedule can count");
         let blocks = what != Choice::Flush
             && w.threads[thread].as_ref().is_some_and(|t| t.op.kind == OpKind::Wait && t.blocked);
-        if let Some(last) = w.choices.last_mut() {
+        if let Some(last) = w.recorder.choices.last_mut() {
             *last |= passed << 16 | u32::from(blocks) << 31;
         }
     });
@@ -213,11 +213,11 @@ pub(crate) fn settle(world: *mut World) {
             }
             // What is no memory, nobody notifies: the port knows.
             let sleeps = w.options.sleepers && t.sleeps;
-            let told = !sleeps || w.notified.contains(&t.on);
+            let told = !sleeps || w.step.notified.contains(&t.on);
             let (several, cpu) = (t.several(sleeps), usize::from(t.cpu));
             let changed = t.watch.iter().any(|(place, value)| {
                 // Under `ra` it also counts what its CPU has got to know, and a message that is not the newest.
-                let news = w.is_ra() && (w.written.contains(&place) || cpu == w.cpu && !several);
+                let news = w.is_ra() && (w.memory.written.contains(&place) || cpu == w.cpu && !several);
                 (told || place < 128) && (news || w.value_seen(cpu, place) != value)
             });
             // Who sleeps is woken, whether its condition holds or not.

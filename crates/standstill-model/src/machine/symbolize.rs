@@ -50,10 +50,10 @@ impl World {
     }
 
     fn name_of(&self, place: usize) -> String {
-        if let Some(name) = self.describe.and_then(|describe| describe(place)) {
+        if let Some(name) = self.subject.describe.and_then(|describe| describe(place)) {
             return name.to_string();
         }
-        if let Some(index) = self.slots.iter().position(|slot| slot.holds(place)) {
+        if let Some(index) = self.stacks.slots.iter().position(|slot| slot.holds(place)) {
             let name = self.threads[index].as_ref().map_or("a thread", |thread| thread.name);
             return if index < MAX_CPUS {
                 format!("a word on the idle stack of CPU {index}")
@@ -61,7 +61,7 @@ impl World {
                 format!("a word on the stack of the {name}")
             };
         }
-        let kept = self.kept.iter().find(|kept| kept.holds(place));
+        let kept = self.subject.kept.iter().find(|kept| kept.holds(place));
         kept.map_or_else(|| "a word".to_string(), |kept| format!("a {} of the scenario", kept.short()))
     }
 }

@@ -94,19 +94,19 @@ impl World {
         let undo = &mut self.undo;
         let (bytes, olds, threads) = (undo.bytes.len(), undo.olds.len(), undo.threads.len());
         // SAFETY: a live thread's fibre is suspended between steps.
-        let len = thread.map_or(0, |thread| unsafe { self.slots[thread].save(&mut undo.bytes) });
+        let len = thread.map_or(0, |thread| unsafe { self.stacks.slots[thread].save(&mut undo.bytes) });
         let moved = undo.moved.len();
-        undo.moved.extend_from_slice(&self.movers.entries);
+        undo.moved.extend_from_slice(&self.reduction.movers.entries);
         undo.marks.push(Mark {
             cpus: self.cpus,
-            memory: self.memory,
-            expirations: self.expirations,
+            memory: self.memory.hash,
+            expirations: self.phase.expirations,
             fibre: thread,
             fibre_bytes: (bytes, len),
             bytes,
             olds,
             threads,
-            rules: self.rules.now(),
+            rules: self.subject.rules.now(),
             moved,
         });
         undo.touched = 0;
@@ -117,7 +117,7 @@ impl World {
             undo.bytes.capacity()
                 + undo.olds.capacity() * size_of::<Old>()
                 + undo.threads.capacity() * size_of::<(usize, Option<Thread>)>()
-                + self.rules.bytes()
+                + self.subject.rules.bytes()
                 + undo.marks.capacity() * size_of::<Mark>(),
         );
     }
@@ -142,23 +142,23 @@ impl World {
                 self.threads[index] = thread;
             }
         }
-        self.rules.set(mark.rules);
+        self.subject.rules.set(mark.rules);
         if let Some(fibre) = mark.fibre {
             let (from, len) = mark.fibre_bytes;
-            let slot: &mut Slot = &mut self.slots[fibre];
+            let slot: &mut Slot = &mut self.stacks.slots[fibre];
             // SAFETY: saved by `mark` from this slot; no fibre runs.
             unsafe { slot.restore(&self.undo.bytes[from..from + len]) };
         }
         self.undo.bytes.truncate(mark.bytes);
         self.cpus = mark.cpus;
-        self.movers.entries.clear();
-        self.movers.entries.extend_from_slice(&self.undo.moved[mark.moved..]);
+        self.reduction.movers.entries.clear();
+        self.reduction.movers.entries.extend_from_slice(&self.undo.moved[mark.moved..]);
         self.undo.moved.truncate(mark.moved);
-        self.memory = mark.memory;
-        self.expirations = mark.expirations;
-        self.choices.pop();
-        self.broken = 0;
-        (self.fault, self.race) = (None, None);
+        self.memory.hash = mark.memory;
+        self.phase.expirations = mark.expirations;
+        self.recorder.choices.pop();
+        self.step.broken = 0;
+        (self.step.fault, self.step.race) = (None, None);
     }
 
     /// Undoes all steps after the first `depth`.
@@ -166,8 +166,8 @@ impl World {
         while self.undo.depth() > depth {
             self.undo();
         }
-        if depth == 0 && self.rules.bytes() > 1 << 28 {
-            self.rules.forget();
+        if depth == 0 && self.subject.rules.bytes() > 1 << 28 {
+            self.subject.rules.forget();
         }
     }
 }

@@ -113,7 +113,7 @@ impl World {
 
     /// What `cpu` has on its way to `place`.
     pub(crate) fn buffered(&self, cpu: usize, place: usize) -> Option<usize> {
-        if self.is_tso() { self.buffers.newest(cpu, place) } else { None }
+        if self.is_tso() { self.memory.buffers.newest(cpu, place) } else { None }
     }
 
     /// A store of `value` to `place`: true if it went into the buffer, false if it is to go to memory at once.
@@ -124,15 +124,15 @@ impl World {
         releases: bool,
         at: &'static Location<'static>,
     ) -> bool {
-        if !self.is_tso() || !self.inside || !self.branching {
+        if !self.is_tso() || !self.step.inside || !self.phase.branching {
             return false;
         }
         let cpu = self.cpu;
-        if self.slots[self.thread].holds(place) {
+        if self.stacks.slots[self.thread].holds(place) {
             return false;
         }
-        let late = self.budget.is_some() || self.classes.is_foreign(place, cpu);
-        let buffer = &mut self.buffers.0[cpu];
+        let late = self.step.budget.is_some() || self.reduction.classes.is_foreign(place, cpu);
+        let buffer = &mut self.memory.buffers.0[cpu];
         let index = (buffer.first + buffer.len) % ROOM;
         // SAFETY: a place in the world, which lives until the exploration ends.
         unsafe {
@@ -148,25 +148,25 @@ impl World {
         buffer.entries[index] = Entry { place, value, passed: buffer.passed, at };
         buffer.len += 1;
         buffer.passed = 0;
-        if self.tracks {
-            let entry = self.clocks.on_its_way(cpu, index);
+        if self.memory.tracks {
+            let entry = self.memory.clocks.on_its_way(cpu, index);
             let from = if releases { clocks::cpu(cpu) } else { clocks::fenced(cpu) };
-            self.clocks.assign(&mut self.undo, entry, from);
+            self.memory.clocks.assign(&mut self.undo, entry, from);
         }
         self.tell_clocks(cpu);
         true
     }
 
     fn tell_clocks(&mut self, cpu: usize) {
-        let way = &mut self.clocks.on_their_way[cpu];
+        let way = &mut self.memory.clocks.on_their_way[cpu];
         clocks::keep(&mut self.undo, way);
-        *way = (self.buffers.0[cpu].first, self.buffers.0[cpu].len);
+        *way = (self.memory.buffers.0[cpu].first, self.memory.buffers.0[cpu].len);
     }
 
     /// The oldest entry of the buffer of `cpu` reaches memory. Returns how many stores this makes, those that went at once before it
     /// included.
     pub(crate) fn flush(&mut self, cpu: usize) -> u32 {
-        let buffer = &mut self.buffers.0[cpu];
+        let buffer = &mut self.memory.buffers.0[cpu];
         let index = buffer.first;
         let entry = buffer.entries[index];
         // SAFETY: as in `buffer`.
@@ -176,11 +176,11 @@ impl World {
         }
         buffer.first = (buffer.first + 1) % ROOM;
         buffer.len -= 1;
-        if self.tracks {
-            let classes = &self.classes;
-            let word = self.clocks.word(entry.place, || classes.is_shared(entry.place));
-            let (message, from) = (self.clocks.message(word, 0), self.clocks.on_its_way(cpu, index));
-            self.clocks.assign(&mut self.undo, message, from);
+        if self.memory.tracks {
+            let classes = &self.reduction.classes;
+            let word = self.memory.clocks.word(entry.place, || classes.is_shared(entry.place));
+            let (message, from) = (self.memory.clocks.message(word, 0), self.memory.clocks.on_its_way(cpu, index));
+            self.memory.clocks.assign(&mut self.undo, message, from);
         }
         self.tell_clocks(cpu);
         let word = entry.place as *mut usize;
@@ -208,10 +208,10 @@ impl World {
         if !self.is_tso() {
             return;
         }
-        while !self.buffers.is_empty(cpu) {
+        while !self.memory.buffers.is_empty(cpu) {
             self.flush(cpu);
         }
-        let buffer = &mut self.buffers.0[cpu];
+        let buffer = &mut self.memory.buffers.0[cpu];
         if buffer.passed != 0 {
             // SAFETY: as in `buffer`.
             unsafe { self.undo.memory(&raw const buffer.passed as usize, size_of::<u32>()) };
@@ -221,16 +221,16 @@ impl World {
 
     /// The choice of a flush: in a replay, of as many stores as were flushed when the schedule was made.
     pub(crate) fn flush_by_choice(&mut self, cpu: usize) {
-        match self.budget {
-            None => self.passed = self.flush(cpu),
+        match self.step.budget {
+            None => self.step.passed = self.flush(cpu),
             Some(stores) => {
                 for _ in 0..stores {
-                    if self.buffers.is_empty(cpu) {
+                    if self.memory.buffers.is_empty(cpu) {
                         break;
                     }
                     self.flush(cpu);
                 }
-                self.passed = stores;
+                self.step.passed = stores;
             }
         }
     }

@@ -214,12 +214,12 @@ pub(crate) struct Picked {
 
 impl World {
     pub(crate) fn is_ra(&self) -> bool {
-        self.clocks.messages.is_some()
+        self.memory.clocks.messages.is_some()
     }
 
     /// The ages that an access of a context on `on` to `place` may choose from, as bits.
     pub(crate) fn ages(&self, on: usize, place: usize, wants: Wants) -> u16 {
-        let (Some(messages), Some(word)) = (&self.clocks.messages, self.clocks.known_word(place)) else {
+        let (Some(messages), Some(word)) = (&self.memory.clocks.messages, self.memory.clocks.known_word(place)) else {
             return 1;
         };
         let row = &messages.rows[word];
@@ -249,16 +249,16 @@ impl World {
         let ages = self.ages(on, place, wants);
         let mut age = 0;
         if ages != 1 {
-            if self.peeking.is_some() {
-                age = self.age;
-                self.vain |= ages & 1 << age == 0;
+            if self.look.peeking.is_some() {
+                age = self.look.age;
+                self.look.vain |= ages & 1 << age == 0;
             } else {
-                age = match self.aged {
+                age = match self.look.aged {
                     Some((aged, age)) if aged == place => age,
-                    _ => std::mem::take(&mut self.age),
+                    _ => std::mem::take(&mut self.look.age),
                 };
-                if self.polling {
-                    self.aged = Some((place, age));
+                if self.look.polling {
+                    self.look.aged = Some((place, age));
                 }
             }
             if ages & 1 << age == 0 {
@@ -266,12 +266,12 @@ impl World {
             }
         }
         if wants == Wants::Guess {
-            self.guessed = age;
+            self.look.guessed = age;
         }
-        let classes = &self.classes;
-        let word = self.clocks.word(place, || classes.is_shared(place));
-        let message = self.clocks.message(word, 0);
-        let Some(messages) = &mut self.clocks.messages else { return Picked { word, index: 0, value: raw } };
+        let classes = &self.reduction.classes;
+        let word = self.memory.clocks.word(place, || classes.is_shared(place));
+        let message = self.memory.clocks.message(word, 0);
+        let Some(messages) = &mut self.memory.clocks.messages else { return Picked { word, index: 0, value: raw } };
         let row = &mut messages.rows[word];
         if row.len() == 0 || row.newest() != raw {
             keep(&mut self.undo, row);
@@ -280,7 +280,7 @@ impl World {
                 row.slots[..row.len()].last().map_or(0, |slot| row.stamps[usize::from(*slot)] + 2 * GAP);
             *row = Row { count: 1, ..EMPTY };
             (row.values[0], row.stamps[0]) = (raw, stamp);
-            self.clocks.clear(&mut self.undo, message);
+            self.memory.clocks.clear(&mut self.undo, message);
             return Picked { word, index: 0, value: raw };
         }
         let index = row.len() - 1 - age as usize;
@@ -290,11 +290,11 @@ impl World {
     /// The picked message was read.
     pub(crate) fn read_message(&mut self, picked: Picked, acquires: bool) {
         let on = self.cpu;
-        let Some(messages) = &mut self.clocks.messages else { return };
+        let Some(messages) = &mut self.memory.clocks.messages else { return };
         let slot = messages.rows[picked.word].slot(picked.index);
         messages.advance(&mut self.undo, cpu(on), picked.word, slot);
-        let message = self.clocks.message(picked.word, slot);
-        self.clocks.join(&mut self.undo, if acquires { cpu(on) } else { seen(on) }, message);
+        let message = self.memory.clocks.message(picked.word, slot);
+        self.memory.clocks.join(&mut self.undo, if acquires { cpu(on) } else { seen(on) }, message);
     }
 
     /// A message is put behind the picked one; true if it is the newest.
@@ -306,7 +306,7 @@ impl World {
         modifies: bool,
     ) -> bool {
         let on = self.cpu;
-        let Some(messages) = &mut self.clocks.messages else { return true };
+        let Some(messages) = &mut self.memory.clocks.messages else { return true };
         let live = messages.live(picked.word);
         let row = &mut messages.rows[picked.word];
         if row.len() == KEPT {
@@ -332,14 +332,14 @@ impl World {
             row.sealed |= 1 << read;
         }
         messages.advance(&mut self.undo, cpu(on), picked.word, slot);
-        self.written.push(self.clocks.places[picked.word].0);
+        self.memory.written.push(self.memory.clocks.places[picked.word].0);
         let (message, read) =
-            (self.clocks.message(picked.word, slot), self.clocks.message(picked.word, read));
-        self.clocks.assign(&mut self.undo, message, if releases { cpu(on) } else { fenced(on) });
+            (self.memory.clocks.message(picked.word, slot), self.memory.clocks.message(picked.word, read));
+        self.memory.clocks.assign(&mut self.undo, message, if releases { cpu(on) } else { fenced(on) });
         if modifies {
-            self.clocks.join(&mut self.undo, message, read);
+            self.memory.clocks.join(&mut self.undo, message, read);
         }
-        if let Some(messages) = &mut self.clocks.messages {
+        if let Some(messages) = &mut self.memory.clocks.messages {
             messages.advance(&mut self.undo, message, picked.word, slot);
         }
         last
@@ -347,8 +347,8 @@ impl World {
 
     /// A fence that all others agree on.
     pub(crate) fn join_fences(&mut self) {
-        let (on, words) = (self.cpu, self.clocks.places.len());
-        if let Some(messages) = &mut self.clocks.messages {
+        let (on, words) = (self.cpu, self.memory.clocks.places.len());
+        if let Some(messages) = &mut self.memory.clocks.messages {
             messages.join(&mut self.undo, cpu(on), FENCES, words);
             messages.join(&mut self.undo, FENCES, cpu(on), words);
         }
@@ -357,7 +357,7 @@ impl World {
     /// Drops the messages that nobody can read any more.
     pub(crate) fn drop_messages(&mut self) {
         if self.is_ra() {
-            for word in 0..self.clocks.places.len() {
+            for word in 0..self.memory.clocks.places.len() {
                 self.drop_messages_of(word);
             }
         }
@@ -365,14 +365,14 @@ impl World {
 
     /// Drops those of one word, and says how many.
     fn drop_messages_of(&mut self, word: usize) -> usize {
-        let Some(messages) = &self.clocks.messages else { return 0 };
-        let (row, place) = (&messages.rows[word], self.clocks.places[word].0);
+        let Some(messages) = &self.memory.clocks.messages else { return 0 };
+        let (row, place) = (&messages.rows[word], self.memory.clocks.places[word].0);
         if row.len() < 2 {
             return 0;
         }
         let oldest = (0..MAX_CPUS)
             .filter(|on| {
-                self.cpus[*on].power == Power::On && (self.budget.is_some() || self.classes.uses(place, *on))
+                self.cpus[*on].power == Power::On && (self.step.budget.is_some() || self.reduction.classes.uses(place, *on))
             })
             .map(|on| row.position(messages.views[cpu(on) * WORDS + word]))
             .min();
@@ -381,7 +381,7 @@ impl World {
     }
 
     fn drop_oldest(&mut self, word: usize, count: usize) -> usize {
-        if let Some(messages) = &mut self.clocks.messages {
+        if let Some(messages) = &mut self.memory.clocks.messages {
             let row = &mut messages.rows[word];
             keep(&mut self.undo, row);
             row.slots.copy_within(count.., 0);

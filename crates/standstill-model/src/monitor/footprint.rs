@@ -71,7 +71,7 @@ pub(crate) const fn is_private(place: usize) -> bool {
 impl World {
     /// The event is fed to the rules: does it meet one that was moved?
     pub(crate) fn meet_event(&mut self, event: &Event) {
-        if self.movers.is_on() {
+        if self.reduction.movers.is_on() {
             touched(event, |place, how| self.meet(place, how));
         }
     }

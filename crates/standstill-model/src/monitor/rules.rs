@@ -201,7 +201,7 @@ mod tests {
     fn found(blind: bool) -> Option<(String, String)> {
         let options = Options::default();
         let ready = Ready::new(&options).expect("the scenario can be set up");
-        with_ptr(ready.world, |w| w.rules.blind = blind);
+        with_ptr(ready.world, |w| w.subject.rules.blind = blind);
         let mut found = Found::new();
         crate::check::until_settled(&ready, &mut found, &mut |found| {
             search(&ready, &options, Instant::now(), found, &mut |_| ControlFlow::Continue(()))

@@ -32,7 +32,7 @@ pub(crate) fn does_more(does: &str, at: &'static Location<'static>) -> ! {
 /// As [`does_more`], if a condition is looked at.
 #[inline]
 pub(crate) fn only_looks(does: &str, at: &'static Location<'static>) {
-    if with(|w| w.peeking.is_some()) {
+    if with(|w| w.look.peeking.is_some()) {
         does_more(does, at);
     }
 }
@@ -44,9 +44,9 @@ pub(super) fn look_again<R>(
     at: &'static Location<'static>,
 ) {
     let again = with(|w| {
-        w.looks = w.looks.saturating_add(u32::from(w.branching));
+        w.look.looks = w.look.looks.saturating_add(u32::from(w.phase.branching));
         // Who replays a run has not counted the looks of others.
-        w.branching && (w.looks < FIRST || w.looks.is_multiple_of(EVERY) || w.budget.is_some())
+        w.phase.branching && (w.look.looks < FIRST || w.look.looks.is_multiple_of(EVERY) || w.step.budget.is_some())
     });
     if !again {
         return;
@@ -71,7 +71,7 @@ pub(super) fn left_no_trace(holds: bool, changed: bool, at: &'static Location<'s
 
 impl World {
     fn wrong_condition(&mut self, does: &str, at: &'static Location<'static>) {
-        self.peeking = None;
+        self.look.peeking = None;
         let (cpu, file, line) = (self.cpu, at.file(), at.line());
         let text = format!(
             "on CPU {cpu} a condition that is waited for {does}: a condition may be looked at any number of times, so it reads memory, answers, and changes nothing until it holds"

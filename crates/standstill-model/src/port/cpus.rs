@@ -46,9 +46,9 @@ unsafe impl Cpus for Model {
             w.drain(index);
             w.meet_power(index);
             w.touch_power(index);
-            w.clocks.join(&mut w.undo, clocks::cpu(index), clocks::cpu(w.cpu));
+            w.memory.clocks.join(&mut w.undo, clocks::cpu(index), clocks::cpu(w.cpu));
             for kind in 0..3 {
-                w.clocks.clear(&mut w.undo, clocks::ipi(index, kind));
+                w.memory.clocks.clear(&mut w.undo, clocks::ipi(index, kind));
             }
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::machine::state::Cpu {
@@ -73,7 +73,7 @@ unsafe impl Cpus for Model {
         with(|w| {
             w.note(|| StepWhat::Die, at);
             // The port wakes whoever sleeps on it.
-            w.notified.push(dead.place());
+            w.step.notified.push(dead.place());
             w.touch_power(w.cpu);
             let cpu = w.cpu_mut();
             cpu.power = Power::Off;
@@ -105,11 +105,11 @@ unsafe impl Sched for Model {
     fn evict(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(footprint::scheduling(cpu.index()), How::Writes);
+            w.reduction.touches.add(footprint::scheduling(cpu.index()), How::Writes);
             w.cpus[cpu.index()].evicted = true;
             for thread in 2 * MAX_CPUS..w.threads.len() {
                 if w.threads[thread].as_ref().is_some_and(|t| usize::from(t.cpu) == cpu.index()) {
-                    w.touches.add(footprint::thread(thread), How::Reads);
+                    w.reduction.touches.add(footprint::thread(thread), How::Reads);
                     w.touch_watch(thread);
                 }
                 let moves = w.threads[thread]
@@ -125,7 +125,7 @@ unsafe impl Sched for Model {
     fn readmit(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(footprint::scheduling(cpu.index()), How::Writes);
+            w.reduction.touches.add(footprint::scheduling(cpu.index()), How::Writes);
             w.cpus[cpu.index()].evicted = false;
         });
     }
@@ -147,7 +147,7 @@ unsafe impl Sched for Model {
             Some(false) => Ok(()),
             Some(true) => {
                 // Not a point that can be fused with what was before: the thread is on another CPU from here on.
-                with(|w| w.fused = false);
+                with(|w| w.step.fused = false);
                 point(Op::here(OpKind::Moved, 0), true);
                 Ok(())
             }
@@ -157,10 +157,10 @@ unsafe impl Sched for Model {
     fn occupied(&self, cpu: CpuId) -> Option<&'static str> {
         with(|w| {
             let occupied = w.occupied(cpu.index());
-            if w.peeking.is_none() {
-                w.touches.add(footprint::occupied(cpu.index()), How::Reads);
+            if w.look.peeking.is_none() {
+                w.reduction.touches.add(footprint::occupied(cpu.index()), How::Reads);
             }
-            if !w.watch(footprint::occupied(cpu.index()), usize::from(occupied)) && w.inside {
+            if !w.watch(footprint::occupied(cpu.index()), usize::from(occupied)) && w.step.inside {
                 w.learn(u64::from(occupied));
             }
             occupied.then_some("a task")
@@ -171,7 +171,7 @@ unsafe impl Sched for Model {
     fn only_idle_left(&self) -> bool {
         owed_irqs_off("the last look at who is left is made with interrupts off");
         with(|w| {
-            w.touches.add(footprint::occupied(w.cpu), How::Reads);
+            w.reduction.touches.add(footprint::occupied(w.cpu), How::Reads);
             let answer = w.thread_ref().kind == Kind::Idle && !w.occupied(w.cpu);
             w.learn(u64::from(answer));
             answer
@@ -186,8 +186,8 @@ unsafe impl Sched for Model {
         self.wait_until(&dummy, &wait, || {
             with(|w| {
                 let parked = w.parked(cpu.index());
-                if w.peeking.is_none() {
-                    w.touches.add(place, How::Reads);
+                if w.look.peeking.is_none() {
+                    w.reduction.touches.add(place, How::Reads);
                 }
                 w.watch(place, usize::from(parked));
                 parked.then_some(())
@@ -199,9 +199,9 @@ unsafe impl Sched for Model {
         rearranges();
         with(|w| {
             let index = cpu.index();
-            w.touches.add(footprint::scheduling(index), How::Writes);
-            w.touches.add(footprint::parked(index), How::Writes);
-            w.touches.add(footprint::thread(MAX_CPUS + index), How::Writes);
+            w.reduction.touches.add(footprint::scheduling(index), How::Writes);
+            w.reduction.touches.add(footprint::parked(index), How::Writes);
+            w.reduction.touches.add(footprint::thread(MAX_CPUS + index), How::Writes);
             w.spawn(MAX_CPUS + index, Kind::Hotplug, index, "hotplug thread");
         });
     }
@@ -209,7 +209,7 @@ unsafe impl Sched for Model {
     fn aim_lines_away(&self, cpu: CpuId) -> Result<(), Reason> {
         rearranges();
         with(|w| {
-            w.touches.add(footprint::lines(cpu.index()), How::Writes);
+            w.reduction.touches.add(footprint::lines(cpu.index()), How::Writes);
             w.cpus[cpu.index()].lines = false;
         });
         Ok(())
@@ -218,7 +218,7 @@ unsafe impl Sched for Model {
     #[track_caller]
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
         owed_irqs_off("the last look at the lines is made with interrupts off");
-        let Some(stay) = with(|w| w.lines_stay) else { return Ok(()) };
+        let Some(stay) = with(|w| w.subject.lines_stay) else { return Ok(()) };
         match stay.load(Relaxed) {
             0 => Ok(()),
             times => {
@@ -231,7 +231,7 @@ unsafe impl Sched for Model {
     fn lines_back(&self, cpu: CpuId) {
         rearranges();
         with(|w| {
-            w.touches.add(footprint::lines(cpu.index()), How::Writes);
+            w.reduction.touches.add(footprint::lines(cpu.index()), How::Writes);
             w.cpus[cpu.index()].lines = true;
         });
     }

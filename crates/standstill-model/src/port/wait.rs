@@ -101,7 +101,7 @@ unsafe impl Wait for Model {
                     w.drain(w.cpu);
                     w.is_told(on.addr(), true);
                 }
-                w.notified.push(on.addr());
+                w.step.notified.push(on.addr());
             }
         });
     }
@@ -114,10 +114,10 @@ unsafe impl Wait for Model {
         let event = event();
         let at = Location::caller();
         condition::only_looks("announces an event", at);
-        let first = announces(&event.what) && with(|w| w.inside);
+        let first = announces(&event.what) && with(|w| w.step.inside);
         if first {
             let noticed = with(|w| match event.what {
-                _ if w.fused => true,
+                _ if w.step.fused => true,
                 What::IpiSent { .. } => w.is_point_to_send(at),
                 what => w.is_point(event_code(&what), 0, at),
             });
@@ -126,8 +126,8 @@ unsafe impl Wait for Model {
         let broken = with(|w| {
             w.gives_up("something else is announced", at);
             w.event(&event, at);
-            w.fused |= first;
-            w.fault.is_some() && w.inside
+            w.step.fused |= first;
+            w.step.fault.is_some() && w.step.inside
         });
         if broken {
             // What comes after may rely on what was just broken.
@@ -144,7 +144,7 @@ fn wait_for<R>(
     sleeps: bool,
     mut poll: impl FnMut() -> Option<R>,
 ) -> Option<R> {
-    if std::thread::panicking() || with(|w| !w.inside) {
+    if std::thread::panicking() || with(|w| !w.step.inside) {
         return poll();
     }
     let at = Location::caller();
@@ -155,7 +155,7 @@ fn wait_for<R>(
     if with(|w| w.mutates(Change::SkipWait, at)) {
         return poll().or_else(skipped);
     }
-    if let Some(begins) = with(|w| w.wait_begins) {
+    if let Some(begins) = with(|w| w.subject.wait_begins) {
         begins(wait.site.what);
     }
     let before = with(|w| w.thread_ref().level().history);
@@ -184,9 +184,9 @@ fn wait_for<R>(
                     continue;
                 }
                 Command::Go => with(|w| {
-                    w.fused = true;
+                    w.step.fused = true;
                     w.begin_going();
-                    w.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
+                    w.look.polling = w.is_ra() && w.thread_ref().watch.open <= 1;
                 }),
                 Command::Expire => {
                     with(|w| {
@@ -204,8 +204,8 @@ fn wait_for<R>(
         condition::left_no_trace(result.is_some(), changed, at);
         let slept = slept_on.is_some();
         with(|w| {
-            (w.fused, w.polling, w.aged) = (false, false, None);
-            w.movers.going = false;
+            (w.step.fused, w.look.polling, w.look.aged) = (false, false, None);
+            w.reduction.movers.going = false;
         });
         if result.is_some() {
             with(|w| w.end_wait());
@@ -238,7 +238,7 @@ impl World {
     /// A context is about to sleep on the word at `on`, or (`tells`) wakes those that do: has this an order that somebody can notice?
     fn is_told(&mut self, on: usize, tells: bool) -> bool {
         let who = self.context();
-        self.inside && self.branching && self.classes.note(on, who, tells)
+        self.step.inside && self.phase.branching && self.reduction.classes.note(on, who, tells)
     }
 
     /// A wait ends: which one place did it depend on?
@@ -246,7 +246,7 @@ impl World {
         self.learn(OpKind::Wait.code());
         let watch = self.thread_ref().watch;
         let mut places = watch.iter();
-        self.waited = match (places.next(), places.next()) {
+        self.look.waited = match (places.next(), places.next()) {
             (Some((place, _)), None) => place,
             _ => 0,
         };
@@ -265,10 +265,10 @@ impl World {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
         let patient = wait.deadline == PATIENCE;
-        let ends = self.patience_ends || PATIENCE_ENDS.contains(&wait.site.what);
+        let ends = self.phase.patience_ends || PATIENCE_ENDS.contains(&wait.site.what);
         let time = wait.deadline != Deadline::NEVER && (!patient || ends);
-        let (preempt, branching) = (self.cpu_ref().preempt, self.branching);
-        let blocks = self.budget.and(self.blocks);
+        let (preempt, branching) = (self.cpu_ref().preempt, self.phase.branching);
+        let blocks = self.step.budget.and(self.step.blocks);
         let sleepers = self.options.sleepers && sleeps;
         // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
         let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
@@ -293,13 +293,13 @@ impl World {
         let t = self.thread_mut();
         // Nobody else can change what it depends on.
         let quiet = holds && t.watch.open == 0 && branching;
-        if !only_looks && (quiet || self.budget.is_some()) && self.passes(false) {
+        if !only_looks && (quiet || self.step.budget.is_some()) && self.passes(false) {
             return false;
         }
         let t = self.thread_ref();
         if t.blocked && !only_looks && t.watch.is_one() {
             let (cpu, depth, place) = (self.cpu, t.depth, t.watch.first());
-            self.movers.blocks(place, cpu, thread, depth);
+            self.reduction.movers.blocks(place, cpu, thread, depth);
         }
         self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);
         self.yield_cpu();
@@ -330,12 +330,12 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>, at: &'static Location<'static>)
 /// Looks at the messages that are `age` older than the newest.
 pub(super) fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
     with(|w| {
-        w.peeking = Some(Watch::NONE);
-        (w.age, w.vain) = (age, false);
+        w.look.peeking = Some(Watch::NONE);
+        (w.look.age, w.look.vain) = (age, false);
     });
     let holds = poll().is_some();
     with(|w| {
-        w.age = 0;
-        (holds && !w.vain, w.peeking.take().unwrap_or(Watch::NONE))
+        w.look.age = 0;
+        (holds && !w.look.vain, w.look.peeking.take().unwrap_or(Watch::NONE))
     })
 }

@@ -147,12 +147,12 @@ impl Touches {
 impl World {
     /// The CPU is started, dies or halts.
     pub(crate) fn touch_power(&mut self, cpu: usize) {
-        self.touches.add(power(cpu), How::Writes);
-        self.touches.add(off(cpu), How::Writes);
-        self.touches.add(scheduling(cpu), How::Writes);
-        self.touches.add(thread(cpu), How::Writes);
+        self.reduction.touches.add(power(cpu), How::Writes);
+        self.reduction.touches.add(off(cpu), How::Writes);
+        self.reduction.touches.add(scheduling(cpu), How::Writes);
+        self.reduction.touches.add(thread(cpu), How::Writes);
         for bit in [PENDING_CALL, PENDING_STOP, PENDING_HALT] {
-            self.touches.change(pending(cpu, bit), How::Writes, usize::from(self.cpus[cpu].pending & bit), 0);
+            self.reduction.touches.change(pending(cpu, bit), How::Writes, usize::from(self.cpus[cpu].pending & bit), 0);
         }
     }
 
@@ -160,7 +160,7 @@ impl World {
     pub(crate) fn touch_watch(&mut self, thread: usize) {
         if let Some(t) = &self.threads[thread] {
             for (place, _) in t.watch.iter() {
-                self.touches.add(place, How::Reads);
+                self.reduction.touches.add(place, How::Reads);
             }
         }
     }

@@ -257,17 +257,17 @@ impl World {
 
     /// Does the operation that begins here have to be a point? If not, it is moved left.
     pub(crate) fn is_point(&mut self, code: u64, place: usize, at: &'static Location<'static>) -> bool {
-        if !self.movers.on || !self.branching {
+        if !self.reduction.movers.on || !self.phase.branching {
             return true;
         }
         let key = self.key(code, place, at);
-        if self.movers.entries.len() >= MOST {
-            self.movers.learn(key);
+        if self.reduction.movers.entries.len() >= MOST {
+            self.reduction.movers.learn(key);
         }
-        if self.movers.points.contains(&key) {
+        if self.reduction.movers.points.contains(&key) {
             return true;
         }
-        self.movers.unit = key;
+        self.reduction.movers.unit = key;
         false
     }
 
@@ -278,17 +278,17 @@ impl World {
 
     /// An access is carried out by the context that runs: does it meet one that was moved?
     pub(crate) fn meet(&mut self, place: usize, how: Use) {
-        if !self.movers.on || !self.branching {
+        if !self.reduction.movers.on || !self.phase.branching {
             return;
         }
-        self.movers.looks(place, how);
+        self.reduction.movers.looks(place, how);
         if crate::monitor::footprint::is_private(place) && !self.cpu_ref().irqs_on {
             // Nobody else uses it, and nothing comes in between.
             return;
         }
         let (cpu, thread, depth, irqs_on) =
             (self.cpu, self.thread, self.thread_ref().depth, self.cpu_ref().irqs_on);
-        let movers = &mut self.movers;
+        let movers = &mut self.reduction.movers;
         let bit = 1 << cpu;
         let mut learnt = AT_A_POINT;
         let mut because = None;
@@ -347,11 +347,11 @@ impl World {
     /// An access is carried out that nobody can come in between of, but which comes in between of those of a context that it interrupted: was one of those
     /// moved over it?
     pub(crate) fn meet_below(&mut self, place: usize, how: Use) {
-        if !self.movers.on || !self.branching {
+        if !self.reduction.movers.on || !self.phase.branching {
             return;
         }
         let (thread, depth) = (self.thread, self.thread_ref().depth);
-        let met = self.movers.entries.iter().rev().find(|e| {
+        let met = self.reduction.movers.entries.iter().rev().find(|e| {
             e.place == place
                 && usize::from(e.thread) == thread
                 && e.depth < depth
@@ -360,7 +360,7 @@ impl World {
                 && e.how.conflicts(how)
         });
         let key = met.map_or(AT_A_POINT, |e| e.key);
-        self.movers.learn(key);
+        self.reduction.movers.learn(key);
     }
 
     /// The key of the wait that `thread` has announced.
@@ -376,7 +376,7 @@ impl World {
     /// A wait among `enabled` that can end and is moved left, to here: then nothing else has to be tried. Not one of a thread that lets
     /// others run meanwhile.
     pub(crate) fn eager(&self, enabled: &[u32]) -> Option<u32> {
-        if !self.movers.on {
+        if !self.reduction.movers.on {
             return None;
         }
         enabled.iter().copied().find(|choice| {
@@ -385,25 +385,25 @@ impl World {
             t.op.kind == OpKind::Wait
                 && !t.yields
                 && t.watch.is_one()
-                && self.key_of_wait(thread).is_some_and(|key| !self.movers.points.contains(&key))
+                && self.key_of_wait(thread).is_some_and(|key| !self.reduction.movers.points.contains(&key))
         })
     }
 
     /// The wait of the current thread goes on.
     pub(crate) fn begin_going(&mut self) {
-        self.movers.unit = AT_A_POINT;
-        if self.movers.eager {
-            self.movers.unit = self.key_of_wait(self.thread).unwrap_or(AT_A_POINT);
+        self.reduction.movers.unit = AT_A_POINT;
+        if self.reduction.movers.eager {
+            self.reduction.movers.unit = self.key_of_wait(self.thread).unwrap_or(AT_A_POINT);
         }
-        self.movers.eager = false;
-        self.movers.going = true;
+        self.reduction.movers.eager = false;
+        self.reduction.movers.going = true;
     }
 
     /// `thread` waited, and was looked at again after the step of the current CPU.
     pub(crate) fn woken(&mut self, thread: usize) {
         let Some(t) = &self.threads[thread] else { return };
         if !t.blocked && t.watch.is_one() {
-            self.movers.woke(t.watch.first(), self.cpu, usize::from(t.cpu));
+            self.reduction.movers.woke(t.watch.first(), self.cpu, usize::from(t.cpu));
         }
     }
 
@@ -412,7 +412,7 @@ impl World {
         let place = pending_place(to, bit);
         self.meet(place, Use::Add);
         if raises
-            && let Some(e) = self.movers.entries.last_mut()
+            && let Some(e) = self.reduction.movers.entries.last_mut()
             && e.place == place
         {
             e.enables = 1 << to;
@@ -428,13 +428,13 @@ impl World {
 
     /// An interrupt is taken.
     pub(crate) fn meet_deliver(&mut self, bit: u8) {
-        self.movers.at_point();
-        self.movers.going = true;
+        self.reduction.movers.at_point();
+        self.reduction.movers.going = true;
         let place = pending_place(self.cpu, bit);
         self.meet(place, Use::Write);
-        self.movers.going = false;
+        self.reduction.movers.going = false;
         // What came before this can't conflict any more: only this CPU takes what is pending here, or dies with it.
         let me = 1 << self.cpu;
-        self.movers.entries.retain(|e| e.place != place || e.after & me == 0 && e.key != AT_A_POINT);
+        self.reduction.movers.entries.retain(|e| e.place != place || e.after & me == 0 && e.key != AT_A_POINT);
     }
 }

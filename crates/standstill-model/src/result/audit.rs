@@ -34,8 +34,6 @@ use crate::vocab::progress::Progress;
 use crate::machine::world::with_ptr;
 
 #[cfg(test)]
-pub(crate) mod blind;
-#[cfg(test)]
 mod tests;
 
 /// What an audit did.
@@ -221,7 +219,7 @@ impl Walker<'_> {
             let mut enabled = Vec::new();
             with_ptr(world, |w| {
                 w.enabled(&mut enabled);
-                w.movers.eager = w.eager(&enabled).is_some();
+                w.reduction.movers.eager = w.eager(&enabled).is_some();
             });
             if !enabled.contains(&bare(*choice)) {
                 return Err(
@@ -268,16 +266,16 @@ impl Walker<'_> {
             })
             .collect();
         let (broken, fault) = with_ptr(world, |w| {
-            w.race = None;
+            w.step.race = None;
             // Who knows of what is no part of a state: see `clock.rs`.
-            (w.broken, w.fault.take().filter(|fault| fault.rule != "race"))
+            (w.step.broken, w.step.fault.take().filter(|fault| fault.rule != "race"))
         });
         let after = self.here();
         let ends = fault.is_none() && after.enabled.iter().all(|choice| is_device(*choice));
         let end = ends.then(|| {
             with_ptr(world, |w| {
                 w.finish();
-                (w.end_hash().to_u128(), w.fault.take().map(|fault| fault.rule))
+                (w.end_hash().to_u128(), w.step.fault.take().map(|fault| fault.rule))
             })
         });
         Turn { choice, did, broken, fault: fault.map(|fault| (fault.rule, fault.cpu)), after, end }
@@ -287,7 +285,7 @@ impl Walker<'_> {
     fn choose(&self, enabled: &[u32], choose: impl FnOnce(&[u32]) -> u32) -> u32 {
         with_ptr(self.ready.world, |w| {
             let eager = w.eager(enabled);
-            w.movers.eager = eager.is_some();
+            w.reduction.movers.eager = eager.is_some();
             eager
         })
         .unwrap_or_else(|| choose(enabled))
@@ -316,8 +314,8 @@ impl Walker<'_> {
 
     fn learns_nothing(&self) -> Result<(), Differs> {
         let learnt = with_ptr(self.ready.world, |w| {
-            let learnt = w.classes.changed || w.movers.changed;
-            (w.classes.changed, w.movers.changed) = (false, false);
+            let learnt = w.reduction.classes.changed || w.reduction.movers.changed;
+            (w.reduction.classes.changed, w.reduction.movers.changed) = (false, false);
             learnt
         });
         if learnt && self.complete {

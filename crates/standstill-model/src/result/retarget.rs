@@ -50,7 +50,7 @@ pub(crate) fn along(
     // Each place where somebody could come in is a step of its own: what is known of who shares what plays no part.
     with_ptr(ready.world, |w| {
         w.undo_to(0);
-        (w.budget, w.blocks) = (Some(0), None);
+        (w.step.budget, w.step.blocks) = (Some(0), None);
     });
     let mut wanted = wanted.iter().flat_map(|choice| single(*choice));
     // Device interrupts that were raised and could not be taken yet.
@@ -66,7 +66,7 @@ pub(crate) fn along(
         let Some(choice) = next else { return (cost, true) };
         cost = cost.after(&possible, choice, last);
         last = Some(cpu_of(choice));
-        with_ptr(ready.world, |w| w.budget = Some(u32::from(is_flush(choice))));
+        with_ptr(ready.world, |w| w.step.budget = Some(u32::from(is_flush(choice))));
         take(ready.world, choice, true);
         if found.look(ready, true) || enough(found) {
             break;

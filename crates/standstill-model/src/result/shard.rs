@@ -140,7 +140,7 @@ pub fn check_part(
         End::Bounded(Bound::Violation) => "violation",
         End::Bounded(Bound::Preemptions | Bound::Stopped) | End::Again => "stopped",
     };
-    let points = with_ptr(ready.world, |w| w.classes.hash());
+    let points = with_ptr(ready.world, |w| w.reduction.classes.hash());
     let run = [
         ("version", env!("CARGO_PKG_VERSION").to_string()),
         ("protocol", options.protocol.name().to_string()),
@@ -191,9 +191,9 @@ impl World {
     /// A final state, by what does not depend on where this process has its memory.
     pub(crate) fn stable_end(&self) -> u128 {
         let mut hash = Hash128::ZERO;
-        for place in self.words.iter().flatten().copied() {
-            if let Some(name) = self.kept.iter().position(|kept| kept.holds(place)) {
-                let at = (name + 1) << 32 | self.kept[name].offset(place);
+        for place in self.recorder.words.iter().flatten().copied() {
+            if let Some(name) = self.subject.kept.iter().position(|kept| kept.holds(place)) {
+                let at = (name + 1) << 32 | self.subject.kept[name].offset(place);
                 hash.add(Hash128::of_cell(at, self.stable_value(self.value_of(place))));
             }
         }
@@ -206,11 +206,11 @@ impl World {
     /// What points into something is told by what, and where in it.
     fn stable_value(&self, value: usize) -> u64 {
         const POINTS: u64 = 1 << 63;
-        if let Some(name) = self.kept.iter().position(|kept| kept.holds(value)) {
-            return POINTS | (name as u64) << 40 | self.kept[name].offset(value) as u64;
+        if let Some(name) = self.subject.kept.iter().position(|kept| kept.holds(value)) {
+            return POINTS | (name as u64) << 40 | self.subject.kept[name].offset(value) as u64;
         }
-        if let Some(slot) = self.slots.iter().position(|slot| slot.holds(value)) {
-            return POINTS | 1 << 62 | (slot as u64) << 40 | self.slots[slot].offset(value) as u64;
+        if let Some(slot) = self.stacks.slots.iter().position(|slot| slot.holds(value)) {
+            return POINTS | 1 << 62 | (slot as u64) << 40 | self.stacks.slots[slot].offset(value) as u64;
         }
         // Code and statics lie at fixed distances from each other.
         let here = (World::stable_end as fn(&World) -> u128 as usize).wrapping_sub(1 << 30);

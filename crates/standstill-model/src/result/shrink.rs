@@ -106,7 +106,7 @@ pub(crate) fn cheapest(options: &Options, goal: &Goal, progress: Report<'_>) -> 
         }
         with_ptr(walk.ready.world, |w| {
             w.undo_to(0);
-            w.classes.changed = false;
+            w.reduction.classes.changed = false;
         });
     };
     drop(walk);
@@ -232,7 +232,7 @@ impl Walk<'_> {
         let (mut cost, mut last, mut possible) = (Cost::default(), None, Vec::new());
         loop {
             if let Some(fault) = self.reached(&mut possible) {
-                let choices = with_ptr(self.ready.world, |w| w.choices.clone());
+                let choices = with_ptr(self.ready.world, |w| w.recorder.choices.clone());
                 best = Some(Reached { cost, fault, choices });
                 bounds.steps = cost.steps.saturating_sub(1);
                 if !fewest {
@@ -280,7 +280,7 @@ impl Walk<'_> {
             if self.last_counts {
                 hash.mix(last.map_or(99, |cpu| cpu as u64));
             }
-            (hash.to_u128(), w.classes.changed, w.fault.is_some())
+            (hash.to_u128(), w.reduction.classes.changed, w.step.fault.is_some())
         });
         if changed {
             return Err(Again);
@@ -299,7 +299,7 @@ impl Walk<'_> {
     fn report(&mut self, progress: Report<'_>) {
         let now = Progress {
             states: self.states,
-            steps: with_ptr(self.ready.world, |w| w.steps),
+            steps: with_ptr(self.ready.world, |w| w.recorder.steps),
             runs: 0,
             depth: self.nodes.len(),
             time_ns: self.began.elapsed().as_nanos() as u64,
@@ -316,13 +316,13 @@ impl Walk<'_> {
             w.enabled(possible);
             match self.goal {
                 Goal::Property(property) => {
-                    (w.broken & 1 << *property as u8 != 0).then(|| property_fault(*property, w.cpu))
+                    (w.step.broken & 1 << *property as u8 != 0).then(|| property_fault(*property, w.cpu))
                 }
                 Goal::Rule(rule) => {
-                    let mut fault = w.fault.clone();
+                    let mut fault = w.step.fault.clone();
                     if fault.is_none() && possible.iter().all(|choice| is_device(*choice)) {
                         w.finish();
-                        fault = w.fault.take();
+                        fault = w.step.fault.take();
                     }
                     fault.filter(|fault| fault.rule == *rule)
                 }

@@ -33,18 +33,18 @@ pub struct Setup<'w, const N: usize> {
 impl<'w, const N: usize> Setup<'w, N> {
     /// A machine, booted by CPU 0. All of it stays for ever: fibres are abandoned in the middle of what they do.
     pub(crate) fn new(world: &'w mut World) -> Self {
-        let machine: &'static Machined<N> = world.arena.keep(Machine::new(Model, world.options.protocol));
-        world.entry = Some(machine);
-        world.kept.push(Kept::new(machine));
-        world.describe = Some(world.arena.keep(|address| machine.place_at(address)));
-        world.boot = Some(world.arena.keep(move || {
+        let machine: &'static Machined<N> = world.stacks.arena.keep(Machine::new(Model, world.options.protocol));
+        world.subject.entry = Some(machine);
+        world.subject.kept.push(Kept::new(machine));
+        world.subject.describe = Some(world.stacks.arena.keep(|address| machine.place_at(address)));
+        world.subject.boot = Some(world.stacks.arena.keep(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
             unsafe { machine.boot(&CpuMask::first_n(N), &CpuMask::first_n(N)) };
             with(|w| {
                 w.cpus[0].evicted = false;
                 w.spawn(MAX_CPUS, Kind::Hotplug, 0, "hotplug thread");
-                for task in 0..w.tasks.len() {
-                    w.spawn(2 * MAX_CPUS + task, Kind::Task, w.tasks[task].0, "task");
+                for task in 0..w.subject.tasks.len() {
+                    w.spawn(2 * MAX_CPUS + task, Kind::Task, w.subject.tasks[task].0, "task");
                 }
             });
         }));
@@ -77,18 +77,18 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// As there, and if there is no such CPU.
     pub fn task_on(&mut self, cpu: CpuId, body: impl Fn(&mut Task) + 'static) {
         assert!(cpu.index() < N, "the machine has no {cpu}");
-        assert!(self.world.tasks.len() < TASKS, "a scenario has at most {TASKS} tasks");
-        let body = self.world.arena.keep(move || {
+        assert!(self.world.subject.tasks.len() < TASKS, "a scenario has at most {TASKS} tasks");
+        let body = self.world.stacks.arena.keep(move || {
             // SAFETY: a thread of its own, interrupts on.
             let mut task = unsafe { Task::new() };
             body(&mut task);
         });
-        self.world.tasks.push((cpu.index(), body));
+        self.world.subject.tasks.push((cpu.index(), body));
     }
 
     /// What a device interrupt does, on the CPU that takes it. How many each CPU may get is in [`Options::irqs`].
     pub fn device(&mut self, handler: impl Fn(&IrqOff<'_>, CpuId) + 'static) {
-        self.world.device = Some(self.world.arena.keep(move |cpu: usize| {
+        self.world.subject.device = Some(self.world.stacks.arena.keep(move |cpu: usize| {
             // SAFETY: a handler: interrupts are off.
             let off = unsafe { IrqOff::new() };
             handler(&off, CpuId::new(cpu));
@@ -98,43 +98,43 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// What happens when a wait begins, in the context that waits; it is told for what. So a scenario learns how far a function of the
     /// library has come.
     pub(super) fn when_a_wait_begins(&mut self, f: impl Fn(&'static str) + 'static) {
-        self.world.wait_begins = Some(self.world.arena.keep(f));
+        self.world.subject.wait_begins = Some(self.world.stacks.arena.keep(f));
     }
 
     /// Waits with a deadline may see it over, in each run `times` times at most. Without this, time plays no part.
     pub fn deadlines_may_be_over(&mut self, times: u8) {
-        (self.world.expirations, self.world.may_expire) = (times, times);
+        (self.world.phase.expirations, self.world.phase.may_expire) = (times, times);
     }
 
     /// A guess is a load like any other: others may come in between it and its compare-and-swap, and the code tries again.
     pub fn guesses_are_loads(&mut self) {
-        self.world.tries = true;
+        self.world.subject.tries = true;
     }
 
     /// The local mask is lazy: an interrupt that arrives while it is closed, and the hardware's is open, is noted by the CPU. That must not be once the CPU is
     /// out of the online mask.
     pub fn lazy_mask(&mut self) {
-        self.world.lazy = true;
+        self.world.subject.lazy = true;
     }
 
     /// The first `times` times that a CPU which leaves looks at its interrupt lines for the last time, one is still aimed at it.
     pub fn lines_stay(&mut self, times: usize) {
         let word: &'static ModelWord = self.keep(ModelWord::ZERO);
         word.preset(times);
-        self.world.lines_stay = Some(word);
+        self.world.subject.lines_stay = Some(word);
     }
 
     /// As [`deadlines_may_be_over`](Self::deadlines_may_be_over), and so may the port's patience, wherever a wait has no other
     /// bound: an operation may end early at each of its waits.
     pub fn patience_may_end(&mut self, times: u8) {
         self.deadlines_may_be_over(times);
-        self.world.patience_ends = true;
+        self.world.phase.patience_ends = true;
     }
 
     /// Keeps a value for as long as the machine lives: what CPUs share, slots of calls, callbacks.
     pub fn keep<T: 'static>(&mut self, value: T) -> &'static T {
-        let kept = self.world.arena.keep(value);
-        self.world.kept.push(Kept::new(kept));
+        let kept = self.world.stacks.arena.keep(value);
+        self.world.subject.kept.push(Kept::new(kept));
         kept
     }
 
@@ -206,7 +206,7 @@ pub fn branch_at_stop() {
         if w.options.protocol.stages() == standstill::Stages::None {
             w.branch();
         }
-        w.armed = true;
+        w.phase.armed = true;
     });
 }
 

@@ -42,19 +42,19 @@ struct Counter {
 
 fn build(world: &mut World, split: bool) {
     let cpus = world.options.cpus;
-    let counter: &'static Counter = world.arena.keep(Counter {
+    let counter: &'static Counter = world.stacks.arena.keep(Counter {
         stage: ModelWord::ZERO,
         left: ModelWord::ZERO,
         online: ModelWord::ZERO,
         cpus,
         split,
     });
-    world.kept.push(Kept::new(counter));
+    world.subject.kept.push(Kept::new(counter));
     for cpu in 0..cpus {
-        let task = world.arena.keep(move || counter.stop(cpu));
-        world.tasks.push((0, task));
+        let task = world.stacks.arena.keep(move || counter.stop(cpu));
+        world.subject.tasks.push((0, task));
     }
-    world.boot = Some(world.arena.keep(move || {
+    world.subject.boot = Some(world.stacks.arena.keep(move || {
         counter.left.store(cpus, Release);
         counter.online.store(1, Release);
         counter.stage.store(1, Release);

@@ -100,22 +100,22 @@ impl World {
         let Some((cpu, what)) = Choice::decode(choice) else { return Vec::new() };
         let thread = self.thread_of(choice).unwrap_or(0);
         let current = usize::from(self.cpus[cpu].current);
-        self.touches.begin(Vec::new());
-        self.touches.add(footprint::scheduling(cpu), How::Reads);
-        self.touches.add(footprint::thread(thread), How::Writes);
+        self.reduction.touches.begin(Vec::new());
+        self.reduction.touches.add(footprint::scheduling(cpu), How::Reads);
+        self.reduction.touches.add(footprint::thread(thread), How::Writes);
         if self.options.ipi == Ipi::Instant && self.interruptible(cpu) {
             for bit in [PENDING_CALL, PENDING_HALT, PENDING_STOP] {
-                self.touches.add(footprint::pending(cpu, bit), How::Reads);
+                self.reduction.touches.add(footprint::pending(cpu, bit), How::Reads);
             }
         }
         match what {
-            Choice::Interrupt(Interrupt::Device) => self.touches.add(footprint::lines(cpu), How::Reads),
+            Choice::Interrupt(Interrupt::Device) => self.reduction.touches.add(footprint::lines(cpu), How::Reads),
             Choice::Interrupt(_) | Choice::Stopper => {
                 if let Some(bit) = bit_of(choice) {
-                    self.touches.change(footprint::pending(cpu, bit), How::Writes, 1, 0);
+                    self.reduction.touches.change(footprint::pending(cpu, bit), How::Writes, 1, 0);
                 }
             }
-            Choice::Expire(_) => self.touches.add(footprint::EXPIRATIONS, How::Writes),
+            Choice::Expire(_) => self.reduction.touches.add(footprint::EXPIRATIONS, How::Writes),
             Choice::Thread(_) | Choice::Old { .. } | Choice::Flush => {}
         }
         let waits = |w: &World, thread: usize| {
@@ -137,6 +137,6 @@ impl World {
                 }
             }
         }
-        self.touches.end()
+        self.reduction.touches.end()
     }
 }

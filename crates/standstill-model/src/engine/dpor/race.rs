@@ -120,7 +120,7 @@ impl Explorer<'_> {
         }
         with_ptr(world, |w| {
             w.mark(Some(thread));
-            w.choices.push(0);
+            w.recorder.choices.push(0);
             for (place, value) in &values {
                 // SAFETY: a word that a condition reads is alive as long as its wait.
                 unsafe { w.undo.memory(*place, size_of::<usize>()) };

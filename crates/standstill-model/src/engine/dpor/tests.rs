@@ -72,8 +72,8 @@ impl Bench {
     fn reset(&self) {
         with_ptr(self.ready.world, |w| {
             w.undo_to(0);
-            w.classes.changed = false;
-            w.movers.changed = false;
+            w.reduction.classes.changed = false;
+            w.reduction.movers.changed = false;
         });
     }
 

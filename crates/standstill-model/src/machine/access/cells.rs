@@ -45,18 +45,18 @@ impl World {
         writes: bool,
         at: &'static Location<'static>,
     ) -> (bool, Meets) {
-        if !self.inside || !self.branching {
-            return (!self.branching, Meets::Nobody);
+        if !self.step.inside || !self.phase.branching {
+            return (!self.phase.branching, Meets::Nobody);
         }
         let who = self.context();
-        let conflicts = self.classes.note_plain(place, who, writes);
+        let conflicts = self.reduction.classes.note_plain(place, who, writes);
         let code = OpKind::Access(access, writes).code();
-        let meets = match (conflicts, self.classes.interrupts()) {
+        let meets = match (conflicts, self.reduction.classes.interrupts()) {
             (true, _) => Meets::All,
             (false, true) => Meets::Below,
             (false, false) => Meets::Nobody,
         };
-        (conflicts && (self.fused || self.is_point(code, 0, at)), meets)
+        (conflicts && (self.step.fused || self.is_point(code, 0, at)), meets)
     }
 
     /// Memory is used that `what` says is plain: is that a data race? `fresh`: nobody has written it yet.
@@ -68,12 +68,12 @@ impl World {
         writes: bool,
         at: &'static Location<'static>,
     ) {
-        if !(self.options.races && self.inside && self.branching && self.peeking.is_none()) {
+        if !(self.options.races && self.step.inside && self.phase.branching && self.look.peeking.is_none()) {
             return;
         }
         let on = self.cpu;
-        let (race, late) = self.clocks.plain(&mut self.undo, (place, fresh), on, writes, at);
-        self.classes.changed |= late;
+        let (race, late) = self.memory.clocks.plain(&mut self.undo, (place, fresh), on, writes, at);
+        self.reduction.classes.changed |= late;
         if let Some(race) = race {
             let who = race
                 .reader
@@ -88,7 +88,7 @@ impl World {
             );
             let location = format!("{}:{}", at.file(), at.line());
             if self.options.keep_going {
-                self.race.get_or_insert(Fault { rule: "race".to_string(), cpu: on, text, location });
+                self.step.race.get_or_insert(Fault { rule: "race".to_string(), cpu: on, text, location });
             } else {
                 self.fail("race", text, location);
             }
@@ -106,7 +106,7 @@ impl<T> ModelCell<T> {
         // SAFETY: the cell is alive.
         let fresh = unsafe { *self.hash.get() } == 0;
         let access = if writes { Access::CellWrite } else { Access::CellRead };
-        if with(|w| w.peeking.is_none()) {
+        if with(|w| w.look.peeking.is_none()) {
             let (noticed, meets) = with(|w| w.notices_cell(place, access, writes, at));
             point(Op { kind: OpKind::Access(access, writes), place, at }, noticed);
             let how = if writes { Use::Write } else { Use::Read };
@@ -135,8 +135,8 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
         assert!(hash != 0 || std::thread::panicking(), "a plain cell is read that nobody has written");
         if !std::thread::panicking() {
             with(|w| {
-                if w.inside && w.peeking.is_none() {
-                    w.touches.add(place, How::Reads);
+                if w.step.inside && w.look.peeking.is_none() {
+                    w.reduction.touches.add(place, How::Reads);
                     w.learn(hash);
                     w.note(
                         || StepWhat::Access {
@@ -171,9 +171,9 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
                 // SAFETY: as for words.
                 let old = unsafe { *self.hash.get() };
                 w.wrote(place, old, hash);
-                if w.inside {
+                if w.step.inside {
                     w.thread_mut().level_mut().changed();
-                    w.touches.add(place, How::Writes);
+                    w.reduction.touches.add(place, How::Writes);
                     w.note(
                         || StepWhat::Access {
                             op: Access::CellWrite,

@@ -18,18 +18,18 @@ impl World {
     pub(crate) fn fail(&mut self, rule: impl Into<String>, text: impl Into<String>, location: String) {
         let (cpu, rule) = (self.cpu, rule.into());
         debug_assert!(is_rule(&rule), "a replay file can't name the rule {rule}");
-        self.fault.get_or_insert(Fault { rule, cpu, text: text.into(), location });
+        self.step.fault.get_or_insert(Fault { rule, cpu, text: text.into(), location });
     }
 
     pub(crate) fn note(&mut self, what: impl FnOnce() -> StepWhat, at: &std::panic::Location<'_>) {
-        if self.record.is_none() {
+        if self.recorder.record.is_none() {
             return;
         }
         let context = self.context_name();
-        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.choices.len().saturating_sub(1));
+        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.recorder.choices.len().saturating_sub(1));
         let location = format!("{}:{}", at.file(), at.line());
         let what = self.named(what());
-        if let Some(steps) = &mut self.record {
+        if let Some(steps) = &mut self.recorder.record {
             steps.push(Step { cpu, context, what, location, irqs_on, choice });
         }
     }
@@ -50,7 +50,7 @@ impl World {
         self.judge(event, at);
         self.meet_event(event);
         if self.undo.depth() > 0
-            && let Some(other) = self.rules.depends(event)
+            && let Some(other) = self.subject.rules.depends(event)
         {
             let text = format!(
                 "the checker is wrong, not the code: it takes two events for independent, {} of CPU {} and {} of CPU {}, and their order makes a difference to the rules (see `places.rs`)",
@@ -62,7 +62,7 @@ impl World {
             self.fail("footprint", text, format!("{}:{}", at.file(), at.line()));
         }
         let verdict =
-            if self.undo.depth() == 0 { self.rules.feed_for_good(event) } else { self.rules.feed(event) };
+            if self.undo.depth() == 0 { self.subject.rules.feed_for_good(event) } else { self.subject.rules.feed(event) };
         if let Err(violation) = verdict {
             let location = place(violation.call(), at);
             self.fail(violation.rule.to_string(), violation.to_string(), location);
@@ -70,7 +70,7 @@ impl World {
         match event.what {
             What::OnlineCleared { who } if who.index() == self.cpu => {
                 self.cpu_mut().left = true;
-                if self.lazy && self.cpu_ref().pending != 0 && self.cpu_ref().notes_offline() {
+                if self.subject.lazy && self.cpu_ref().pending != 0 && self.cpu_ref().notes_offline() {
                     self.noted_offline(self.cpu, at);
                 }
             }
@@ -79,15 +79,15 @@ impl World {
                 self.fail("require", text, format!("{}:{}", at.file(), at.line()));
             }
             What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
-            What::StopBegin { leaving, .. } => self.leaving = leaving.is_some(),
-            What::StopPublished { .. } if self.armed && self.leaving && !self.branching => self.branch(),
+            What::StopBegin { leaving, .. } => self.phase.leaving = leaving.is_some(),
+            What::StopPublished { .. } if self.phase.armed && self.phase.leaving && !self.phase.branching => self.branch(),
             _ => {}
         }
     }
 
     /// With a lazy mask: an interrupt is noted by a CPU that is out of the online mask. Where none is to be taken there that is one too many.
     pub(crate) fn noted_offline(&mut self, on: usize, at: &Location<'_>) {
-        self.broken |= 1 << Property::Spurious as u8;
+        self.step.broken |= 1 << Property::Spurious as u8;
         if self.options.protocol.promises().contains(&Property::Spurious) {
             let text = format!(
                 "CPU {on} is out of the online mask and notes an interrupt: its local mask is closed, and the hardware's is not"
@@ -111,7 +111,7 @@ impl World {
         tally.feed(event);
         for property in Property::ALL {
             if tally.count(property) > 0 {
-                self.broken |= 1 << property as u8;
+                self.step.broken |= 1 << property as u8;
             }
         }
         let protocol = self.options.protocol;
@@ -147,7 +147,7 @@ impl World {
         if self.cpus.iter().any(|cpu| cpu.power == Power::Halted) {
             return;
         }
-        if let Err(violation) = self.rules.get().clone().finish() {
+        if let Err(violation) = self.subject.rules.get().clone().finish() {
             self.cpu = violation.cpu.index();
             self.fail(violation.rule.to_string(), violation.to_string(), String::new());
         }

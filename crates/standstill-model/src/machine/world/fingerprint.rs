@@ -8,8 +8,8 @@ impl World {
     /// The fingerprint of this state, with who knows of what.
     pub(crate) fn full_fingerprint(&mut self) -> Hash128 {
         let mut hash = self.fingerprint();
-        if self.tracks {
-            hash.mix_hash(self.clocks.items().0);
+        if self.memory.tracks {
+            hash.mix_hash(self.memory.clocks.items().0);
         }
         hash
     }
@@ -20,8 +20,8 @@ impl World {
         if let Some(hash) = self.blind_fingerprint() {
             return hash;
         }
-        let mut hash = self.memory;
-        hash.mix_hash(self.rules.hash());
+        let mut hash = self.memory.hash;
+        hash.mix_hash(self.subject.rules.hash());
         for cpu in &self.cpus[..self.options.cpus] {
             hash.mix(cpu.word());
         }
@@ -34,21 +34,21 @@ impl World {
             threads.add(own);
         }
         hash.mix_hash(threads);
-        hash.mix(u64::from(self.expirations));
+        hash.mix(u64::from(self.phase.expirations));
         if self.is_tso() {
-            self.buffers.hash_into(&mut hash);
+            self.memory.buffers.hash_into(&mut hash);
         }
-        if let Some(messages) = &self.clocks.messages {
-            messages.hash_into(&self.clocks, &mut hash);
+        if let Some(messages) = &self.memory.clocks.messages {
+            messages.hash_into(&self.memory.clocks, &mut hash);
         }
         hash
     }
 
     /// What this state is searched with: what was moved, and who knows of what.
     pub(crate) fn cover(&mut self, covers: &mut Covers) -> Cover {
-        let (mut all, moved) = self.movers.moved();
-        let items = if self.tracks {
-            let (sum, items) = self.clocks.items();
+        let (mut all, moved) = self.reduction.movers.moved();
+        let items = if self.memory.tracks {
+            let (sum, items) = self.memory.clocks.items();
             all.add(sum);
             items
         } else {
@@ -59,7 +59,7 @@ impl World {
 
     /// What is left at the end of a run, without what the contexts remember.
     pub(crate) fn end_hash(&mut self) -> Hash128 {
-        let mut hash = self.memory;
+        let mut hash = self.memory.hash;
         for cpu in &self.cpus[..self.options.cpus] {
             hash.mix(cpu.word());
         }

@@ -29,8 +29,8 @@ fn thread_main(thread: usize) {
         }
         let (cpu, kind) = (w.cpu, w.thread_ref().kind);
         match kind {
-            Kind::Task => w.touches.add(footprint::occupied(cpu), How::Writes),
-            Kind::Hotplug => w.touches.add(footprint::parked(cpu), How::Writes),
+            Kind::Task => w.reduction.touches.add(footprint::occupied(cpu), How::Writes),
+            Kind::Hotplug => w.reduction.touches.add(footprint::parked(cpu), How::Writes),
             Kind::Idle => {}
         }
         w.thread_mut().life = Life::Done;
@@ -42,27 +42,27 @@ impl World {
     pub(crate) fn spawn(&mut self, slot: usize, kind: Kind, cpu: usize, name: &'static str) {
         self.undo.touch(slot, &self.threads[slot]);
         self.threads[slot] = Some(Thread::new(kind, cpu, name));
-        self.slots[slot].start(thread_main, slot);
+        self.stacks.slots[slot].start(thread_main, slot);
     }
 
     /// Moves a task to a CPU that takes tasks; false if there is none.
     pub(crate) fn move_thread(&mut self, thread: usize) -> bool {
         for cpu in 0..self.options.cpus {
-            self.touches.add(footprint::scheduling(cpu), How::Reads);
+            self.reduction.touches.add(footprint::scheduling(cpu), How::Reads);
         }
         let Some(to) = self.cpus.iter().position(|cpu| cpu.power == Power::On && !cpu.evicted) else {
             return false;
         };
         let from = self.threads[thread].as_ref().map_or(to, |t| usize::from(t.cpu));
         for cpu in [from, to] {
-            self.touches.add(footprint::scheduling(cpu), How::Writes);
-            self.touches.add(footprint::occupied(cpu), How::Writes);
+            self.reduction.touches.add(footprint::scheduling(cpu), How::Writes);
+            self.reduction.touches.add(footprint::occupied(cpu), How::Writes);
         }
-        self.touches.add(footprint::thread(thread), How::Writes);
+        self.reduction.touches.add(footprint::thread(thread), How::Writes);
         self.undo.touch(thread, &self.threads[thread]);
         if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
             self.drain(from);
-            self.clocks.join(&mut self.undo, clocks::cpu(to), clocks::cpu(from));
+            self.memory.clocks.join(&mut self.undo, clocks::cpu(to), clocks::cpu(from));
         }
         if let Some(thread) = &mut self.threads[thread] {
             thread.cpu = to as u8;
@@ -79,7 +79,7 @@ impl World {
         }
         let (kind, cpu) = (t.kind, usize::from(t.cpu));
         if usize::from(self.cpus[cpu].current) == thread {
-            self.touches.add(footprint::scheduling(cpu), How::Writes);
+            self.reduction.touches.add(footprint::scheduling(cpu), How::Writes);
             self.cpus[cpu].current = cpu as u8;
         }
         if kind == Kind::Task && self.cpus[cpu].evicted {

@@ -13,15 +13,15 @@ use crate::machine::world::with_ptr;
 fn ends(scenario: &'static str, blind: bool) -> usize {
     let options = Options { scenario, ..Options::default() };
     let ready = Ready::new(&options).expect("the scenario can be set up");
-    with_ptr(ready.world, |w| w.movers.blind = blind);
+    with_ptr(ready.world, |w| w.reduction.movers.blind = blind);
     loop {
         let mut found = Found::new();
         let end = search(&ready, &options, Instant::now(), &mut found, &mut |_| ControlFlow::Continue(()));
         match end {
             End::Again => with_ptr(ready.world, |w| {
                 w.undo_to(0);
-                w.classes.changed = false;
-                w.movers.changed = false;
+                w.reduction.classes.changed = false;
+                w.reduction.movers.changed = false;
             }),
             End::Exhausted => return found.ends.len(),
             End::Bounded(_) => panic!("there is no bound"),

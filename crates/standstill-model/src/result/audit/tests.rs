@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::result::audit::blind::Blind;
+use crate::machine::blind::Blind;
 use crate::result::audit::{Audited, audit};
 use crate::check::until_settled;
 use crate::machine::access::ModelWord;

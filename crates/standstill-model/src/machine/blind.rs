@@ -21,10 +21,10 @@ impl World {
     /// The fingerprint of what is left, if something is left out.
     pub(crate) fn blind_fingerprint(&mut self) -> Option<Hash128> {
         let blind = self.blind.take()?;
-        let (memory, cpus, threads) = (self.memory, self.cpus, self.threads);
+        let (memory, cpus, threads) = (self.memory.hash, self.cpus, self.threads);
         match blind {
             Blind::Word(place) => {
-                self.memory.sub(Hash128::of_cell(steady(place), steady(self.value_of(place)) as u64))
+                self.memory.hash.sub(Hash128::of_cell(steady(place), steady(self.value_of(place)) as u64))
             }
             Blind::Histories => {
                 for thread in self.threads.iter_mut().flatten() {
@@ -38,7 +38,7 @@ impl World {
             Blind::Cpus => self.cpus = [Cpu::OFF; MAX_CPUS],
         }
         let hash = self.fingerprint();
-        (self.memory, self.cpus, self.threads) = (memory, cpus, threads);
+        (self.memory.hash, self.cpus, self.threads) = (memory, cpus, threads);
         self.blind = Some(blind);
         Some(hash)
     }
