@@ -21,7 +21,7 @@ use crate::vocab::choice::{bare, cpu_of, is_device};
 use crate::engine::search::{End, Found};
 use crate::machine::session::{Ready, SETUP};
 use crate::result::shrink::{Cost, Goal, cheapest};
-use crate::memory::buffers::drain_all;
+use crate::machine::store_buffers::drain_all;
 use crate::result::verdict::{ReplayError, Run, Verdict, Violation};
 use crate::vocab::progress::{Bound, Coverage, Progress};
 use crate::vocab::step::Step;

@@ -17,7 +17,7 @@ use standstill::context::Task;
 use standstill::platform::{Entry, Ipi, Irq};
 use standstill::{CpuId, CpuMask};
 
-use crate::memory::clocks;
+use crate::memory::knowers;
 use crate::config::mutant::Change;
 use crate::config::options::MemoryModel;
 use crate::machine::state::{LevelKind, Life, Op, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
@@ -261,8 +261,8 @@ unsafe impl Irq for Model {
             // Also if it was pending: the handler finds what all senders wrote.
             let carries = w.memory.tracks && w.options.memory != (MemoryModel::Tso { fenced: false });
             if carries && w.phase.branching && on {
-                let ipi = clocks::ipi(to.index(), bit.trailing_zeros());
-                w.memory.clocks.join(&mut w.undo, ipi, clocks::cpu(w.cpu));
+                let ipi = knowers::ipi(to.index(), bit.trailing_zeros());
+                w.memory.clocks.join(&mut w.undo.log, ipi, knowers::cpu(w.cpu));
             }
             if w.options.memory == (MemoryModel::Tso { fenced: true }) {
                 w.drain(w.cpu);
@@ -291,9 +291,9 @@ impl World {
     fn take_ipi(&mut self, bit: u8) {
         self.cpu_mut().pending &= !bit;
         if self.memory.tracks && self.phase.branching {
-            let ipi = clocks::ipi(self.cpu, bit.trailing_zeros());
-            self.memory.clocks.join(&mut self.undo, clocks::cpu(self.cpu), ipi);
-            self.memory.clocks.clear(&mut self.undo, ipi);
+            let ipi = knowers::ipi(self.cpu, bit.trailing_zeros());
+            self.memory.clocks.join(&mut self.undo.log, knowers::cpu(self.cpu), ipi);
+            self.memory.clocks.clear(&mut self.undo.log, ipi);
         }
     }
 }

@@ -2,3 +2,4 @@ pub(crate) mod arena;
 pub(crate) mod fibre;
 pub(crate) mod hash;
 pub(crate) mod room;
+pub(crate) mod log;

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use standstill::platform::{Datum, Memory};
 
 use crate::base::arena::steady;
-use crate::memory::clocks;
+use crate::memory::knowers;
 use crate::machine::guess::Part;
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Use;
@@ -169,15 +169,15 @@ impl World {
         let classes = &self.reduction.classes;
         let word = self.memory.clocks.word(place, || classes.is_shared(place));
         let (on, message) = (self.cpu, self.memory.clocks.message(word, 0));
-        let publishes = if releases(order) { clocks::cpu(on) } else { clocks::fenced(on) };
+        let publishes = if releases(order) { knowers::cpu(on) } else { knowers::fenced(on) };
         if reads {
-            let learns = if acquires(order) { clocks::cpu(on) } else { clocks::seen(on) };
-            self.memory.clocks.join(&mut self.undo, learns, message);
+            let learns = if acquires(order) { knowers::cpu(on) } else { knowers::seen(on) };
+            self.memory.clocks.join(&mut self.undo.log, learns, message);
             if writes {
-                self.memory.clocks.join(&mut self.undo, message, publishes);
+                self.memory.clocks.join(&mut self.undo.log, message, publishes);
             }
         } else {
-            self.memory.clocks.assign(&mut self.undo, message, publishes);
+            self.memory.clocks.assign(&mut self.undo.log, message, publishes);
         }
     }
 
@@ -200,7 +200,7 @@ impl World {
     pub(crate) fn learn_all_of(&mut self, other: usize) {
         if self.memory.tracks && self.phase.branching {
             self.drain(other);
-            self.memory.clocks.join(&mut self.undo, clocks::cpu(self.cpu), clocks::cpu(other));
+            self.memory.clocks.join(&mut self.undo.log, knowers::cpu(self.cpu), knowers::cpu(other));
         }
     }
 
@@ -212,11 +212,11 @@ impl World {
         // What relaxed loads saw did not count so far.
         self.reduction.classes.changed |= !self.memory.clocks.fences;
         self.memory.clocks.fences = true;
-        self.memory.clocks.join(&mut self.undo, clocks::cpu(on), clocks::seen(on));
+        self.memory.clocks.join(&mut self.undo.log, knowers::cpu(on), knowers::seen(on));
         if order == Ordering::SeqCst {
             self.join_fences();
         }
-        self.memory.clocks.assign(&mut self.undo, clocks::fenced(on), clocks::cpu(on));
+        self.memory.clocks.assign(&mut self.undo.log, knowers::fenced(on), knowers::cpu(on));
     }
 
     /// A condition read `value`: what it waits for can change with it.
@@ -301,7 +301,7 @@ fn access(
         };
         if let (Some(new), false, true) = (new, late, newest) {
             // SAFETY: as above.
-            unsafe { w.undo.memory(place, size_of::<usize>()) };
+            unsafe { w.undo.log.memory(place, size_of::<usize>()) };
             // SAFETY: as above.
             w.wrote_word(place, unsafe { *word }, new);
             if let Some(words) = &mut w.recorder.words {

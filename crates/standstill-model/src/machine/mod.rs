@@ -9,3 +9,5 @@ pub(crate) mod symbolize;
 pub(crate) mod undo;
 pub(crate) mod world;
 pub(crate) mod parts;
+pub(crate) mod store_buffers;
+pub(crate) mod views;

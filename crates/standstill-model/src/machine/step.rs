@@ -11,7 +11,7 @@ use crate::base::fibre::Command;
 use crate::config::options::Ipi;
 use crate::machine::state::{Kind, Life, OpKind, PENDING_CALL, PENDING_HALT, PENDING_STOP, Power};
 use crate::vocab::limits::MAX_CPUS;
-use crate::memory::buffers::drains;
+use crate::machine::store_buffers::drains;
 use crate::vocab::step::Interrupt;
 use crate::machine::world::{World, run, with_ptr};
 

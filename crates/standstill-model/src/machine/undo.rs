@@ -1,22 +1,12 @@
 //! The way back: what each step changed, so that it can be undone.
 
-use std::mem::MaybeUninit;
-
+use crate::base::log::Log;
 use crate::base::fibre::Slot;
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Entry;
 use crate::machine::state::{Cpu, Thread};
 use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
-
-/// What was at a place of memory. Most of what changes is a word: that is kept here.
-enum Old {
-    Word { place: *mut Word, was: Word },
-    Bytes { place: *mut u8, len: usize, from: usize },
-}
-
-/// Not a number: it may be a pointer, and parts of it may never have been written.
-type Word = MaybeUninit<usize>;
 
 /// Where a step began.
 struct Mark {
@@ -37,8 +27,9 @@ struct Mark {
 /// All steps since the set-up.
 #[derive(Default)]
 pub(crate) struct Undo {
+    /// The stacks that were saved.
     bytes: Vec<u8>,
-    olds: Vec<Old>,
+    pub(crate) log: Log,
     threads: Vec<(usize, Option<Thread>)>,
     marks: Vec<Mark>,
     moved: Vec<Entry>,
@@ -67,32 +58,13 @@ impl Undo {
         self.threads.push((index, *thread));
     }
 
-    /// Memory is about to change.
-    ///
-    /// # Safety
-    /// `len` bytes can be read at `place`.
-    pub(crate) unsafe fn memory(&mut self, place: usize, len: usize) {
-        if self.marks.is_empty() {
-            return;
-        }
-        if len == size_of::<Word>() {
-            let place = place as *mut Word;
-            // SAFETY: the contract of this function; any bytes are a `MaybeUninit`.
-            let was = unsafe { place.read_unaligned() };
-            self.olds.push(Old::Word { place, was });
-            return;
-        }
-        self.olds.push(Old::Bytes { place: place as *mut u8, len, from: self.bytes.len() });
-        // SAFETY: the contract of this function; what is copied may be uninitialised, and is only copied back.
-        self.bytes.extend_from_slice(unsafe { std::slice::from_raw_parts(place as *const u8, len) });
-    }
 }
 
 impl World {
     /// A step begins that runs the fibre of `thread`, if any.
     pub(crate) fn mark(&mut self, thread: Option<usize>) {
         let undo = &mut self.undo;
-        let (bytes, olds, threads) = (undo.bytes.len(), undo.olds.len(), undo.threads.len());
+        let (bytes, olds, threads) = (undo.bytes.len(), undo.log.len(), undo.threads.len());
         // SAFETY: a live thread's fibre is suspended between steps.
         let len = thread.map_or(0, |thread| unsafe { self.stacks.slots[thread].save(&mut undo.bytes) });
         let moved = undo.moved.len();
@@ -110,12 +82,13 @@ impl World {
             moved,
         });
         undo.touched = 0;
+        undo.log.switch(true);
         if let Some(thread) = thread {
             undo.touch(thread, &self.threads[thread]);
         }
         undo.peak = undo.peak.max(
             undo.bytes.capacity()
-                + undo.olds.capacity() * size_of::<Old>()
+                + undo.log.capacity()
                 + undo.threads.capacity() * size_of::<(usize, Option<Thread>)>()
                 + self.subject.rules.bytes()
                 + undo.marks.capacity() * size_of::<Mark>(),
@@ -125,18 +98,8 @@ impl World {
     /// Undoes the last step.
     pub(crate) fn undo(&mut self) {
         let Some(mark) = self.undo.marks.pop() else { return };
-        while self.undo.olds.len() > mark.olds {
-            match self.undo.olds.pop() {
-                // SAFETY: the place was memory of the machine or of a stack when it was saved, and is mapped until the world ends.
-                Some(Old::Word { place, was }) => unsafe { place.write_unaligned(was) },
-                Some(Old::Bytes { place, len, from }) => {
-                    let was = self.undo.bytes[from..from + len].as_ptr();
-                    // SAFETY: as above.
-                    unsafe { std::ptr::copy_nonoverlapping(was, place, len) };
-                }
-                None => {}
-            }
-        }
+        self.undo.log.switch(!self.undo.marks.is_empty());
+        self.undo.log.undo_to(mark.olds);
         while self.undo.threads.len() > mark.threads {
             if let Some((index, thread)) = self.undo.threads.pop() {
                 self.threads[index] = thread;

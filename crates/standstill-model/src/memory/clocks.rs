@@ -27,6 +27,14 @@
 //!
 //! Under `ra` a knower has a *view*, too: for each word the newest message that it knows of; see `ra.rs`.
 
+use crate::memory::knowers::FENCES;
+use crate::memory::knowers::FIRST_WORD;
+use crate::memory::knowers::Knower;
+use crate::memory::knowers::WORDS;
+use crate::memory::knowers::cpu;
+use crate::memory::knowers::ipi;
+use crate::memory::knowers::seen;
+use crate::base::log::keep;
 use std::collections::HashMap;
 use std::panic::Location;
 
@@ -35,42 +43,17 @@ use crate::base::hash::{BuildHashed, Hash128};
 use crate::memory::messages::{KEPT, Messages};
 use crate::vocab::limits::MAX_CPUS;
 use crate::memory::buffers::ROOM;
-use crate::machine::undo::Undo;
+use crate::base::log::Log;
 
 mod cells;
+mod views;
 
 use cells::{Cell, NO_MARK};
 
 const LANES: usize = 8;
 const MARKS: usize = LANES * 64;
-/// The most words that are known.
-pub(crate) const WORDS: usize = 1024;
 
 type Set = [u64; LANES];
-
-/// The index of somebody who knows something.
-pub(crate) type Knower = usize;
-
-pub(crate) const fn cpu(cpu: usize) -> Knower {
-    cpu
-}
-
-pub(crate) const fn seen(cpu: usize) -> Knower {
-    MAX_CPUS + cpu
-}
-
-pub(crate) const fn fenced(cpu: usize) -> Knower {
-    2 * MAX_CPUS + cpu
-}
-
-/// `kind` is the number of the pending bit.
-pub(crate) const fn ipi(cpu: usize, kind: u32) -> Knower {
-    3 * MAX_CPUS + 3 * cpu + kind as usize
-}
-
-/// All sequentially consistent fences: only their views count.
-pub(crate) const FENCES: Knower = 6 * MAX_CPUS;
-const FIRST_WORD: Knower = FENCES + 1;
 
 const NOTHING: Set = [0; LANES];
 
@@ -141,12 +124,6 @@ fn own_name(knower: Knower, fences: bool) -> Hash128 {
     if only_fences && !fences { Hash128::ZERO } else { Hash128::of_cell(1 + knower, 1) }
 }
 
-/// Notes the old value of something that lives as long as the exploration.
-pub(crate) fn keep<T>(undo: &mut Undo, value: &T) {
-    // SAFETY: the value can be read, and it lies in memory that is not moved while steps can be undone.
-    unsafe { undo.memory(std::ptr::from_ref(value).addr(), size_of::<T>()) };
-}
-
 impl Clocks {
     #[track_caller]
     pub(crate) fn new(views: bool, buffers: bool) -> Clocks {
@@ -212,69 +189,69 @@ impl Clocks {
     }
 
     /// `to` learns what `from` knows.
-    pub(crate) fn join(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
+    pub(crate) fn join(&mut self, log: &mut Log, to: Knower, from: Knower) {
         let (old, more) = (self.clocks[to], self.clocks[from]);
         // Few joins tell anything new.
         if adds(&old, &more) {
             let new = std::array::from_fn(|lane| old[lane] | more[lane]);
-            self.set(undo, to, new);
+            self.set(log, to, new);
             if to < MAX_CPUS {
                 for (lane, old) in old.into_iter().enumerate() {
                     for bit in bits(new[lane] & !old) {
-                        self.settle(undo, lane * 64 + bit);
+                        self.settle(log, lane * 64 + bit);
                     }
                 }
             }
         }
         let words = self.places.len();
         if let Some(messages) = &mut self.messages {
-            messages.join(undo, to, from, words);
+            messages.join(log, to, from, words);
         }
     }
 
     /// `to` knows what `from` knows, and nothing else.
-    pub(crate) fn assign(&mut self, undo: &mut Undo, to: Knower, from: Knower) {
+    pub(crate) fn assign(&mut self, log: &mut Log, to: Knower, from: Knower) {
         let (old, new) = (self.clocks[to], self.clocks[from]);
         if adds(&old, &new) || adds(&new, &old) {
-            self.set(undo, to, new);
+            self.set(log, to, new);
         }
         let words = self.places.len();
         if let Some(messages) = &mut self.messages {
-            messages.assign(undo, to, from, words);
+            messages.assign(log, to, from, words);
         }
     }
 
     /// `to` knows nothing.
-    pub(crate) fn clear(&mut self, undo: &mut Undo, to: Knower) {
+    pub(crate) fn clear(&mut self, log: &mut Log, to: Knower) {
         if adds(&NOTHING, &self.clocks[to]) {
-            self.set(undo, to, NOTHING);
+            self.set(log, to, NOTHING);
         }
         let words = self.places.len();
         if let Some(messages) = &mut self.messages {
-            messages.clear(undo, to, words);
+            messages.clear(log, to, words);
         }
     }
 
     /// Replaces a clock; what it knows is its owner's own, or known to be spread.
-    fn put(&mut self, undo: &mut Undo, to: Knower, new: Set) {
-        keep(undo, &self.clocks[to]);
+    fn put(&mut self, log: &mut Log, to: Knower, new: Set) {
+        keep(log, &self.clocks[to]);
         let old = std::mem::replace(&mut self.clocks[to], new);
         let who = self.who.get(to).copied().unwrap_or(Hash128::ZERO);
         if who != Hash128::ZERO {
             for lane in 0..LANES {
                 for bit in bits(old[lane] ^ new[lane]) {
                     let held = &mut self.held[lane * 64 + bit];
-                    keep(undo, held);
+                    keep(log, held);
                     if new[lane] & 1 << bit != 0 { held.add(who) } else { held.sub(who) }
                 }
             }
         }
     }
 
-    fn set(&mut self, undo: &mut Undo, to: Knower, new: Set) {
-        self.put(undo, to, new);
+    fn set(&mut self, log: &mut Log, to: Knower, new: Set) {
+        self.put(log, to, new);
         if (0..LANES).any(|lane| new[lane] & !self.spread[lane] != 0) {
-            keep(undo, &*self.spread);
+            keep(log, &*self.spread);
             for (spread, known) in self.spread.iter_mut().zip(new) {
                 *spread |= known;
             }
@@ -282,65 +259,65 @@ impl Clocks {
     }
 
     /// Nobody knows of `mark` any more.
-    fn forget(&mut self, undo: &mut Undo, mark: usize) {
+    fn forget(&mut self, log: &mut Log, mark: usize) {
         if !has(&self.live, mark) {
             return;
         }
         for cpu in 0..MAX_CPUS {
-            self.take_from(undo, cpu, mark);
+            self.take_from(log, cpu, mark);
         }
         if has(&self.spread, mark) {
             for knower in MAX_CPUS..FIRST_WORD {
-                self.take_from(undo, knower, mark);
+                self.take_from(log, knower, mark);
             }
             for word in 0..self.places.len() {
                 let slots = self.messages.as_ref().map_or(1, |messages| messages.live(word));
                 for slot in bits(slots) {
-                    self.take_from(undo, self.message(word, slot), mark);
+                    self.take_from(log, self.message(word, slot), mark);
                 }
             }
             for on in 0..MAX_CPUS {
                 let (first, len) = self.on_their_way[on];
                 for index in 0..len {
-                    self.take_from(undo, self.on_its_way(on, (first + index) % ROOM), mark);
+                    self.take_from(log, self.on_its_way(on, (first + index) % ROOM), mark);
                 }
             }
         }
         let (lane, bit) = (mark / 64, 1 << (mark % 64));
-        keep(undo, &self.live[lane]);
-        keep(undo, &self.spread[lane]);
+        keep(log, &self.live[lane]);
+        keep(log, &self.spread[lane]);
         self.live[lane] &= !bit;
         self.spread[lane] &= !bit;
     }
 
     /// If all CPUs that use its cell know of the mark, nobody can race with it any more.
-    fn settle(&mut self, undo: &mut Undo, mark: usize) {
+    fn settle(&mut self, log: &mut Log, mark: usize) {
         let known = |on: usize| self.users[mark] & 1 << on == 0 || has(&self.clocks[cpu(on)], mark);
         if self.settles && (0..MAX_CPUS).all(known) {
-            self.forget(undo, mark);
+            self.forget(log, mark);
         }
     }
 
-    fn take_from(&mut self, undo: &mut Undo, knower: Knower, mark: usize) {
+    fn take_from(&mut self, log: &mut Log, knower: Knower, mark: usize) {
         if has(&self.clocks[knower], mark) {
             let mut new = self.clocks[knower];
             new[mark / 64] &= !(1 << (mark % 64));
-            self.put(undo, knower, new);
+            self.put(log, knower, new);
         }
     }
 
     /// The mark is set by `owner` at this moment: only it knows.
-    fn renew(&mut self, undo: &mut Undo, mark: usize, owner: usize) {
+    fn renew(&mut self, log: &mut Log, mark: usize, owner: usize) {
         let alone = has(&self.live, mark) && !has(&self.spread, mark);
         if !(alone && has(&self.clocks[owner], mark)) {
-            self.forget(undo, mark);
+            self.forget(log, mark);
             let (lane, bit) = (mark / 64, 1 << (mark % 64));
             let mut new = self.clocks[owner];
             new[lane] |= bit;
-            self.put(undo, owner, new);
-            keep(undo, &self.live[lane]);
+            self.put(log, owner, new);
+            keep(log, &self.live[lane]);
             self.live[lane] |= bit;
-            self.settle(undo, mark);
+            self.settle(log, mark);
         }
     }
 

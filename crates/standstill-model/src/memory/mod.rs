@@ -2,6 +2,7 @@
 
 pub(crate) mod buffers;
 pub(crate) mod clocks;
+pub(crate) mod knowers;
 pub(crate) mod messages;
 
 use crate::base::hash::Hash128;

@@ -10,7 +10,7 @@ use standstill::platform::{
 };
 
 use super::{Model, rearranges, rest_for_ever};
-use crate::memory::clocks;
+use crate::memory::knowers;
 use crate::machine::access::ModelWord;
 use crate::scenario::require;
 use crate::machine::state::{Kind, Op, OpKind, Power};
@@ -46,9 +46,9 @@ unsafe impl Cpus for Model {
             w.drain(index);
             w.meet_power(index);
             w.touch_power(index);
-            w.memory.clocks.join(&mut w.undo, clocks::cpu(index), clocks::cpu(w.cpu));
+            w.memory.clocks.join(&mut w.undo.log, knowers::cpu(index), knowers::cpu(w.cpu));
             for kind in 0..3 {
-                w.memory.clocks.clear(&mut w.undo, clocks::ipi(index, kind));
+                w.memory.clocks.clear(&mut w.undo.log, knowers::ipi(index, kind));
             }
             let devices = w.cpus[index].devices;
             w.cpus[index] = crate::machine::state::Cpu {

@@ -123,7 +123,7 @@ impl Explorer<'_> {
             w.recorder.choices.push(0);
             for (place, value) in &values {
                 // SAFETY: a word that a condition reads is alive as long as its wait.
-                unsafe { w.undo.memory(*place, size_of::<usize>()) };
+                unsafe { w.undo.log.memory(*place, size_of::<usize>()) };
                 // SAFETY: as above; one OS thread runs all.
                 unsafe { *(*place as *mut usize) = *value };
             }

@@ -72,7 +72,7 @@ impl World {
             return;
         }
         let on = self.cpu;
-        let (race, late) = self.memory.clocks.plain(&mut self.undo, (place, fresh), on, writes, at);
+        let (race, late) = self.memory.clocks.plain(&mut self.undo.log, (place, fresh), on, writes, at);
         self.reduction.classes.changed |= late;
         if let Some(race) = race {
             let who = race
@@ -165,9 +165,9 @@ unsafe impl<T: Datum> DataCell<T> for ModelCell<T> {
         if !std::thread::panicking() {
             with(|w| {
                 // SAFETY: the cell is alive.
-                unsafe { w.undo.memory(self.value.get().addr(), size_of::<T>()) };
+                unsafe { w.undo.log.memory(self.value.get().addr(), size_of::<T>()) };
                 // SAFETY: as above.
-                unsafe { w.undo.memory(place, size_of::<u64>()) };
+                unsafe { w.undo.log.memory(place, size_of::<u64>()) };
                 // SAFETY: as for words.
                 let old = unsafe { *self.hash.get() };
                 w.wrote(place, old, hash);

@@ -38,9 +38,7 @@ impl World {
         if self.is_tso() {
             self.memory.buffers.hash_into(&mut hash);
         }
-        if let Some(messages) = &self.memory.clocks.messages {
-            messages.hash_into(&self.memory.clocks, &mut hash);
-        }
+        self.memory.clocks.hash_messages(&mut hash);
         hash
     }
 

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{World, with};
-use crate::memory::clocks;
+use crate::memory::knowers;
 use crate::machine::state::{Kind, Life, Power, Thread};
 use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{self, How};
@@ -62,7 +62,7 @@ impl World {
         self.undo.touch(thread, &self.threads[thread]);
         if let Some(from) = self.threads[thread].as_ref().map(|t| usize::from(t.cpu)) {
             self.drain(from);
-            self.memory.clocks.join(&mut self.undo, clocks::cpu(to), clocks::cpu(from));
+            self.memory.clocks.join(&mut self.undo.log, knowers::cpu(to), knowers::cpu(from));
         }
         if let Some(thread) = &mut self.threads[thread] {
             thread.cpu = to as u8;

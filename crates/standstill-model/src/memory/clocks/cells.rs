@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use super::{Clocks, MARKS, cpu, has, keep, name};
 use crate::vocab::limits::MAX_CPUS;
-use crate::machine::undo::Undo;
+use crate::base::log::Log;
 
 /// A plain cell.
 pub(super) struct Cell {
@@ -36,7 +36,7 @@ impl Clocks {
     /// and whether it is known only now that several CPUs use the cell: then what was merged before does not count.
     pub(crate) fn plain(
         &mut self,
-        undo: &mut Undo,
+        log: &mut Log,
         (place, fresh): (usize, bool),
         who: usize,
         writes: bool,
@@ -63,7 +63,7 @@ impl Clocks {
         }
         if fresh {
             for mark in std::iter::once(write).chain(reads).filter(|mark| *mark != NO_MARK) {
-                self.forget(undo, usize::from(mark));
+                self.forget(log, usize::from(mark));
             }
         }
         let unknown = |clocks: &Clocks, mark: u16| {
@@ -79,7 +79,7 @@ impl Clocks {
             }
             // Who knows of this write knows of the reads before it.
             for mark in reads.into_iter().filter(|mark| *mark != NO_MARK) {
-                self.forget(undo, usize::from(mark));
+                self.forget(log, usize::from(mark));
             }
             if write == NO_MARK {
                 write = self.new_mark(place, 0, users);
@@ -89,8 +89,8 @@ impl Clocks {
         }
         self.cells.insert(place, Cell { users: before | 1 << who, write, reads });
         let mark = usize::from(if writes { write } else { reads[who] });
-        self.renew(undo, mark, who);
-        keep(undo, &self.at[mark]);
+        self.renew(log, mark, who);
+        keep(log, &self.at[mark]);
         self.at[mark] = at;
         (race, late)
     }
