@@ -434,7 +434,7 @@ pub(crate) fn depth_for(ready: &Ready, options: &Options, of: u32) -> usize {
     if of == 1 {
         return 0;
     }
-    let options = Options { limits: crate::Limits::default(), ..options.clone() };
+    let options = Options { limits: crate::config::options::Limits::default(), ..options.clone() };
     let mut depth = 4;
     while depth < DEEPEST {
         // No part has this index: what hangs below is only counted.

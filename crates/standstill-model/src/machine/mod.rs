@@ -11,3 +11,6 @@ pub(crate) mod world;
 pub(crate) mod parts;
 pub(crate) mod store_buffers;
 pub(crate) mod views;
+pub(crate) mod meet;
+pub(crate) mod touch;
+pub(crate) mod mutate;

@@ -11,10 +11,6 @@ const LEVELS: usize = 4;
 const LOOPS: usize = 2;
 const WATCHED: usize = 12;
 
-pub(crate) const PENDING_CALL: u8 = 1;
-pub(crate) const PENDING_STOP: u8 = 2;
-pub(crate) const PENDING_HALT: u8 = 4;
-
 /// Is a CPU running?
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Power {

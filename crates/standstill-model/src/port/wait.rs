@@ -1,5 +1,6 @@
 //! Waiting, loops with cuts, and what the library announces.
 
+use crate::machine::mutate::skipped;
 use std::panic::Location;
 
 use standstill::event::{Event, What};
@@ -10,7 +11,7 @@ use crate::base::arena::steady;
 use crate::base::fibre::Command;
 use crate::base::hash::Hash128;
 use crate::machine::access::ModelWord;
-use crate::config::mutant::{Change, skipped};
+use crate::config::mutant::Change;
 use crate::machine::state::{Op, OpKind, PATIENCE, SOME_DEADLINE, Watch};
 use crate::vocab::step::StepWhat;
 use crate::machine::world::{World, announce, point, with};

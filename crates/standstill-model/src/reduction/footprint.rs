@@ -15,9 +15,7 @@
 //! | a thread | each step on its stack; who moves it |
 //! | the deadlines that may still be over | each that is |
 
-use crate::machine::state::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
 use crate::vocab::limits::{MAX_CPUS, THREADS};
-use crate::machine::world::World;
 
 /// How a place is used.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -140,28 +138,6 @@ impl Touches {
         if self.on && self.shared {
             let how = if new.is_some() { How::Writes } else { How::Reads };
             self.change(place, how, old, new.unwrap_or(old));
-        }
-    }
-}
-
-impl World {
-    /// The CPU is started, dies or halts.
-    pub(crate) fn touch_power(&mut self, cpu: usize) {
-        self.reduction.touches.add(power(cpu), How::Writes);
-        self.reduction.touches.add(off(cpu), How::Writes);
-        self.reduction.touches.add(scheduling(cpu), How::Writes);
-        self.reduction.touches.add(thread(cpu), How::Writes);
-        for bit in [PENDING_CALL, PENDING_STOP, PENDING_HALT] {
-            self.reduction.touches.change(pending(cpu, bit), How::Writes, usize::from(self.cpus[cpu].pending & bit), 0);
-        }
-    }
-
-    /// The condition that `thread` waits for is looked at.
-    pub(crate) fn touch_watch(&mut self, thread: usize) {
-        if let Some(t) = &self.threads[thread] {
-            for (place, _) in t.watch.iter() {
-                self.reduction.touches.add(place, How::Reads);
-            }
         }
     }
 }

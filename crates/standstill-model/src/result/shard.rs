@@ -173,7 +173,7 @@ fn learn(
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let mut all = options.clone();
-    (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::Limits::default());
+    (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::config::options::Limits::default());
     // As this engine sees them: nothing is moved, so all that can be shared is seen to be.
     all.reduce = false;
     all.threads = 1;

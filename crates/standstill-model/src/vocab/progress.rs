@@ -40,11 +40,11 @@ pub enum Coverage {
 /// Why a search ended early.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Bound {
-    /// [`Limits::states`](crate::Limits::states).
+    /// [`Limits::states`](crate::config::options::Limits::states).
     States,
-    /// [`Limits::seconds`](crate::Limits::seconds).
+    /// [`Limits::seconds`](crate::config::options::Limits::seconds).
     Seconds,
-    /// [`Limits::bytes`](crate::Limits::bytes).
+    /// [`Limits::bytes`](crate::config::options::Limits::bytes).
     Bytes,
     /// A bound on preemptions.
     Preemptions,

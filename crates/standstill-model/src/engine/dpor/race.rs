@@ -14,7 +14,8 @@ use crate::engine::dpor::trace::{Barred, Clock, join};
 use crate::base::fibre::Command;
 use crate::config::options::Ipi;
 use crate::vocab::choice::{Choice, cpu_of};
-use crate::machine::state::{OpKind, PENDING_CALL, PENDING_HALT};
+use crate::machine::state::OpKind;
+use crate::vocab::pending::{PENDING_CALL, PENDING_HALT};
 use crate::reduction::footprint::{self, FIRST_ADDRESS};
 use crate::machine::world::{run, with_ptr};
 
@@ -183,13 +184,13 @@ impl Explorer<'_> {
             }
             // Nor has a CPU that is off, or has closed its interrupts for good, taken those that came too late.
             for f in [
-                Choice::Interrupt(crate::Interrupt::Call),
-                Choice::Interrupt(crate::Interrupt::Halt),
+                Choice::Interrupt(crate::vocab::step::Interrupt::Call),
+                Choice::Interrupt(crate::vocab::step::Interrupt::Halt),
                 Choice::Stopper,
             ] {
                 let choice = f.encode(cpu);
                 if !enabled.contains(&choice) {
-                    self.own_races(Barred { choice, key: 0 }, &[0; crate::MAX_CPUS]);
+                    self.own_races(Barred { choice, key: 0 }, &[0; crate::vocab::limits::MAX_CPUS]);
                 }
             }
         }
