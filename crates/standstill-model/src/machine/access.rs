@@ -7,7 +7,8 @@ use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-use standstill::platform::{Datum, Memory};
+#[cfg(test)]
+use standstill::platform::Memory;
 
 use crate::base::arena::steady;
 use crate::memory::knowers;
@@ -15,8 +16,8 @@ use crate::machine::guess::Part;
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Use;
 use crate::config::mutant::Change;
-use crate::port::rest_for_ever;
-use crate::port::{Model, condition};
+use crate::machine::contexts::rest_for_ever;
+use crate::machine::condition;
 use crate::machine::state::{Op, OpKind, Wants};
 use crate::vocab::step::{Access, StepWhat};
 use crate::machine::world::{World, point, with};
@@ -125,7 +126,7 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
         Some((conflicts && !joined && (w.step.fused || w.is_point(code, 0, at)), conflicts))
     });
     if broken {
-        crate::port::rest_for_ever();
+        crate::machine::contexts::rest_for_ever();
     }
     if writes_in_condition {
         condition::does_more("writes to memory", at);
@@ -330,65 +331,49 @@ fn access(
     })
 }
 
-// SAFETY: the types above keep the promises of `Memory`: a fence is an access of its own.
-unsafe impl Memory for Model {
-    type Word = ModelWord;
-    type Ptr<T: 'static> = ModelPtr<T>;
-    type Cell<T: Datum> = ModelCell<T>;
-
-    #[track_caller]
-    fn fence(&self) {
-        let at = Location::caller();
-        if std::thread::panicking() {
-            return;
-        }
-        let noticed = with(|w| {
-            let meets = w.is_ra() && w.step.inside && w.phase.branching && w.look.peeking.is_none();
-            let who = w.context();
-            meets.then(|| w.reduction.classes.note(FENCE, who, true))
-        });
-        if let Some(noticed) = noticed {
-            point(Op { kind: OpKind::Access(Access::Fence, true), place: FENCE, at }, noticed);
-        }
-        with(|w| {
-            if w.step.inside && w.look.peeking.is_none() {
-                let order = w.fence_order(at);
-                if order == Ordering::SeqCst {
-                    w.drain(w.cpu);
-                }
-                w.fence(order);
-                w.note(
-                    || StepWhat::Access {
-                        op: Access::Fence,
-                        cell: String::new(),
-                        value: 0,
-                        written: None,
-                        order: order_name(order),
-                    },
-                    at,
-                );
+/// A fence: an access of its own.
+pub(crate) fn fence(at: &'static Location<'static>) {
+    if std::thread::panicking() {
+        return;
+    }
+    let noticed = with(|w| {
+        let meets = w.is_ra() && w.step.inside && w.phase.branching && w.look.peeking.is_none();
+        let who = w.context();
+        meets.then(|| w.reduction.classes.note(FENCE, who, true))
+    });
+    if let Some(noticed) = noticed {
+        point(Op { kind: OpKind::Access(Access::Fence, true), place: FENCE, at }, noticed);
+    }
+    with(|w| {
+        if w.step.inside && w.look.peeking.is_none() {
+            let order = w.fence_order(at);
+            if order == Ordering::SeqCst {
+                w.drain(w.cpu);
             }
-        });
-    }
-    fn enter_loop(&self) {
-        with(|w| w.thread_mut().level_mut().loop_begins());
-    }
-
-    fn leave_loop(&self) {
-        with(|w| w.thread_mut().level_mut().loop_ends());
-    }
-
-    #[track_caller]
-    fn loop_head<S: std::hash::Hash>(&self, state: &S) {
-        let state = Hash128::of(state);
-        if !with(|w| w.gives_up("a loop begins its next turn", Location::caller())) {
-            rest_for_ever();
+            w.fence(order);
+            w.note(
+                || StepWhat::Access {
+                    op: Access::Fence,
+                    cell: String::new(),
+                    value: 0,
+                    written: None,
+                    order: order_name(order),
+                },
+                at,
+            );
         }
-        with(|w| {
-            let same = w.thread_mut().level_mut().cut(state);
-            w.reduction.movers.turn(same);
-            // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
-            w.look.reload = std::mem::take(&mut w.look.waited);
-        });
+    });
+}
+
+/// A loop begins its next turn; `state` is all that it remembers.
+pub(crate) fn loop_head(state: Hash128, at: &'static Location<'static>) {
+    if !with(|w| w.gives_up("a loop begins its next turn", at)) {
+        rest_for_ever();
     }
+    with(|w| {
+        let same = w.thread_mut().level_mut().cut(state);
+        w.reduction.movers.turn(same);
+        // What the wait before read is forgotten now, so it is as if the wait had ended just before the next reading.
+        w.look.reload = std::mem::take(&mut w.look.waited);
+    });
 }

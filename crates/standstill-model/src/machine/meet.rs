@@ -50,16 +50,19 @@ impl World {
         self.options.ipi == Ipi::Instant || self.is_point(OpKind::Send.code(), 0, at)
     }
 
+    /// An access is carried out that nobody else can meet.
+    pub(crate) fn looks_at(&mut self, place: usize, how: Use) {
+        if self.reduction.movers.on && self.phase.branching {
+            self.reduction.movers.looks(place, how);
+        }
+    }
+
     /// An access is carried out by the context that runs: does it meet one that was moved?
     pub(crate) fn meet(&mut self, place: usize, how: Use) {
         if !self.reduction.movers.on || !self.phase.branching {
             return;
         }
         self.reduction.movers.looks(place, how);
-        if crate::monitor::footprint::is_private(place) && !self.cpu_ref().irqs_on {
-            // Nobody else uses it, and nothing comes in between.
-            return;
-        }
         let (cpu, thread, depth, irqs_on) =
             (self.cpu, self.thread, self.thread_ref().depth, self.cpu_ref().irqs_on);
         let movers = &mut self.reduction.movers;

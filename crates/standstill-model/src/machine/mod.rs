@@ -14,3 +14,6 @@ pub(crate) mod views;
 pub(crate) mod meet;
 pub(crate) mod touch;
 pub(crate) mod mutate;
+pub(crate) mod condition;
+pub(crate) mod contexts;
+pub(crate) mod wait;

@@ -102,16 +102,16 @@ pub(crate) fn point(op: Op, noticed: bool) {
         Some((passes, !kept || passes && w.goes_round()))
     });
     let Some((passes, ends)) = entered else {
-        crate::port::condition::does_more("asks the platform for something", op.at)
+        crate::machine::condition::does_more("asks the platform for something", op.at)
     };
     if ends {
-        crate::port::rest_for_ever();
+        crate::machine::contexts::rest_for_ever();
     }
     if !passes {
         loop {
             match announce(op) {
-                Command::Interrupt(kind) => crate::port::take_interrupt(kind),
-                Command::Stopper => crate::port::take_stopper(),
+                Command::Interrupt(kind) => crate::machine::contexts::take_interrupt(kind),
+                Command::Stopper => crate::machine::contexts::take_stopper(),
                 Command::Go | Command::Peek | Command::Expire => break,
             }
         }

@@ -72,7 +72,14 @@ impl World {
     /// The event is fed to the rules: does it meet one that was moved?
     pub(crate) fn meet_event(&mut self, event: &Event) {
         if self.reduction.movers.is_on() {
-            touched(event, |place, how| self.meet(place, how));
+            touched(event, |place, how| {
+                if is_private(place) && !self.cpu_ref().irqs_on {
+                    // Nobody else uses it, and nothing comes in between.
+                    self.looks_at(place, how);
+                } else {
+                    self.meet(place, how);
+                }
+            });
         }
     }
 }

@@ -1,5 +1,7 @@
 //! CPUs that start and die, and the threads that move away from them.
 
+use crate::machine::contexts::rearranges;
+use crate::machine::contexts::rest_for_ever;
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 
@@ -9,7 +11,7 @@ use standstill::platform::{
     Cpus, Deadline, Ipi, Irq, Runs, Sched, StartError, Vacate, Wait, WaitContext, WaitFor, Word,
 };
 
-use super::{Model, rearranges, rest_for_ever};
+use super::Model;
 use crate::memory::knowers;
 use crate::machine::access::ModelWord;
 use crate::scenario::require;

@@ -183,7 +183,7 @@ pub fn require(holds: bool, what: &str) {
     if !holds {
         let at = std::panic::Location::caller();
         with(|w| w.fail("require", what, format!("{}:{}", at.file(), at.line())));
-        crate::port::rest_for_ever();
+        crate::machine::contexts::rest_for_ever();
     }
 }
 

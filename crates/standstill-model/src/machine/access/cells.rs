@@ -8,7 +8,7 @@ use standstill::platform::{DataCell, Datum};
 
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Use;
-use crate::port::condition;
+use crate::machine::condition;
 use crate::machine::state::{Op, OpKind};
 use crate::reduction::footprint::How;
 use crate::vocab::step::{Access, StepWhat};

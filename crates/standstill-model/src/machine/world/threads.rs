@@ -9,7 +9,7 @@ use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{self, How};
 
 fn thread_main(thread: usize) {
-    let end = catch_unwind(AssertUnwindSafe(|| crate::port::run_thread(thread)));
+    let end = catch_unwind(AssertUnwindSafe(|| crate::machine::contexts::run_thread(thread)));
     let failed = end.err().map(|panic| {
         let text = panic
             .downcast_ref::<String>()

@@ -10,11 +10,11 @@
 
 use std::panic::Location;
 
-use super::wait::look;
+use crate::machine::wait::look;
 use crate::machine::world::{World, with};
 
 /// What is reported of a condition that does more than look.
-pub(super) const RULE: &str = "condition";
+pub(crate) const RULE: &str = "condition";
 
 /// So many looks are made twice, and then one of so many.
 const FIRST: u32 = 64;
@@ -26,7 +26,7 @@ pub(crate) fn does_more(does: &str, at: &'static Location<'static>) -> ! {
     with(|w| {
         w.wrong_condition(&format!("{does} at {}:{}, while it is only looked at", at.file(), at.line()), at)
     });
-    super::rest_for_ever()
+    crate::machine::contexts::rest_for_ever()
 }
 
 /// As [`does_more`], if a condition is looked at.
@@ -38,7 +38,7 @@ pub(crate) fn only_looks(does: &str, at: &'static Location<'static>) {
 }
 
 /// Looks once more, now and then: does the condition answer alike?
-pub(super) fn look_again<R>(
+pub(crate) fn look_again<R>(
     poll: &mut impl FnMut() -> Option<R>,
     held: bool,
     at: &'static Location<'static>,
@@ -57,15 +57,15 @@ pub(super) fn look_again<R>(
         with(|w| {
             w.wrong_condition("answers differently when it is looked at twice: it remembers something", at)
         });
-        super::rest_for_ever();
+        crate::machine::contexts::rest_for_ever();
     }
 }
 
 /// The condition was looked at, for real or not. `swapped`: a compare-and-swap in it succeeded, or would have.
-pub(super) fn left_no_trace(holds: bool, changed: bool, at: &'static Location<'static>) {
+pub(crate) fn left_no_trace(holds: bool, changed: bool, at: &'static Location<'static>) {
     if changed && !holds {
         with(|w| w.wrong_condition("does not hold, and has changed something", at));
-        super::rest_for_ever();
+        crate::machine::contexts::rest_for_ever();
     }
 }
 
