@@ -1,5 +1,9 @@
-//! The public entries: a whole check, and one run again.
+//! The public entry: a whole check.
 
+use crate::engine::snapshot::Keep;
+use crate::engine::search::until_settled;
+use crate::result::replay::describe;
+use crate::result::verdict::verdict_of;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
@@ -9,24 +13,18 @@ use crate::result::assumptions::assumptions;
 use crate::result::audit::audit;
 use crate::engine::bounded;
 use crate::result::checkpoint;
-use crate::result::checkpoint::Checkpoint;
 use crate::engine::dpor::{self, Part};
 use crate::result::keep::Keeper;
 use crate::config::options::{Engine, Options};
 use crate::engine::parallel::{Way, search_from};
 use crate::engine::random;
 use crate::base::room;
-use crate::machine::step::take;
-use crate::vocab::choice::{bare, cpu_of, is_device};
 use crate::engine::search::{End, Found};
 use crate::machine::session::{Ready, SETUP};
-use crate::result::shrink::{Cost, Goal, cheapest};
-use crate::machine::store_buffers::drain_all;
-use crate::result::verdict::{ReplayError, Run, Verdict, Violation};
+use crate::result::shrink::{Goal, cheapest};
+use crate::result::verdict::Verdict;
 use crate::vocab::progress::{Bound, Coverage, Progress};
-use crate::vocab::step::Step;
 use crate::machine::world::{World, with_ptr};
-use crate::vocab::fault::Fault;
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {
@@ -38,14 +36,14 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         Err(error) => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
             let fails_in_setup = error.starts_with(SETUP);
-            return Verdict { error: Some(error), fails_in_setup, ..found.verdict(coverage, began) };
+            return Verdict { error: Some(error), fails_in_setup, ..verdict_of(found, coverage, began) };
         }
     };
     let mut way = match begin_from(&ready, options, began) {
         Ok(way) => way,
         Err(error) => {
             let coverage = Coverage::Bounded { states: 0, by: Bound::Stopped };
-            return Verdict { error: Some(error), ..found.verdict(coverage, began) };
+            return Verdict { error: Some(error), ..verdict_of(found, coverage, began) };
         }
     };
     let before = way.from.as_ref().map_or(0, |from| from.time_ns);
@@ -79,7 +77,7 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
     let fault = found.fault.take();
     let complete = matches!(coverage, Coverage::Exhausted { .. });
     let sample = found.sample.take();
-    let mut verdict = found.verdict(coverage, began);
+    let mut verdict = verdict_of(found, coverage, began);
     let expirations = with_ptr(ready.world, |w| w.phase.may_expire);
     verdict.assumptions = assumptions(options, crate::scenario::begins(options), expirations);
     if matches!(coverage, Coverage::Bounded { by: Bound::Bytes, .. }) {
@@ -107,7 +105,7 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
 fn begin_from(ready: &Ready, options: &Options, began: Instant) -> Result<Way, String> {
     checkpoint::refuse(options)?;
     let Some(path) = &options.checkpoint else { return Ok(Way::default()) };
-    let from = Checkpoint::read(path, options)?;
+    let from = checkpoint::read(path, options)?;
     let birth = with_ptr(ready.world, World::fingerprint);
     if from.as_ref().is_some_and(|from| from.birth != birth) {
         return Err(format!(
@@ -122,7 +120,7 @@ fn begin_from(ready: &Ready, options: &Options, began: Instant) -> Result<Way, S
         ));
     }
     let before = Duration::from_nanos(from.as_ref().map_or(0, |from| from.time_ns));
-    Ok(Way { from, keeper: Keeper::new(options, birth, began, before), kept: None })
+    Ok(Way { from, keeper: Keeper::new(options, birth, began, before).map(|keeper| Box::new(keeper) as Box<dyn Keep>), kept: None })
 }
 
 /// Takes the file away, if nothing is left to do; else it was kept, or could not be.
@@ -138,108 +136,4 @@ fn end_at(options: &Options, way: Way) -> Result<(), String> {
         )),
         _ => Ok(()),
     }
-}
-
-/// Searches again until nothing that was taken to be quiet turns out to be shared.
-pub(crate) fn until_settled(
-    ready: &Ready,
-    found: &mut Found,
-    search: &mut dyn FnMut(&mut Found) -> End,
-) -> End {
-    loop {
-        match search(found) {
-            End::Again => {
-                with_ptr(ready.world, |w| {
-                    w.undo_to(0);
-                    w.reduction.classes.changed = false;
-                    w.reduction.movers.changed = false;
-                });
-                *found = Found::new();
-            }
-            end => return end,
-        }
-    }
-}
-
-/// Tells the whole story of a fault.
-pub(crate) fn describe(options: &Options, fault: Fault, choices: Vec<u32>) -> Violation {
-    let (steps, cost) =
-        replay_counted(options, &choices).map(|(run, cost)| (run.steps, cost)).unwrap_or_default();
-    Violation {
-        rule: fault.rule,
-        cpu: fault.cpu,
-        text: fault.text,
-        location: fault.location,
-        steps,
-        interrupts: cost.interrupts,
-        preemptions: cost.preemptions,
-        critical_pair: None,
-        choices,
-    }
-}
-
-/// Runs the schedule `choices` again.
-///
-/// # Errors
-/// The schedule is not one of these options, or of this version of the code.
-pub fn replay(options: &Options, choices: &[u32]) -> Result<Run, ReplayError> {
-    replay_counted(options, choices).map(|(run, _)| run)
-}
-
-fn replay_counted(options: &Options, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
-    let ready = Ready::new(options).map_err(ReplayError::BadOptions)?;
-    let mut result = replay_in(&ready, choices)?;
-    let learnt = with_ptr(ready.world, |w| std::mem::take(&mut w.reduction.classes.learnt_prepared));
-    if learnt && result.0.violation.is_none() {
-        // Who used a word before it was known what the word is for is seen now.
-        with_ptr(ready.world, |w| w.undo_to(0));
-        result = replay_in(&ready, choices)?;
-    }
-    Ok(result)
-}
-
-fn replay_in(ready: &Ready, choices: &[u32]) -> Result<(Run, Cost), ReplayError> {
-    ready.record();
-    let mut found = Found::new();
-    let (mut possible, mut cost, mut last) = (Vec::new(), Cost::default(), None);
-    for (at, choice) in choices.iter().enumerate() {
-        with_ptr(ready.world, |w| w.enabled(&mut possible));
-        let meant = with_ptr(ready.world, |w| w.may_be_meant(*choice));
-        if !meant && !possible.contains(&bare(*choice)) {
-            return Err(ReplayError::Diverged { at, choice: *choice, possible });
-        }
-        cost = cost.after(&possible, *choice, last);
-        last = Some(cpu_of(*choice));
-        with_ptr(ready.world, |w| {
-            (w.step.budget, w.step.blocks) = (Some(*choice >> 16 & 0x7fff), Some(*choice >> 31 != 0));
-        });
-        take(ready.world, *choice, true);
-        found.look(ready, true);
-    }
-    let steps = ready.recorded();
-    // What is left in the buffers is nobody's business.
-    drain_all(ready.world);
-    with_ptr(ready.world, |w| w.enabled(&mut possible));
-    let complete = possible.iter().all(|choice| is_device(*choice));
-    Ok((told(ready, found, steps, cost, complete), cost))
-}
-
-/// The story of a run. `complete`: nothing has to happen any more.
-pub(crate) fn told(ready: &Ready, mut found: Found, steps: Vec<Step>, cost: Cost, complete: bool) -> Run {
-    if complete {
-        found.look_at_end(ready);
-    }
-    let (interrupts, preemptions) = (cost.interrupts, cost.preemptions);
-    let violation = found.fault.map(|(fault, choices)| Violation {
-        rule: fault.rule,
-        cpu: fault.cpu,
-        text: fault.text,
-        location: fault.location,
-        steps: steps.clone(),
-        interrupts,
-        preemptions,
-        critical_pair: None,
-        choices,
-    });
-    Run { steps, violation, properties: found.counts, complete, interrupts, preemptions }
 }

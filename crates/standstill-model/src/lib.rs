@@ -50,7 +50,8 @@ pub mod transfers;
 mod vocab;
 
 pub use result::audit::Audited;
-pub use check::{check, replay};
+pub use check::check;
+pub use result::replay::replay;
 #[doc(hidden)]
 pub use result::schedule_file::resealed;
 pub use result::schedule_file::{FileError, Saved, load, save};

@@ -244,7 +244,7 @@ impl Options {
         let states = if random { String::new() } else { format!(" states {states}") };
         let mut words = format!(
             "{} {:?} limits{states} seconds {seconds} bytes {bytes}",
-            crate::result::checkpoint::what(self),
+            self.searched(),
             self.engine
         );
         words += &format!(" room {:?}", self.room.as_ref().and_then(|room| room.most()));
@@ -256,6 +256,26 @@ impl Options {
             words += &format!(" checkpoint {:?} {every:?}", self.checkpoint);
         }
         words
+    }
+
+    /// What decides what is searched, in words.
+    pub(crate) fn searched(&self) -> String {
+        format!(
+            "{} {} cpus {} irqs {} ipi {} memory {} fan_in {} races {} reduce {} keep_going {} sleepers {} mutant {:?} {:?}",
+            self.protocol.name(),
+            self.scenario,
+            self.cpus,
+            self.irqs,
+            self.ipi.name(),
+            self.memory.name(),
+            self.fan_in,
+            self.races,
+            self.reduce,
+            self.keep_going,
+            self.sleepers,
+            self.mutant,
+            self.mutant_begins,
+        )
     }
 
     /// Between two looks at the limits: so many states, or fewer, if the limit is not far.

@@ -24,11 +24,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::arena::{address, steady};
-use crate::result::checkpoint::{Checkpoint, Snapshot};
+use crate::engine::snapshot::{Checkpoint, Snapshot};
 use crate::reduction::visibility::Users;
 use crate::reduction::explored::Covers;
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::result::keep::Keeper;
+use crate::engine::snapshot::Keep;
 use crate::reduction::movers::Key;
 use crate::config::options::Options;
 use crate::engine::search::{Came, End, Found, Job, Search, limit_at};
@@ -233,7 +233,7 @@ impl Shared<'_> {
     }
 
     /// The first thread keeps where the search is, when all others stand by. `None`: it goes on.
-    fn keep(&self, main: &mut Search<'_>, covers: &Covers, keeper: &mut Keeper) -> Option<End> {
+    fn keep(&self, main: &mut Search<'_>, covers: &Covers, keeper: &mut dyn Keep) -> Option<End> {
         main.count();
         let mut queue = self.queue();
         queue.pauses += 1;
@@ -259,7 +259,7 @@ impl Shared<'_> {
         queue: &Queue,
         parts: &[Part],
         covers: &Covers,
-        keeper: &mut Keeper,
+        keeper: &mut dyn Keep,
     ) -> Option<End> {
         let mine = main.learned();
         let (all, outdated) = main.together(&mine, parts);
@@ -268,7 +268,7 @@ impl Shared<'_> {
         }
         let left = main.left();
         let snapshot = Snapshot {
-            birth: keeper.birth,
+            birth: keeper.birth(),
             time_ns: keeper.time_ns(),
             learned: &all,
             seen: Some((covers, &self.table)),
@@ -408,7 +408,7 @@ pub(crate) struct Way {
     /// Taken by who goes on from there.
     pub(crate) from: Option<Checkpoint>,
     /// Keeps the search, if somebody wants that.
-    pub(crate) keeper: Option<Keeper>,
+    pub(crate) keeper: Option<Box<dyn Keep>>,
     /// It ended early, and was kept, or could not be.
     pub(crate) kept: Option<Result<(), String>>,
 }
@@ -513,7 +513,7 @@ fn round(
     };
     let keeper = &mut way.keeper;
     let mut each = |search: &mut Search<'_>, naps: bool| {
-        let keeper = keeper.as_mut()?;
+        let keeper = keeper.as_deref_mut()?;
         let is_due = if naps { keeper.is_time() } else { keeper.is_due() };
         if is_due { shared.keep(search, &covers, keeper) } else { None }
     };
@@ -577,14 +577,14 @@ fn round(
     main.count();
     main.found.bytes += (covers.bytes().0 + shared.table.bytes()) as u64;
     if let Some(keeper) =
-        way.keeper.as_mut().filter(|_| matches!(end, End::Bounded(by) if by != Bound::Violation))
+        way.keeper.as_deref_mut().filter(|_| matches!(end, End::Bounded(by) if by != Bound::Violation))
     {
         let (left, learned) = (main.left(), main.learned());
         let queue = shared.queue();
         let parts = others.iter().filter_map(|part| part.left.as_ref());
         let nothing = Found::new();
         let mut snapshot = Snapshot {
-            birth: keeper.birth,
+            birth: keeper.birth(),
             time_ns: keeper.time_ns(),
             learned: &learned,
             seen: Some((&covers, &shared.table)),

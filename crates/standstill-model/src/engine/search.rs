@@ -11,7 +11,7 @@ use std::time::Instant;
 
 use standstill::Property;
 
-use crate::result::audit::Sample;
+use crate::engine::sample::Sample;
 use crate::reduction::explored::Covers;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
@@ -20,8 +20,7 @@ use crate::machine::step::take;
 use crate::vocab::choice::is_device;
 use crate::machine::session::Ready;
 use crate::engine::table::{Table, Visit};
-use crate::result::verdict::{PropertyResult, Verdict};
-use crate::vocab::progress::{Bound, Coverage, Progress};
+use crate::vocab::progress::{Bound, Progress};
 use crate::machine::world::with_ptr;
 use crate::vocab::fault::Fault;
 
@@ -144,39 +143,6 @@ impl Found {
             let text = "no run comes to an end: somebody goes round for ever".to_string();
             let fault = Fault { rule: "livelock".to_string(), cpu: 0, text, location: String::new() };
             self.fault = Some((fault, Vec::new()));
-        }
-    }
-
-    pub(crate) fn verdict(self, coverage: Coverage, began: Instant) -> Verdict {
-        let mut ends: Vec<_> = self.ends.into_iter().collect();
-        ends.sort_unstable();
-        let mut traces: Vec<_> = self.traces.into_iter().collect();
-        traces.sort_unstable();
-        let mut firsts = self.firsts.into_iter();
-        let counts = self.counts;
-        Verdict {
-            coverage,
-            properties: Property::ALL.map(|property| PropertyResult {
-                property,
-                count: counts[property as usize],
-                first: firsts.next().flatten(),
-            }),
-            violation: None,
-            assumptions: Vec::new(),
-            states: self.states,
-            steps: self.steps,
-            runs: self.runs,
-            depth: self.depth,
-            time_ns: began.elapsed().as_nanos() as u64,
-            peak_bytes: self.bytes,
-            ends,
-            traces,
-            blocked: self.blocked,
-            out_of_memory: None,
-            audited: None,
-            error: None,
-            fails_in_setup: false,
-            not_kept: None,
         }
     }
 }
@@ -554,5 +520,26 @@ pub(crate) fn limit_at(
         Some(Bound::Bytes)
     } else {
         None
+    }
+}
+
+/// Searches again until nothing that was taken to be quiet turns out to be shared.
+pub(crate) fn until_settled(
+    ready: &Ready,
+    found: &mut Found,
+    search: &mut dyn FnMut(&mut Found) -> End,
+) -> End {
+    loop {
+        match search(found) {
+            End::Again => {
+                with_ptr(ready.world, |w| {
+                    w.undo_to(0);
+                    w.reduction.classes.changed = false;
+                    w.reduction.movers.changed = false;
+                });
+                *found = Found::new();
+            }
+            end => return end,
+        }
     }
 }

@@ -7,12 +7,10 @@ use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-#[cfg(test)]
-use standstill::platform::Memory;
 
 use crate::base::arena::steady;
 use crate::memory::knowers;
-use crate::machine::guess::Part;
+use crate::reduction::guess::Part;
 use crate::base::hash::Hash128;
 use crate::reduction::movers::Use;
 use crate::config::mutant::Change;

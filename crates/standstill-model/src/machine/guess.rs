@@ -16,37 +16,13 @@
 //! A guess may be given up, if nothing was stored: it was a relaxed load then, and what follows is no part of its step. Anything but a store to another word
 //! gives it up.
 
+use crate::reduction::guess::{Part, RULE};
+use crate::reduction::guess::Guess;
 use std::panic::Location;
 
 use crate::machine::state::Wants;
 use crate::vocab::step::Access;
 use crate::machine::world::{World, with};
-
-/// What is reported of a guess that is used for anything else.
-pub(crate) const RULE: &str = "guess";
-
-/// A guess whose compare-and-swap is due.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Guess {
-    place: usize,
-    value: usize,
-    at: &'static Location<'static>,
-    /// What was stored since, and where.
-    stored: Option<&'static Location<'static>>,
-}
-
-/// What an access is to the guess before it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Part {
-    /// There is none, or it is given up.
-    None,
-    /// A store that is part of its step.
-    Stored,
-    /// The compare-and-swap that it was for.
-    Swapped,
-    /// What must not be.
-    Broken,
-}
 
 /// `value` was read at `place`, as a guess.
 pub(crate) fn guessed(place: usize, value: usize, at: &'static Location<'static>) {

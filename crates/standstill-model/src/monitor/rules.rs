@@ -6,14 +6,24 @@
 
 use std::collections::HashMap;
 
-use standstill::Protocol;
+use standstill::{Property, Protocol};
 use standstill::event::{Event, What};
-use standstill::invariants::{Monitor, Violation};
+use standstill::invariants::{Monitor, RULES, Violation};
 
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::monitor::footprint::independent;
 use crate::vocab::limits::MAX_CPUS;
+
+/// What can be wrong besides the five properties and the numbered rules.
+const WORDS: [&str; 8] =
+    ["condition", "deadlock", "footprint", "guess", "livelock", "panic", "race", "require"];
+/// Is this a property's letter, a rule's number, or one of the checker's own words?
+pub(crate) fn is_rule(text: &str) -> bool {
+    WORDS.contains(&text)
+        || Property::ALL.iter().any(|property| property.letter().to_string() == text)
+        || RULES.iter().any(|rule| rule.id.to_string() == text)
+}
 
 /// All rules, for the largest machine.
 pub(crate) type Rules = Monitor<MAX_CPUS, 8>;
@@ -203,7 +213,7 @@ mod tests {
         let ready = Ready::new(&options).expect("the scenario can be set up");
         with_ptr(ready.world, |w| w.subject.rules.blind = blind);
         let mut found = Found::new();
-        crate::check::until_settled(&ready, &mut found, &mut |found| {
+        crate::engine::search::until_settled(&ready, &mut found, &mut |found| {
             search(&ready, &options, Instant::now(), found, &mut |_| ControlFlow::Continue(()))
         });
         found.fault.map(|(fault, _)| (fault.rule, fault.text))

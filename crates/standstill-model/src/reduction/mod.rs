@@ -2,11 +2,12 @@
 
 pub(crate) mod explored;
 pub(crate) mod footprint;
+pub(crate) mod guess;
 pub(crate) mod movers;
 pub(crate) mod visibility;
 
 use crate::config::options::MemoryModel;
-use crate::machine::guess::Guess;
+use guess::Guess;
 use footprint::Touches;
 use movers::Movers;
 use visibility::Classes;

@@ -11,6 +11,8 @@
 //! It is written piece by piece from where the search has it, so writing takes hardly any memory, however large the search is:
 //! it may be memory that ended the search. It is written beside the old one, and takes its place once it is on the disk.
 
+use crate::engine::snapshot::Checkpoint;
+use crate::engine::snapshot::Snapshot;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, Read, Seek, Write};
 use std::path::Path;
@@ -20,12 +22,11 @@ use standstill_io::input::{self, Kind, Unreadable};
 use standstill_io::words;
 
 use crate::reduction::visibility::Users;
-use crate::reduction::explored::{Cover, Covers};
+use crate::reduction::explored::Cover;
 use crate::base::hash::Hash128;
 use crate::config::options::{Engine, Options};
 use crate::engine::parallel::Learned;
 use crate::engine::search::{Found, Job, Level};
-use crate::engine::table::Table;
 use crate::vocab::fault::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
@@ -39,54 +40,6 @@ const KIND: Kind<'_> = Kind {
     most: 64 << 30,
     line: LONGEST_LINE,
 };
-
-/// Where a search is, as it is written.
-pub(crate) struct Snapshot<'a> {
-    /// The fingerprint of the machine before anything was searched.
-    pub(crate) birth: Hash128,
-    /// How long the search has taken so far.
-    pub(crate) time_ns: u64,
-    pub(crate) learned: &'a Learned,
-    /// The sets and the states that were seen. Without them the search begins again, with what was learnt.
-    pub(crate) seen: Option<(&'a Covers, &'a Table)>,
-    pub(crate) jobs: Vec<&'a Job>,
-    /// What each thread has found.
-    pub(crate) found: Vec<&'a Found>,
-}
-
-/// Where a search was, as it is read.
-pub(crate) struct Checkpoint {
-    /// The fingerprint of the machine before anything was searched: a process in which it is another one can't go on.
-    pub(crate) birth: Hash128,
-    /// How long the search has taken so far.
-    pub(crate) time_ns: u64,
-    pub(crate) learned: Learned,
-    pub(crate) entries: Vec<(u128, u32)>,
-    pub(crate) sets: Vec<Box<[u32]>>,
-    pub(crate) states: Vec<(Hash128, Cover)>,
-    pub(crate) jobs: Vec<Job>,
-    pub(crate) found: Found,
-}
-
-/// What decides what is searched, in words.
-pub(crate) fn what(options: &Options) -> String {
-    format!(
-        "{} {} cpus {} irqs {} ipi {} memory {} fan_in {} races {} reduce {} keep_going {} sleepers {} mutant {:?} {:?}",
-        options.protocol.name(),
-        options.scenario,
-        options.cpus,
-        options.irqs,
-        options.ipi.name(),
-        options.memory.name(),
-        options.fan_in,
-        options.races,
-        options.reduce,
-        options.keep_going,
-        options.sleepers,
-        options.mutant,
-        options.mutant_begins,
-    )
-}
 
 /// Where two searches differ: the first word that is another one, with the word before it, which is its name.
 fn differs(then: &str, now: &str) -> String {
@@ -140,177 +93,173 @@ pub(crate) fn refuse(options: &Options) -> Result<(), String> {
     }
 }
 
-impl Snapshot<'_> {
-    /// Writes the file: whole, or not at all.
-    pub(crate) fn write(&self, path: &Path, options: &Options) -> Result<(), String> {
-        let written = program().and_then(|program| {
-            let head = |length: u64, sum: u64| {
-                let search = what(options);
-                format!("{MAGIC} {VERSION}\nprogram {program}\nsearch {search}\nlength {length:020}\nsum {sum:016x}\n")
-            };
-            let fill = |file: &File| self.write_to(file, &head);
-            standstill_io::replace_by(path, &fill).map_err(|error| error.to_string())
-        });
-        written.map_err(|error| format!("the checkpoint {} can't be written: {error}", words::path(path)))
-    }
-
-    fn write_to(&self, file: &File, head: &dyn Fn(u64, u64) -> String) -> io::Result<()> {
-        let mut to = BufWriter::with_capacity(1 << 18, file);
-        // The length and the hash are known in the end.
-        to.write_all(head(0, 0).as_bytes())?;
-        let mut body = Numbers { to, sum: Hash128::ZERO, length: 0, error: None };
-        self.put(&mut body);
-        let (length, sum) = (body.length, body.sum.0);
-        let mut to = body.end()?;
-        to.rewind()?;
-        to.write_all(head(length, sum).as_bytes())?;
-        to.flush()?;
-        // Only what is on the disk takes the place of the one before.
-        file.sync_all()
-    }
-
-    fn put(&self, to: &mut Numbers<impl Write>) {
-        to.hash(self.birth);
-        to.put(self.time_ns);
-        to.list(&self.learned.users, |to, (place, users)| {
-            to.put(*place as u64);
-            users.to_words().into_iter().for_each(|word| to.put(word));
-        });
-        to.list(&self.learned.cells, |to, (place, users)| {
-            to.put(*place as u64);
-            to.put(u64::from(*users));
-        });
-        to.list(&self.learned.points, |to, point| to.put(*point));
-        to.put(u64::from(self.learned.fences));
-        if let Some((covers, table)) = self.seen {
-            covers.with_parts(|entries, sets| {
-                to.list(entries, |to, (entry, number)| {
-                    to.wide(*entry);
-                    to.put(u64::from(*number));
-                });
-                to.list(sets, |to, (set, _)| to.choices(set));
-            });
-            to.put(table.len() as u64);
-            table.each(|state, cover| {
-                to.hash(state);
-                to.put(u64::from(cover));
-            });
-        } else {
-            // No entries, no sets, no states.
-            (0..3).for_each(|_| to.put(0));
-        }
-        to.list(&self.jobs, |to, job| {
-            to.choices(&job.way);
-            to.list(&job.levels, |to, level| {
-                to.list(level.taken.as_slice(), |to, taken| to.put(u64::from(*taken)));
-                to.choices(&level.untried);
-                to.put(u64::from(level.new));
-            });
-        });
-        self.put_found(to);
-    }
-
-    fn put_found(&self, to: &mut Numbers<impl Write>) {
-        let all = &self.found;
-        for property in 0..5 {
-            to.put(all.iter().map(|found| found.counts[property]).sum());
-        }
-        for property in 0..5 {
-            let first = all.iter().find_map(|found| found.firsts[property].as_ref());
-            to.list(first.as_slice(), |to, first| to.choices(first));
-        }
-        let faults = all.iter().filter_map(|found| found.fault.as_ref());
-        // As `Found::broken` has it.
-        let fault = faults.min_by(|(a, _), (b, _)| a.rule.cmp(&b.rule));
-        to.list(fault.as_slice(), |to, (fault, choices)| {
-            to.text(&fault.rule);
-            to.put(fault.cpu as u64);
-            to.text(&fault.text);
-            to.text(&fault.location);
-            to.choices(choices);
-        });
-        to.put(all.iter().map(|found| found.ends.len() as u64).sum());
-        all.iter().flat_map(|found| &found.ends).for_each(|end| to.wide(*end));
-        to.put(all.iter().map(|found| found.states).sum());
-        to.put(all.iter().map(|found| found.steps).sum());
-        to.put(all.iter().map(|found| found.depth as u64).max().unwrap_or(0));
-    }
+/// Writes the file: whole, or not at all.
+pub(crate) fn write(snapshot: &Snapshot<'_>, path: &Path, options: &Options) -> Result<(), String> {
+    let written = program().and_then(|program| {
+        let head = |length: u64, sum: u64| {
+            let search = options.searched();
+            format!("{MAGIC} {VERSION}\nprogram {program}\nsearch {search}\nlength {length:020}\nsum {sum:016x}\n")
+        };
+        let fill = |file: &File| write_to(snapshot, file, &head);
+        standstill_io::replace_by(path, &fill).map_err(|error| error.to_string())
+    });
+    written.map_err(|error| format!("the checkpoint {} can't be written: {error}", words::path(path)))
 }
 
-impl Checkpoint {
-    /// Reads the file, if there is one.
-    pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
-        let (mut source, size) = match input::source(path, KIND) {
-            Ok(source) => source,
-            Err(Unreadable::Missing(_)) => return Ok(None),
-            Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
-        };
-        let fits = |length| options.room.as_ref().map_or(Ok(()), |room| room.fits(length));
-        load(&mut source, size, &program()?, &what(options), &fits)
-            .map(Some)
-            .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
-    }
+fn write_to(snapshot: &Snapshot<'_>, file: &File, head: &dyn Fn(u64, u64) -> String) -> io::Result<()> {
+    let mut to = BufWriter::with_capacity(1 << 18, file);
+    // The length and the hash are known in the end.
+    to.write_all(head(0, 0).as_bytes())?;
+    let mut body = Numbers { to, sum: Hash128::ZERO, length: 0, error: None };
+    put(snapshot, &mut body);
+    let (length, sum) = (body.length, body.sum.0);
+    let mut to = body.end()?;
+    to.rewind()?;
+    to.write_all(head(length, sum).as_bytes())?;
+    to.flush()?;
+    // Only what is on the disk takes the place of the one before.
+    file.sync_all()
+}
 
-    fn take(from: &mut Reader<impl BufRead>) -> Option<Checkpoint> {
-        let birth = from.hash()?;
-        let time_ns = from.take()?;
-        let learned = Learned {
-            users: from
-                .list(|from| Some((from.take()? as usize, Users::of_words([from.take()?, from.take()?]))))?
-                .into_iter()
-                .collect(),
-            cells: from
-                .list(|from| Some((from.take()? as usize, u8::try_from(from.take()?).ok()?)))?
-                .into_iter()
-                .collect(),
-            points: from.list(Reader::take)?,
-            fences: from.take()? != 0,
-        };
-        let entries = from.list(|from| Some((from.wide()?, u32::try_from(from.take()?).ok()?)))?;
-        let sets = from.list(|from| Some(from.choices()?.into_boxed_slice()))?;
-        let states = from.list(|from| Some((from.hash()?, Cover::try_from(from.take()?).ok()?)))?;
-        let level = |from: &mut Reader<_>| {
-            Some(Level { taken: from.choices()?.pop(), untried: from.choices()?, new: from.take()? != 0 })
-        };
-        let jobs = from.list(|from| Some(Job { way: from.choices()?, levels: from.list(level)? }))?;
-        let mut found = Found::new();
-        for count in &mut found.counts {
-            *count = from.take()?;
-        }
-        for first in &mut found.firsts {
-            *first = from.list(Reader::choices)?.pop();
-        }
-        let fault = from.list(|from| {
-            let fault = Fault {
-                rule: from.text()?,
-                cpu: from.take()? as usize,
-                text: from.text()?,
-                location: from.text()?,
-            };
-            Some((fault, from.choices()?))
-        })?;
-        found.fault = fault.into_iter().next();
-        found.ends = from.list(Reader::wide)?.into_iter().collect();
-        (found.states, found.steps, found.depth) = (from.take()?, from.take()?, from.take()? as usize);
-        let covers = sets.len() as u64;
-        let known = states.iter().all(|(_, cover)| u64::from(*cover) < covers);
-        let numbers = entries.len() as u64;
-        let numbered = entries.iter().all(|(_, number)| u64::from(*number) < numbers);
-        // All levels but the last lead to the next one.
-        let lead = |job: &Job| {
-            job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()))
-        };
-        (from.left == 0 && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
-            birth,
-            time_ns,
-            learned,
-            entries,
-            sets,
-            states,
-            jobs,
-            found,
-        })
+fn put(snapshot: &Snapshot<'_>, to: &mut Numbers<impl Write>) {
+    to.hash(snapshot.birth);
+    to.put(snapshot.time_ns);
+    to.list(&snapshot.learned.users, |to, (place, users)| {
+        to.put(*place as u64);
+        users.to_words().into_iter().for_each(|word| to.put(word));
+    });
+    to.list(&snapshot.learned.cells, |to, (place, users)| {
+        to.put(*place as u64);
+        to.put(u64::from(*users));
+    });
+    to.list(&snapshot.learned.points, |to, point| to.put(*point));
+    to.put(u64::from(snapshot.learned.fences));
+    if let Some((covers, table)) = snapshot.seen {
+        covers.with_parts(|entries, sets| {
+            to.list(entries, |to, (entry, number)| {
+                to.wide(*entry);
+                to.put(u64::from(*number));
+            });
+            to.list(sets, |to, (set, _)| to.choices(set));
+        });
+        to.put(table.len() as u64);
+        table.each(|state, cover| {
+            to.hash(state);
+            to.put(u64::from(cover));
+        });
+    } else {
+        // No entries, no sets, no states.
+        (0..3).for_each(|_| to.put(0));
     }
+    to.list(&snapshot.jobs, |to, job| {
+        to.choices(&job.way);
+        to.list(&job.levels, |to, level| {
+            to.list(level.taken.as_slice(), |to, taken| to.put(u64::from(*taken)));
+            to.choices(&level.untried);
+            to.put(u64::from(level.new));
+        });
+    });
+    put_found(snapshot, to);
+}
+
+fn put_found(snapshot: &Snapshot<'_>, to: &mut Numbers<impl Write>) {
+    let all = &snapshot.found;
+    for property in 0..5 {
+        to.put(all.iter().map(|found| found.counts[property]).sum());
+    }
+    for property in 0..5 {
+        let first = all.iter().find_map(|found| found.firsts[property].as_ref());
+        to.list(first.as_slice(), |to, first| to.choices(first));
+    }
+    let faults = all.iter().filter_map(|found| found.fault.as_ref());
+    // As `Found::broken` has it.
+    let fault = faults.min_by(|(a, _), (b, _)| a.rule.cmp(&b.rule));
+    to.list(fault.as_slice(), |to, (fault, choices)| {
+        to.text(&fault.rule);
+        to.put(fault.cpu as u64);
+        to.text(&fault.text);
+        to.text(&fault.location);
+        to.choices(choices);
+    });
+    to.put(all.iter().map(|found| found.ends.len() as u64).sum());
+    all.iter().flat_map(|found| &found.ends).for_each(|end| to.wide(*end));
+    to.put(all.iter().map(|found| found.states).sum());
+    to.put(all.iter().map(|found| found.steps).sum());
+    to.put(all.iter().map(|found| found.depth as u64).max().unwrap_or(0));
+}
+
+/// Reads the file, if there is one.
+pub(crate) fn read(path: &Path, options: &Options) -> Result<Option<Checkpoint>, String> {
+    let (mut source, size) = match input::source(path, KIND) {
+        Ok(source) => source,
+        Err(Unreadable::Missing(_)) => return Ok(None),
+        Err(Unreadable::Other(why)) => return Err(format!("the checkpoint {why}")),
+    };
+    let fits = |length| options.room.as_ref().map_or(Ok(()), |room| room.fits(length));
+    load(&mut source, size, &program()?, &options.searched(), &fits)
+        .map(Some)
+        .map_err(|why| format!("the checkpoint {} is of no use: {why}", words::path(path)))
+}
+
+fn take(from: &mut Reader<impl BufRead>) -> Option<Checkpoint> {
+    let birth = from.hash()?;
+    let time_ns = from.take()?;
+    let learned = Learned {
+        users: from
+            .list(|from| Some((from.take()? as usize, Users::of_words([from.take()?, from.take()?]))))?
+            .into_iter()
+            .collect(),
+        cells: from
+            .list(|from| Some((from.take()? as usize, u8::try_from(from.take()?).ok()?)))?
+            .into_iter()
+            .collect(),
+        points: from.list(Reader::take)?,
+        fences: from.take()? != 0,
+    };
+    let entries = from.list(|from| Some((from.wide()?, u32::try_from(from.take()?).ok()?)))?;
+    let sets = from.list(|from| Some(from.choices()?.into_boxed_slice()))?;
+    let states = from.list(|from| Some((from.hash()?, Cover::try_from(from.take()?).ok()?)))?;
+    let level = |from: &mut Reader<_>| {
+        Some(Level { taken: from.choices()?.pop(), untried: from.choices()?, new: from.take()? != 0 })
+    };
+    let jobs = from.list(|from| Some(Job { way: from.choices()?, levels: from.list(level)? }))?;
+    let mut found = Found::new();
+    for count in &mut found.counts {
+        *count = from.take()?;
+    }
+    for first in &mut found.firsts {
+        *first = from.list(Reader::choices)?.pop();
+    }
+    let fault = from.list(|from| {
+        let fault = Fault {
+            rule: from.text()?,
+            cpu: from.take()? as usize,
+            text: from.text()?,
+            location: from.text()?,
+        };
+        Some((fault, from.choices()?))
+    })?;
+    found.fault = fault.into_iter().next();
+    found.ends = from.list(Reader::wide)?.into_iter().collect();
+    (found.states, found.steps, found.depth) = (from.take()?, from.take()?, from.take()? as usize);
+    let covers = sets.len() as u64;
+    let known = states.iter().all(|(_, cover)| u64::from(*cover) < covers);
+    let numbers = entries.len() as u64;
+    let numbered = entries.iter().all(|(_, number)| u64::from(*number) < numbers);
+    // All levels but the last lead to the next one.
+    let lead = |job: &Job| {
+        job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()))
+    };
+    (from.left == 0 && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
+        birth,
+        time_ns,
+        learned,
+        entries,
+        sets,
+        states,
+        jobs,
+        found,
+    })
 }
 
 /// Of a file that anybody may have written: its head is read first, and what follows is taken in as it is understood.
@@ -353,7 +302,7 @@ fn load(
     }
     fits(length)?;
     let mut body = Reader { from: source, left: length / 8, sum: Hash128::ZERO };
-    let checkpoint = Checkpoint::take(&mut body).ok_or_else(damaged)?;
+    let checkpoint = take(&mut body).ok_or_else(damaged)?;
     if sum == format!("{:016x}", body.sum.0) { Ok(checkpoint) } else { Err(damaged()) }
 }
 

@@ -4,10 +4,12 @@
 //! job. So all threads stand by while the first one writes; each says first what it has found, what
 //! it has learnt, and what it has left to do.
 
+use crate::engine::snapshot::Keep;
+use crate::result::checkpoint;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::result::checkpoint::Snapshot;
+use crate::engine::snapshot::Snapshot;
 use crate::base::hash::Hash128;
 use crate::config::options::Options;
 
@@ -23,7 +25,7 @@ pub(crate) struct Keeper {
     next: Instant,
     steps: u32,
     /// What the machine looked like before anything was searched.
-    pub(crate) birth: Hash128,
+    birth: Hash128,
     began: Instant,
     /// The time of the parts before this one.
     before: Duration,
@@ -36,31 +38,33 @@ impl Keeper {
         let every = options.checkpoint_every;
         Some(Keeper { path, every, next: Instant::now() + every, steps: 0, birth, began, before })
     }
+}
 
-    /// Is it time to write? Asked before each step.
+impl Keep for Keeper {
+    fn birth(&self) -> Hash128 {
+        self.birth
+    }
+
     #[inline]
-    pub(crate) fn is_due(&mut self) -> bool {
+    fn is_due(&mut self) -> bool {
         self.steps += 1;
         self.steps.is_multiple_of(STEPS) && self.is_time()
     }
 
-    /// Is it time to write? Asked now and then.
-    pub(crate) fn is_time(&self) -> bool {
+    fn is_time(&self) -> bool {
         Instant::now() >= self.next
     }
 
-    /// Writes the file. The next time is so far away that this one costs little.
-    pub(crate) fn write(&mut self, options: &Options, snapshot: &Snapshot<'_>) -> Result<(), String> {
+    fn write(&mut self, options: &Options, snapshot: &Snapshot<'_>) -> Result<(), String> {
         let begun = Instant::now();
-        let result = snapshot.write(&self.path, options);
+        let result = checkpoint::write(snapshot, &self.path, options);
         let now = Instant::now();
         let least = if self.every.is_zero() { self.every } else { (now - begun) * SHARE };
         self.next = now + self.every.max(least);
         result
     }
 
-    /// How long the search has taken so far, all its parts together.
-    pub(crate) fn time_ns(&self) -> u64 {
+    fn time_ns(&self) -> u64 {
         (self.before + self.began.elapsed()).as_nanos() as u64
     }
 }

@@ -8,3 +8,4 @@ pub(crate) mod schedule_file;
 pub(crate) mod shard;
 pub(crate) mod shrink;
 pub(crate) mod verdict;
+pub(crate) mod replay;

@@ -4,7 +4,7 @@
 //! turn is, and when devices raise their interrupts: a step that is not possible is made by what the same CPU can do instead, or left out;
 //! a device interrupt is taken as soon as its CPU has its interrupts open. What is left at the end happens in a fixed order.
 
-use crate::check::told;
+use crate::result::replay::told;
 use crate::config::options::{Ipi, Options};
 use crate::machine::step::take;
 use crate::vocab::choice::{bare, cpu_of, is_device, is_flush, is_interrupt};

@@ -16,14 +16,14 @@
 //! ```
 //! A line of the schedule is its number, the choice, and, for people and for the comparison, what its first step did and where.
 
+use crate::monitor::rules::is_rule;
 use std::fmt;
 
-use standstill::invariants::RULES;
 use standstill::{Property, Protocol};
 use standstill_io::Kind;
 use standstill_io::words::quote;
 
-use crate::check::replay;
+use crate::result::replay::replay;
 use crate::engine::dpor::LONGEST;
 use crate::config::options::{Ipi, MemoryModel, Options};
 use crate::scenario;
@@ -32,9 +32,6 @@ use crate::vocab::step::{Step, StepWhat};
 
 const MAGIC: &str = "standstill-replay";
 const VERSION: u32 = 1;
-/// What can be wrong besides the five properties and the numbered rules.
-const WORDS: [&str; 8] =
-    ["condition", "deadlock", "footprint", "guess", LIVELOCK, "panic", "race", "require"];
 const LIVELOCK: &str = "livelock";
 
 impl Saved {
@@ -49,13 +46,6 @@ pub fn resealed(file: &[u8]) -> Vec<u8> {
     crate::result::checkpoint::resealed(file)
         .or_else(|| crate::result::shard::resealed(file))
         .unwrap_or_else(|| file.to_vec())
-}
-
-/// Is this a property's letter, a rule's number, or one of the checker's own words?
-pub(crate) fn is_rule(text: &str) -> bool {
-    WORDS.contains(&text)
-        || Property::ALL.iter().any(|property| property.letter().to_string() == text)
-        || RULES.iter().any(|rule| rule.id.to_string() == text)
 }
 
 /// A schedule from a file.

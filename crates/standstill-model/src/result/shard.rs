@@ -44,7 +44,7 @@ use std::time::Instant;
 use standstill::{Property, Protocol};
 use standstill_io::words::quote;
 
-use crate::check::until_settled;
+use crate::engine::search::until_settled;
 use crate::engine::dpor::{self, Part};
 use crate::result::schedule_file::FileError;
 use crate::base::hash::Hash128;

@@ -14,7 +14,7 @@ use std::time::Instant;
 use standstill::Property;
 
 use crate::engine::bounded::preempts;
-use crate::check::describe;
+use crate::result::replay::describe;
 use crate::result::retarget::along;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;

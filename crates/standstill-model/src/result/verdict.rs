@@ -1,5 +1,7 @@
 //! What a search found, and what it covered.
 
+use crate::engine::search::Found;
+use std::time::Instant;
 use crate::vocab::progress::Bound;
 use crate::vocab::progress::Coverage;
 use crate::vocab::step::Step;
@@ -164,3 +166,37 @@ impl std::fmt::Display for ReplayError {
 }
 
 impl std::error::Error for ReplayError {}
+
+/// What a search found, as its verdict.
+pub(crate) fn verdict_of(found: Found, coverage: Coverage, began: Instant) -> Verdict {
+    let mut ends: Vec<_> = found.ends.into_iter().collect();
+    ends.sort_unstable();
+    let mut traces: Vec<_> = found.traces.into_iter().collect();
+    traces.sort_unstable();
+    let mut firsts = found.firsts.into_iter();
+    let counts = found.counts;
+    Verdict {
+        coverage,
+        properties: Property::ALL.map(|property| PropertyResult {
+            property,
+            count: counts[property as usize],
+            first: firsts.next().flatten(),
+        }),
+        violation: None,
+        assumptions: Vec::new(),
+        states: found.states,
+        steps: found.steps,
+        runs: found.runs,
+        depth: found.depth,
+        time_ns: began.elapsed().as_nanos() as u64,
+        peak_bytes: found.bytes,
+        ends,
+        traces,
+        blocked: found.blocked,
+        out_of_memory: None,
+        audited: None,
+        error: None,
+        fails_in_setup: false,
+        not_kept: None,
+    }
+}

@@ -8,7 +8,7 @@ use standstill::{CpuId, Property};
 
 use super::World;
 use crate::vocab::fault::Fault;
-use crate::result::schedule_file::is_rule;
+use crate::monitor::rules::is_rule;
 use crate::monitor::rules::steadied;
 use crate::machine::state::{Kind, LevelKind, Life, Power};
 use crate::vocab::step::{Context, Step, StepWhat};

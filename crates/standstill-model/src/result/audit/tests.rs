@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::machine::blind::Blind;
 use crate::result::audit::{Audited, audit};
-use crate::check::until_settled;
+use crate::engine::search::until_settled;
 use crate::machine::access::ModelWord;
 use crate::config::options::{Audit, Options};
 use crate::engine::parallel::search;
