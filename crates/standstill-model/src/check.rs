@@ -1,7 +1,7 @@
 //! The public entry: a whole check.
 
-use crate::engine::snapshot::Keep;
 use crate::engine::search::until_settled;
+use crate::engine::snapshot::Keep;
 use crate::result::replay::describe;
 use crate::result::verdict::verdict_of;
 use std::ops::ControlFlow;
@@ -9,22 +9,22 @@ use std::time::{Duration, Instant};
 
 use standstill_io::words;
 
-use crate::result::assumptions::assumptions;
-use crate::result::audit::audit;
-use crate::engine::bounded;
-use crate::result::checkpoint;
-use crate::engine::dpor::{self, Part};
-use crate::result::keep::Keeper;
+use crate::base::room;
 use crate::config::options::{Engine, Options};
+use crate::engine::bounded;
+use crate::engine::dpor::{self, Part};
 use crate::engine::parallel::{Way, search_from};
 use crate::engine::random;
-use crate::base::room;
 use crate::engine::search::{End, Found};
 use crate::machine::session::{Ready, SETUP};
+use crate::machine::world::{World, with_ptr};
+use crate::result::assumptions::assumptions;
+use crate::result::audit::audit;
+use crate::result::checkpoint;
+use crate::result::keep::Keeper;
 use crate::result::shrink::{Goal, cheapest};
 use crate::result::verdict::Verdict;
 use crate::vocab::progress::{Bound, Coverage, Progress};
-use crate::machine::world::{World, with_ptr};
 
 /// Checks what `options` say. `progress` is called now and then and may stop the search.
 pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>) -> Verdict {
@@ -120,7 +120,11 @@ fn begin_from(ready: &Ready, options: &Options, began: Instant) -> Result<Way, S
         ));
     }
     let before = Duration::from_nanos(from.as_ref().map_or(0, |from| from.time_ns));
-    Ok(Way { from, keeper: Keeper::new(options, birth, began, before).map(|keeper| Box::new(keeper) as Box<dyn Keep>), kept: None })
+    Ok(Way {
+        from,
+        keeper: Keeper::new(options, birth, began, before).map(|keeper| Box::new(keeper) as Box<dyn Keep>),
+        kept: None,
+    })
 }
 
 /// Takes the file away, if nothing is left to do; else it was kept, or could not be.

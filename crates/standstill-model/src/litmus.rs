@@ -23,13 +23,13 @@ use standstill::platform::{
     Cpus, DataCell, Deadline, Entry, Ipi, Irq, Memory, Site, TooLate, Wait, WaitContext, WaitFor, Word,
 };
 
-use crate::machine::access::{ModelCell, ModelWord};
 use crate::config::options::{MemoryModel, Options};
-use crate::port::Model;
-use crate::machine::step::take;
+use crate::machine::access::{ModelCell, ModelWord};
 use crate::machine::state::{Cpu, Kind, Power};
-use crate::vocab::limits::MAX_CPUS;
+use crate::machine::step::take;
 use crate::machine::world::{World, enter, with_ptr};
+use crate::port::Model;
+use crate::vocab::limits::MAX_CPUS;
 
 /// The words of a program.
 pub(crate) struct Words {

@@ -16,14 +16,14 @@ use std::panic::Location;
 use standstill::platform::{Ipi, Irq};
 use standstill::{CpuId, CpuMask};
 
-use crate::memory::knowers;
 use crate::config::mutant::Change;
 use crate::config::options::MemoryModel;
 use crate::machine::state::{Op, OpKind, Power};
-use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
-use crate::reduction::footprint::{self, How};
-use crate::vocab::step::StepWhat;
 use crate::machine::world::{point, with};
+use crate::memory::knowers;
+use crate::reduction::footprint::{self, How};
+use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::step::StepWhat;
 
 mod cpus;
 mod memory;

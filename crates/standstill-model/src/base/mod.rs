@@ -1,5 +1,5 @@
 pub(crate) mod arena;
 pub(crate) mod fibre;
 pub(crate) mod hash;
-pub(crate) mod room;
 pub(crate) mod log;
+pub(crate) mod room;

@@ -13,7 +13,6 @@ use std::panic::Location;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-
 /// The file of everything that is done in the name of the library's caller.
 pub const CALLER: &str = "(caller)";
 

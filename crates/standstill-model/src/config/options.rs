@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use standstill::Protocol;
 
-use crate::config::mutant::{Begins, Mutant, Sites};
 use crate::base::room::Room;
+use crate::config::mutant::{Begins, Mutant, Sites};
 use crate::scenario::Scenario;
 
 /// How long an IPI may take.
@@ -242,11 +242,8 @@ impl Options {
         let Limits { states, seconds, bytes } = self.limits;
         let random = matches!(self.engine, Engine::Random { .. } | Engine::Pct { .. });
         let states = if random { String::new() } else { format!(" states {states}") };
-        let mut words = format!(
-            "{} {:?} limits{states} seconds {seconds} bytes {bytes}",
-            self.searched(),
-            self.engine
-        );
+        let mut words =
+            format!("{} {:?} limits{states} seconds {seconds} bytes {bytes}", self.searched(), self.engine);
         words += &format!(" room {:?}", self.room.as_ref().and_then(|room| room.most()));
         if self.engine == Engine::Stateful {
             let Audit { merges, seed, .. } = self.audit;

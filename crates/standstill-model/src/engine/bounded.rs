@@ -11,14 +11,14 @@ use std::ops::ControlFlow;
 use std::time::Instant;
 
 use crate::base::hash::BuildHashed;
-use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::take;
-use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
+use crate::config::options::Options;
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::vocab::progress::{Bound, Progress};
+use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
+use crate::vocab::progress::{Bound, Progress};
 
 /// Is it a preemption to do `choice` where `possible` can happen and `last` is the CPU that moved last?
 pub(crate) fn preempts(possible: &[u32], choice: u32, last: Option<usize>) -> bool {

@@ -37,19 +37,19 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 use std::time::Instant;
 
-use crate::engine::dpor::trace::Trace;
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::take;
-use crate::vocab::choice::{cpu_of, is_interrupt};
+use crate::config::options::Options;
+use crate::engine::dpor::trace::Trace;
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::vocab::limits::MAX_CPUS;
-use crate::reduction::footprint::Touch;
-use crate::vocab::progress::{Bound, Progress};
+use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::reduction::footprint::Touch;
+use crate::vocab::choice::{cpu_of, is_interrupt};
 use crate::vocab::fault::Fault;
+use crate::vocab::limits::MAX_CPUS;
+use crate::vocab::progress::{Bound, Progress};
 
 /// How much is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

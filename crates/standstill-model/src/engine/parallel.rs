@@ -24,18 +24,18 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::base::arena::{address, steady};
-use crate::engine::snapshot::{Checkpoint, Snapshot};
-use crate::reduction::visibility::Users;
-use crate::reduction::explored::Covers;
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::engine::snapshot::Keep;
-use crate::reduction::movers::Key;
 use crate::config::options::Options;
 use crate::engine::search::{Came, End, Found, Job, Search, limit_at};
-use crate::machine::session::Ready;
+use crate::engine::snapshot::Keep;
+use crate::engine::snapshot::{Checkpoint, Snapshot};
 use crate::engine::table::Table;
-use crate::vocab::progress::{Bound, Progress};
+use crate::machine::session::Ready;
 use crate::machine::world::{World, with_ptr};
+use crate::reduction::explored::Covers;
+use crate::reduction::movers::Key;
+use crate::reduction::visibility::Users;
+use crate::vocab::progress::{Bound, Progress};
 
 /// How long somebody waits before the caller is told how far the search is.
 const NAP: Duration = Duration::from_millis(50);
@@ -90,7 +90,8 @@ impl World {
     fn outdated(&self, one: &Learned, all: &Learned) -> bool {
         let users = all.users.iter().any(|(place, all)| {
             let known = one.users.get(place).copied().unwrap_or_default();
-            self.reduction.classes.outdated(known, *all) || self.is_ra() && known != Users::default() && known != *all
+            self.reduction.classes.outdated(known, *all)
+                || self.is_ra() && known != Users::default() && known != *all
         });
         let cells = all.cells.iter().any(|(place, all)| {
             let known = one.cells.get(place).copied().unwrap_or_default();
@@ -533,7 +534,9 @@ fn round(
         Came::Through => End::Exhausted,
         Came::Far => {
             let learned = main.learned();
-            let kept = with_ptr(ready.world, |w| (w.reduction.classes.clone(), w.reduction.movers.points().collect::<Vec<_>>()));
+            let kept = with_ptr(ready.world, |w| {
+                (w.reduction.classes.clone(), w.reduction.movers.points().collect::<Vec<_>>())
+            });
             let helpers = Mutex::new(Vec::new());
             thread::scope(|scope| {
                 let _panics = Panics(&shared);

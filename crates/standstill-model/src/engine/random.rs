@@ -6,15 +6,15 @@
 use std::ops::ControlFlow;
 use std::time::Instant;
 
-use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::take;
-use crate::vocab::choice::{bare, is_device};
+use crate::config::options::Options;
 use crate::engine::search::{End, Found, limit};
 use crate::machine::session::Ready;
-use crate::vocab::progress::{Bound, Progress};
+use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::vocab::choice::{bare, is_device};
 use crate::vocab::fault::Fault;
+use crate::vocab::progress::{Bound, Progress};
 
 /// Random numbers that are the same everywhere.
 pub(crate) struct Rng(u64);

@@ -1,8 +1,8 @@
 //! The merges of states that an audit is to look at: chosen while the search runs.
-use std::collections::BTreeMap;
 use crate::base::hash::Hash128;
 use crate::config::options::Audit;
 use crate::engine::random::Rng;
+use std::collections::BTreeMap;
 
 /// A state of the sample.
 #[derive(Clone)]

@@ -11,18 +11,18 @@ use std::time::Instant;
 
 use standstill::Property;
 
-use crate::engine::sample::Sample;
-use crate::reduction::explored::Covers;
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::config::options::Options;
 use crate::base::room;
-use crate::machine::step::take;
-use crate::vocab::choice::is_device;
-use crate::machine::session::Ready;
+use crate::config::options::Options;
+use crate::engine::sample::Sample;
 use crate::engine::table::{Table, Visit};
-use crate::vocab::progress::{Bound, Progress};
+use crate::machine::session::Ready;
+use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::reduction::explored::Covers;
+use crate::vocab::choice::is_device;
 use crate::vocab::fault::Fault;
+use crate::vocab::progress::{Bound, Progress};
 
 /// What a search has found so far.
 #[derive(Clone)]

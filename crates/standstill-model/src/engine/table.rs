@@ -5,8 +5,8 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::reduction::explored::{Cover, Covers};
 use crate::base::hash::Hash128;
+use crate::reduction::explored::{Cover, Covers};
 
 const SHARD_BITS: u32 = 8;
 const SMALLEST: usize = 16;

@@ -7,18 +7,17 @@ use std::cell::UnsafeCell;
 use std::panic::Location;
 use std::sync::atomic::Ordering;
 
-
 use crate::base::arena::steady;
+use crate::base::hash::Hash128;
+use crate::config::mutant::Change;
+use crate::machine::condition;
+use crate::machine::contexts::rest_for_ever;
+use crate::machine::state::{Op, OpKind, Wants};
+use crate::machine::world::{World, point, with};
 use crate::memory::knowers;
 use crate::reduction::guess::Part;
-use crate::base::hash::Hash128;
 use crate::reduction::movers::Use;
-use crate::config::mutant::Change;
-use crate::machine::contexts::rest_for_ever;
-use crate::machine::condition;
-use crate::machine::state::{Op, OpKind, Wants};
 use crate::vocab::step::{Access, StepWhat};
-use crate::machine::world::{World, point, with};
 
 mod cells;
 mod words;

@@ -3,8 +3,8 @@
 use crate::base::arena::steady;
 use crate::base::hash::Hash128;
 use crate::machine::state::Cpu;
-use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
+use crate::vocab::limits::MAX_CPUS;
 
 /// What is left out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -46,7 +46,8 @@ pub(crate) fn look_again<R>(
     let again = with(|w| {
         w.look.looks = w.look.looks.saturating_add(u32::from(w.phase.branching));
         // Who replays a run has not counted the looks of others.
-        w.phase.branching && (w.look.looks < FIRST || w.look.looks.is_multiple_of(EVERY) || w.step.budget.is_some())
+        w.phase.branching
+            && (w.look.looks < FIRST || w.look.looks.is_multiple_of(EVERY) || w.step.budget.is_some())
     });
     if !again {
         return;

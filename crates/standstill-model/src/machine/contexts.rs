@@ -16,9 +16,9 @@ use crate::vocab::pending::PENDING_HALT;
 use crate::vocab::pending::PENDING_STOP;
 use crate::vocab::step::Interrupt;
 use crate::vocab::step::StepWhat;
-use std::panic::Location;
 use standstill::context::Task;
 use standstill::platform::Entry;
+use std::panic::Location;
 
 fn entry() -> &'static dyn Entry {
     with(|w| w.subject.entry).expect("the scenario has built its machine")

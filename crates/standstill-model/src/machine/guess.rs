@@ -8,7 +8,7 @@
 //!
 //! The first is looked at in every step, and code that breaks it is stopped with the rule [`RULE`]. What is stored in between counts as plain memory
 //! from then on: whoever uses it without knowing what happened there before, or after, is a data race (rule `race`). That is looked at in the first
-//! [steps](crate::machine::world::World::watches_until) of a search, and in all of a replay. Words on a stack are left out: their places are used again.
+//! [steps](crate::machine::parts::Look::watches_until) of a search, and in all of a replay. Words on a stack are left out: their places are used again.
 //!
 //! A try that fails is never seen then, so the code that tries again is not, either. Without merging ([`Options::reduce`](crate::Options::reduce)), and in a scenario that asks
 //! for it (`tries-that-fail`), a guess is a load like any other.
@@ -16,13 +16,13 @@
 //! A guess may be given up, if nothing was stored: it was a relaxed load then, and what follows is no part of its step. Anything but a store to another word
 //! gives it up.
 
-use crate::reduction::guess::{Part, RULE};
 use crate::reduction::guess::Guess;
+use crate::reduction::guess::{Part, RULE};
 use std::panic::Location;
 
 use crate::machine::state::Wants;
-use crate::vocab::step::Access;
 use crate::machine::world::{World, with};
+use crate::vocab::step::Access;
 
 /// `value` was read at `place`, as a guess.
 pub(crate) fn guessed(place: usize, value: usize, at: &'static Location<'static>) {
@@ -30,7 +30,12 @@ pub(crate) fn guessed(place: usize, value: usize, at: &'static Location<'static>
         return;
     }
     with(|w| {
-        if w.phase.branching && w.step.inside && w.look.peeking.is_none() && w.options.reduce && !w.subject.tries {
+        if w.phase.branching
+            && w.step.inside
+            && w.look.peeking.is_none()
+            && w.options.reduce
+            && !w.subject.tries
+        {
             w.reduction.guess = Some(Guess { place, value, at, stored: None });
         }
     });

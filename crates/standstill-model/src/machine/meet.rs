@@ -1,16 +1,16 @@
 //! Accesses that were moved left meet those of others, and what is learnt of that. See [`crate::reduction::movers`].
 
+use crate::base::arena::steady;
+use crate::base::hash::Hash128;
+use crate::config::options::Ipi;
 use crate::machine::state::OpKind;
 use crate::machine::world::World;
+use crate::reduction::movers::{AT_A_POINT, Entry, Key, MOST, Use};
 use crate::vocab::choice::Choice;
 use crate::vocab::pending::PENDING_CALL;
 use crate::vocab::pending::PENDING_HALT;
 use crate::vocab::pending::PENDING_STOP;
 use std::panic::Location;
-use crate::base::arena::steady;
-use crate::base::hash::Hash128;
-use crate::config::options::Ipi;
-use crate::reduction::movers::{AT_A_POINT, Entry, Key, MOST, Use};
 
 #[cfg(test)]
 mod tests;
@@ -212,6 +212,9 @@ impl World {
         self.reduction.movers.going = false;
         // What came before this can't conflict any more: only this CPU takes what is pending here, or dies with it.
         let me = 1 << self.cpu;
-        self.reduction.movers.entries.retain(|e| e.place != place || e.after & me == 0 && e.key != AT_A_POINT);
+        self.reduction
+            .movers
+            .entries
+            .retain(|e| e.place != place || e.after & me == 0 && e.key != AT_A_POINT);
     }
 }

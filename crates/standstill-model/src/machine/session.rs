@@ -3,12 +3,12 @@
 use std::cell::Cell;
 
 use crate::config::options::Options;
-use crate::scenario;
-use crate::machine::step::take;
 use crate::machine::state::{Cpu, Kind, Power};
-use crate::vocab::step::Step;
+use crate::machine::step::take;
 use crate::machine::world::{Entered, World, enter, with_ptr};
+use crate::scenario;
 use crate::vocab::fault::Fault;
+use crate::vocab::step::Step;
 
 /// A world that is set up, and this OS thread's.
 pub(crate) struct Ready {

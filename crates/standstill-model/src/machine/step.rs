@@ -5,16 +5,16 @@
 //! stands for);
 //! bit 31, whether it ended in a wait that blocks.
 
-use crate::vocab::choice::Choice;
-use crate::vocab::choice::bare;
 use crate::base::fibre::Command;
 use crate::config::options::Ipi;
 use crate::machine::state::{Kind, Life, OpKind, Power};
-use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
-use crate::vocab::limits::MAX_CPUS;
 use crate::machine::store_buffers::drains;
-use crate::vocab::step::Interrupt;
 use crate::machine::world::{World, run, with_ptr};
+use crate::vocab::choice::Choice;
+use crate::vocab::choice::bare;
+use crate::vocab::limits::MAX_CPUS;
+use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::step::Interrupt;
 
 impl World {
     /// All that can happen next, in a fixed order.
@@ -57,7 +57,13 @@ impl World {
                 return;
             }
         }
-        if self.subject.device.is_some() && c.devices > 0 && c.lines && interruptible && self.phase.branching && drained {
+        if self.subject.device.is_some()
+            && c.devices > 0
+            && c.lines
+            && interruptible
+            && self.phase.branching
+            && drained
+        {
             add(Choice::Interrupt(Interrupt::Device));
         }
         if c.pending & PENDING_STOP != 0 && stoppable {

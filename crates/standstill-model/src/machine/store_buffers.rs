@@ -1,16 +1,16 @@
 //! Store buffers: what goes into them, and when it reaches memory. See [`crate::memory::buffers`].
-use crate::machine::world::World;
-use crate::memory::knowers;
-use std::panic::Location;
 use crate::base::log::keep;
 use crate::config::options::MemoryModel;
 use crate::machine::state::Op;
 use crate::machine::state::OpKind;
+use crate::machine::world::World;
 use crate::machine::world::with_ptr;
 use crate::memory::buffers::ROOM;
+use crate::memory::knowers;
 use crate::vocab::limits::MAX_CPUS;
 use crate::vocab::step::Access;
 use crate::vocab::step::StepWhat;
+use std::panic::Location;
 
 /// Does this operation wait until the buffer of its CPU is empty?
 pub(crate) fn drains(op: &Op, memory: MemoryModel) -> bool {
@@ -21,8 +21,8 @@ pub(crate) fn drains(op: &Op, memory: MemoryModel) -> bool {
     }
 }
 
-use crate::memory::buffers::Entry;
 use crate::machine::step::settle;
+use crate::memory::buffers::Entry;
 
 impl World {
     pub(crate) fn is_tso(&self) -> bool {
@@ -105,7 +105,8 @@ impl World {
         if self.memory.tracks {
             let classes = &self.reduction.classes;
             let word = self.memory.clocks.word(entry.place, || classes.is_shared(entry.place));
-            let (message, from) = (self.memory.clocks.message(word, 0), self.memory.clocks.on_its_way(cpu, index));
+            let (message, from) =
+                (self.memory.clocks.message(word, 0), self.memory.clocks.on_its_way(cpu, index));
             self.memory.clocks.assign(&mut self.undo.log, message, from);
         }
         self.tell_clocks(cpu);
@@ -122,7 +123,10 @@ impl World {
         let current = usize::from(self.cpus[cpu].current);
         (self.cpu, self.thread) = (cpu, if self.threads[current].is_some() { current } else { running.1 });
         self.note(
-            || StepWhat::Drain { cell: crate::machine::symbolize::noted(entry.place), value: entry.value as u64 },
+            || StepWhat::Drain {
+                cell: crate::machine::symbolize::noted(entry.place),
+                value: entry.value as u64,
+            },
             entry.at,
         );
         (self.cpu, self.thread) = running;

@@ -1,8 +1,8 @@
 //! Names for places of memory, for people: the machine knows its own, a stack is its thread's, and what the scenario keeps has a type.
 
+use crate::machine::world::World;
 use crate::vocab::limits::MAX_CPUS;
 use crate::vocab::step::StepWhat;
-use crate::machine::world::World;
 
 /// The place as it is noted; a recorded step says its [name](World::named).
 pub(crate) fn noted(place: usize) -> String {

@@ -1,10 +1,10 @@
 //! What a step of the machine touches besides memory. See [`crate::reduction::footprint`].
 
 use crate::machine::world::World;
+use crate::reduction::footprint::{How, off, pending, power, scheduling, thread};
 use crate::vocab::pending::PENDING_CALL;
 use crate::vocab::pending::PENDING_HALT;
 use crate::vocab::pending::PENDING_STOP;
-use crate::reduction::footprint::{How, off, pending, power, scheduling, thread};
 
 impl World {
     /// The CPU is started, dies or halts.
@@ -14,7 +14,12 @@ impl World {
         self.reduction.touches.add(scheduling(cpu), How::Writes);
         self.reduction.touches.add(thread(cpu), How::Writes);
         for bit in [PENDING_CALL, PENDING_STOP, PENDING_HALT] {
-            self.reduction.touches.change(pending(cpu, bit), How::Writes, usize::from(self.cpus[cpu].pending & bit), 0);
+            self.reduction.touches.change(
+                pending(cpu, bit),
+                How::Writes,
+                usize::from(self.cpus[cpu].pending & bit),
+                0,
+            );
         }
     }
 

@@ -1,12 +1,12 @@
 //! The way back: what each step changed, so that it can be undone.
 
-use crate::base::log::Log;
 use crate::base::fibre::Slot;
 use crate::base::hash::Hash128;
-use crate::reduction::movers::Entry;
+use crate::base::log::Log;
 use crate::machine::state::{Cpu, Thread};
-use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
+use crate::reduction::movers::Entry;
+use crate::vocab::limits::MAX_CPUS;
 
 /// Where a step began.
 struct Mark {
@@ -57,7 +57,6 @@ impl Undo {
         self.touched |= 1 << index;
         self.threads.push((index, *thread));
     }
-
 }
 
 impl World {

@@ -1,9 +1,9 @@
 //! Release/acquire views: what an access of the machine finds, and what it leaves. See [`crate::memory::messages`].
-use crate::machine::world::World;
 use crate::base::log::keep;
 use crate::machine::state::Power;
 use crate::machine::state::Wants;
 use crate::machine::state::Watch;
+use crate::machine::world::World;
 use crate::memory::knowers::FENCES;
 use crate::memory::knowers::WORDS;
 use crate::memory::knowers::cpu;
@@ -23,7 +23,9 @@ impl World {
 
     /// The ages that an access of a context on `on` to `place` may choose from, as bits.
     pub(crate) fn ages(&self, on: usize, place: usize, wants: Wants) -> u16 {
-        let (Some(messages), Some(word)) = (&self.memory.clocks.messages, self.memory.clocks.known_word(place)) else {
+        let (Some(messages), Some(word)) =
+            (&self.memory.clocks.messages, self.memory.clocks.known_word(place))
+        else {
             return 1;
         };
         let row = &messages.rows[word];
@@ -75,7 +77,9 @@ impl World {
         let classes = &self.reduction.classes;
         let word = self.memory.clocks.word(place, || classes.is_shared(place));
         let message = self.memory.clocks.message(word, 0);
-        let Some(messages) = &mut self.memory.clocks.messages else { return Picked { word, index: 0, value: raw } };
+        let Some(messages) = &mut self.memory.clocks.messages else {
+            return Picked { word, index: 0, value: raw };
+        };
         let row = &mut messages.rows[word];
         if row.len() == 0 || row.newest() != raw {
             keep(&mut self.undo.log, row);
@@ -176,7 +180,8 @@ impl World {
         }
         let oldest = (0..MAX_CPUS)
             .filter(|on| {
-                self.cpus[*on].power == Power::On && (self.step.budget.is_some() || self.reduction.classes.uses(place, *on))
+                self.cpus[*on].power == Power::On
+                    && (self.step.budget.is_some() || self.reduction.classes.uses(place, *on))
             })
             .map(|on| row.position(messages.views[cpu(on) * WORDS + word]))
             .min();

@@ -17,8 +17,8 @@ use crate::machine::world::announce;
 use crate::machine::world::point;
 use crate::machine::world::with;
 use crate::vocab::step::StepWhat;
-use std::panic::Location;
 use standstill::platform::{Deadline, WaitContext, WaitFor};
+use std::panic::Location;
 
 use crate::machine::condition;
 

@@ -14,15 +14,14 @@ use crate::reduction::Reduction;
 use std::cell::Cell;
 use std::ptr;
 
-
 use crate::base::arena::{self};
-use crate::reduction::visibility::Who;
 use crate::base::fibre::{Command, Slot};
 use crate::config::mutant::Mutation;
 use crate::config::options::{Engine, Options};
 use crate::machine::state::{Cpu, Op, OpKind, Power, Thread};
-use crate::vocab::limits::{MAX_CPUS, THREADS};
 use crate::machine::undo::Undo;
+use crate::reduction::visibility::Who;
+use crate::vocab::limits::{MAX_CPUS, THREADS};
 
 mod events;
 mod fingerprint;

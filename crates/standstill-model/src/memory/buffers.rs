@@ -7,7 +7,7 @@
 //! | question | answer |
 //! |---|---|
 //! | Who has a buffer? | The CPU: its threads, its stopper and its handlers share it. |
-//! | What is buffered? | Stores to places that another CPU is known to use. A store that nobody else reads reaches memory at once: no other CPU can tell, and its own can't either. A CPU that turns out to use the place starts the search again, as in `class.rs`. |
+//! | What is buffered? | Stores to places that another CPU is known to use. A store that nobody else reads reaches memory at once: no other CPU can tell, and its own can't either. A CPU that turns out to use the place starts the search again, as in `reduction/visibility.rs`. |
 //! | Why may a drain be one step? | Each flush of it could have been chosen before, one by one, as long as the instruction that drains was only announced. |
 //! | Words on the stack of the thread that stores? | Its stores reach memory at once: it makes them before anybody else knows the word, or after everybody has forgotten it. |
 //! | Plain cells? | They are not buffered. Without a data race a reader's flag or IPI comes after the flush of all that was stored before it, and data races are found. |

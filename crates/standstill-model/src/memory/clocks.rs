@@ -15,7 +15,7 @@
 //! state that was searched with the items `A` and is reached again with `B` is searched again only if an item of `B` is not in `A`, and counts as searched with both from then
 //! on ([`crate::reduction::explored`]). If a run has a race, take the state that its mark is set in: the search was there, with that item, and at each state
 //! after it with what became of it, up to the access that races. (A race must not keep what comes after it from being searched, if the search goes on at all: see
-//! [`World::race`](crate::machine::world::World::race).) With clocks in the fingerprint, each combination of items would be a state.
+//! `StepState::race` in `machine/parts.rs`.) With clocks in the fingerprint, each combination of items would be a state.
 //!
 //! | knower | its clock |
 //! |---|---|
@@ -25,8 +25,9 @@
 //! | an IPI | what its senders knew, until it is taken |
 //! | a word (under `ra`: each message) | what its last store or read-modify-write published; the latter adds to what was there |
 //!
-//! Under `ra` a knower has a *view*, too: for each word the newest message that it knows of; see `ra.rs`.
+//! Under `ra` a knower has a *view*, too: for each word the newest message that it knows of; see `messages.rs`.
 
+use crate::base::log::keep;
 use crate::memory::knowers::FENCES;
 use crate::memory::knowers::FIRST_WORD;
 use crate::memory::knowers::Knower;
@@ -34,16 +35,15 @@ use crate::memory::knowers::WORDS;
 use crate::memory::knowers::cpu;
 use crate::memory::knowers::ipi;
 use crate::memory::knowers::seen;
-use crate::base::log::keep;
 use std::collections::HashMap;
 use std::panic::Location;
 
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};
+use crate::base::log::Log;
+use crate::memory::buffers::ROOM;
 use crate::memory::messages::{KEPT, Messages};
 use crate::vocab::limits::MAX_CPUS;
-use crate::memory::buffers::ROOM;
-use crate::base::log::Log;
 
 mod cells;
 mod views;

@@ -1,6 +1,6 @@
 //! Release/acquire views: a load returns any message that its orderings allow.
 //!
-//! Each word has a row of *messages*, in modification order; each knower (see `clock.rs`) has a *view*: for each word, the newest
+//! Each word has a row of *messages*, in modification order; each knower (see `memory/clocks.rs`) has a *view*: for each word, the newest
 //! message that it knows of. A load may read any message that is not older than its CPU's view, and moves the view there. A store may put its
 //! message anywhere behind what its CPU knows of, not only at the end. A read-modify-write puts it right behind the one that it read,
 //! and nothing comes between the two later. An acquire joins the message's view, a release publishes the CPU's; a read-modify-write
@@ -21,9 +21,9 @@
 //! **IPIs and starts** carry their sender's view, as the port promises (`Irq` 4, `Cpus` 4). A moved thread takes its view along. Nothing else
 //! is synchronised that the library does not synchronise itself.
 
+use crate::base::log::Log;
 use crate::base::log::keep;
 use crate::memory::knowers::{Knower, WORDS};
-use crate::base::log::Log;
 
 /// So many messages of one word can be told apart.
 pub(crate) const KEPT: usize = 16;
@@ -42,7 +42,8 @@ pub(crate) struct Row {
     pub(crate) stamps: [u32; KEPT],
 }
 
-pub(crate) const EMPTY: Row = Row { count: 0, slots: [0; KEPT], sealed: 0, values: [0; KEPT], stamps: [0; KEPT] };
+pub(crate) const EMPTY: Row =
+    Row { count: 0, slots: [0; KEPT], sealed: 0, values: [0; KEPT], stamps: [0; KEPT] };
 
 impl Row {
     pub(crate) fn slot(&self, index: usize) -> usize {

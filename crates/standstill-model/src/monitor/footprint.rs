@@ -6,8 +6,8 @@ use standstill::CpuId;
 use standstill::event::{CallInfo, CallKey, Event, What, WorkKey};
 use standstill::platform::Ipi;
 
-use crate::reduction::movers::Use;
 use crate::machine::world::World;
+use crate::reduction::movers::Use;
 
 /// Places that are neither memory nor known to the scheduler.
 const EVENTS: usize = 0x2000;

@@ -6,9 +6,9 @@
 
 use std::collections::HashMap;
 
-use standstill::{Property, Protocol};
 use standstill::event::{Event, What};
 use standstill::invariants::{Monitor, RULES, Violation};
+use standstill::{Property, Protocol};
 
 use crate::base::arena::steady;
 use crate::base::hash::{BuildHashed, Hash128};

@@ -12,14 +12,14 @@ use standstill::platform::{
 };
 
 use super::Model;
-use crate::memory::knowers;
 use crate::machine::access::ModelWord;
-use crate::scenario::require;
 use crate::machine::state::{Kind, Op, OpKind, Power};
-use crate::vocab::limits::MAX_CPUS;
-use crate::reduction::footprint::{self, How};
-use crate::vocab::step::StepWhat;
 use crate::machine::world::{point, with};
+use crate::memory::knowers;
+use crate::reduction::footprint::{self, How};
+use crate::scenario::require;
+use crate::vocab::limits::MAX_CPUS;
+use crate::vocab::step::StepWhat;
 
 /// What the library owes the platform: [`Sched`] and [`Cpus`] say where it calls with interrupts off.
 #[track_caller]

@@ -8,10 +8,10 @@ use standstill::event::{Event, What};
 use standstill::platform::{Cpus, Deadline, Wait, WaitFor};
 
 use super::Model;
-use crate::machine::condition;
 use crate::base::hash::Hash128;
-use crate::machine::access::ModelWord;
 use crate::config::mutant::Change;
+use crate::machine::access::ModelWord;
+use crate::machine::condition;
 use crate::machine::state::{Op, OpKind, PATIENCE, SOME_DEADLINE};
 use crate::machine::world::{point, with};
 

@@ -7,8 +7,8 @@ pub(crate) mod movers;
 pub(crate) mod visibility;
 
 use crate::config::options::MemoryModel;
-use guess::Guess;
 use footprint::Touches;
+use guess::Guess;
 use movers::Movers;
 use visibility::Classes;
 

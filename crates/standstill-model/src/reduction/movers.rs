@@ -18,7 +18,7 @@
 //! Two accesses that conflict need no order of their own if the first *enabled* the second: a wait that was blocked until this one write,
 //! an interrupt that was not pending until this one send. And what its CPU does after that comes after, too.
 //!
-//! A wait that one place decides is moved left as well, to where it can end ([`World::eager`]): it reads only what the write that woke it left
+//! A wait that one place decides is moved left as well, to where it can end (`World::eager` in `machine/meet.rs`): it reads only what the write that woke it left
 //! there. If that is written again before the waiter goes on, its place in the code is learnt like any other.
 //!
 //! Events are fed to the rules where their accesses are carried out; the parts of the rules' memory that an event reads and changes

@@ -6,7 +6,7 @@
 //! | nobody looks at what is stored in between | in the first steps of a search: rule `race` |
 //! | a condition changes nothing while it does not hold | in each look: rule `condition` |
 //! | a condition remembers nothing | in a sample of looks: rule `condition`; by the audit |
-//! | an event uses no more of the rules' memory than `places.rs` says | in a sample of neighbours: rule `footprint` |
+//! | an event uses no more of the rules' memory than `monitor/footprint.rs` says | in a sample of neighbours: rule `footprint` |
 //! | plain memory is used by one CPU at a time | in each access: rule `race`, unless it is not asked for |
 //! | a loop's state is all that it remembers; a plain value's hash tells all of it; contexts share the platform's memory alone; the code is deterministic | by the audit |
 //! | an event is told together with the access that it announces; threads take turns where they wait | not at all |

@@ -25,12 +25,12 @@ use std::time::Instant;
 
 use crate::config::options::Options;
 use crate::engine::random::Rng;
-use crate::machine::step::take;
-use crate::vocab::choice::{bare, cpu_of, is_device};
 use crate::machine::session::Ready;
 use crate::machine::state::Life;
-use crate::vocab::progress::Progress;
+use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::vocab::choice::{bare, cpu_of, is_device};
+use crate::vocab::progress::Progress;
 
 #[cfg(test)]
 mod tests;
@@ -197,7 +197,7 @@ impl Walker<'_> {
             .collect();
         let (broken, fault) = with_ptr(world, |w| {
             w.step.race = None;
-            // Who knows of what is no part of a state: see `clock.rs`.
+            // Who knows of what is no part of a state: see `memory/clocks.rs`.
             (w.step.broken, w.step.fault.take().filter(|fault| fault.rule != "race"))
         });
         let after = self.here();

@@ -21,12 +21,12 @@ use std::sync::OnceLock;
 use standstill_io::input::{self, Kind, Unreadable};
 use standstill_io::words;
 
-use crate::reduction::visibility::Users;
-use crate::reduction::explored::Cover;
 use crate::base::hash::Hash128;
 use crate::config::options::{Engine, Options};
 use crate::engine::parallel::Learned;
 use crate::engine::search::{Found, Job, Level};
+use crate::reduction::explored::Cover;
+use crate::reduction::visibility::Users;
 use crate::vocab::fault::Fault;
 
 const MAGIC: &str = "standstill-checkpoint";
@@ -98,7 +98,9 @@ pub(crate) fn write(snapshot: &Snapshot<'_>, path: &Path, options: &Options) -> 
     let written = program().and_then(|program| {
         let head = |length: u64, sum: u64| {
             let search = options.searched();
-            format!("{MAGIC} {VERSION}\nprogram {program}\nsearch {search}\nlength {length:020}\nsum {sum:016x}\n")
+            format!(
+                "{MAGIC} {VERSION}\nprogram {program}\nsearch {search}\nlength {length:020}\nsum {sum:016x}\n"
+            )
         };
         let fill = |file: &File| write_to(snapshot, file, &head);
         standstill_io::replace_by(path, &fill).map_err(|error| error.to_string())
@@ -247,9 +249,8 @@ fn take(from: &mut Reader<impl BufRead>) -> Option<Checkpoint> {
     let numbers = entries.len() as u64;
     let numbered = entries.iter().all(|(_, number)| u64::from(*number) < numbers);
     // All levels but the last lead to the next one.
-    let lead = |job: &Job| {
-        job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()))
-    };
+    let lead =
+        |job: &Job| job.levels.split_last().is_some_and(|(_, rest)| rest.iter().all(|l| l.taken.is_some()));
     (from.left == 0 && known && numbered && jobs.iter().all(lead)).then_some(Checkpoint {
         birth,
         time_ns,

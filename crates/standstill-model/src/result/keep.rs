@@ -9,9 +9,9 @@ use crate::result::checkpoint;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use crate::engine::snapshot::Snapshot;
 use crate::base::hash::Hash128;
 use crate::config::options::Options;
+use crate::engine::snapshot::Snapshot;
 
 /// Between two looks at the clock, in steps.
 const STEPS: u32 = 1 << 8;

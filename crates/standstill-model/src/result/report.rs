@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use crate::result::verdict::Verdict;
-use crate::vocab::step::{Context, Step, StepWhat};
 use crate::vocab::progress::Coverage;
+use crate::vocab::step::{Context, Step, StepWhat};
 
 impl Verdict {
     /// Nothing, if the check [passed](Self::passed); else what is wrong, and the run that shows it, step by step.

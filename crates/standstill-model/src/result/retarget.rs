@@ -4,15 +4,15 @@
 //! turn is, and when devices raise their interrupts: a step that is not possible is made by what the same CPU can do instead, or left out;
 //! a device interrupt is taken as soon as its CPU has its interrupts open. What is left at the end happens in a fixed order.
 
-use crate::result::replay::told;
 use crate::config::options::{Ipi, Options};
-use crate::machine::step::take;
-use crate::vocab::choice::{bare, cpu_of, is_device, is_flush, is_interrupt};
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
+use crate::machine::step::take;
+use crate::machine::world::with_ptr;
+use crate::result::replay::told;
 use crate::result::shrink::Cost;
 use crate::result::verdict::{ReplayError, Run};
-use crate::machine::world::with_ptr;
+use crate::vocab::choice::{bare, cpu_of, is_device, is_flush, is_interrupt};
 
 /// No run of a scenario is longer.
 const PATIENCE: usize = 200_000;

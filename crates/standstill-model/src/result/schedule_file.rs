@@ -23,11 +23,11 @@ use standstill::{Property, Protocol};
 use standstill_io::Kind;
 use standstill_io::words::quote;
 
-use crate::result::replay::replay;
-use crate::engine::dpor::LONGEST;
 use crate::config::options::{Ipi, MemoryModel, Options};
-use crate::scenario;
+use crate::engine::dpor::LONGEST;
+use crate::result::replay::replay;
 use crate::result::verdict::ReplayError;
+use crate::scenario;
 use crate::vocab::step::{Step, StepWhat};
 
 const MAGIC: &str = "standstill-replay";

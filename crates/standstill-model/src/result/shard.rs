@@ -44,17 +44,17 @@ use std::time::Instant;
 use standstill::{Property, Protocol};
 use standstill_io::words::quote;
 
-use crate::engine::search::until_settled;
-use crate::engine::dpor::{self, Part};
-use crate::result::schedule_file::FileError;
 use crate::base::hash::Hash128;
 use crate::config::options::{Engine, Ipi, MemoryModel, Options};
+use crate::engine::dpor::{self, Part};
 use crate::engine::parallel::search;
-use crate::scenario;
+use crate::engine::search::until_settled;
 use crate::engine::search::{End, Found};
 use crate::machine::session::Ready;
-use crate::vocab::progress::{Bound, Progress};
 use crate::machine::world::{World, with_ptr};
+use crate::result::schedule_file::FileError;
+use crate::scenario;
+use crate::vocab::progress::{Bound, Progress};
 
 const MAGIC: &str = "standstill-part";
 const VERSION: u32 = 1;
@@ -173,7 +173,8 @@ fn learn(
     progress: &mut dyn FnMut(&Progress) -> ControlFlow<()>,
 ) -> Result<(), String> {
     let mut all = options.clone();
-    (all.engine, all.keep_going, all.limits) = (Engine::Stateful, true, crate::config::options::Limits::default());
+    (all.engine, all.keep_going, all.limits) =
+        (Engine::Stateful, true, crate::config::options::Limits::default());
     // As this engine sees them: nothing is moved, so all that can be shared is seen to be.
     all.reduce = false;
     all.threads = 1;

@@ -13,20 +13,20 @@ use std::time::Instant;
 
 use standstill::Property;
 
-use crate::engine::bounded::preempts;
-use crate::result::replay::describe;
-use crate::result::retarget::along;
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
-use crate::machine::step::take;
-use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
+use crate::engine::bounded::preempts;
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
+use crate::machine::step::take;
+use crate::machine::world::{broken, with_ptr};
+use crate::result::replay::describe;
+use crate::result::retarget::along;
 use crate::result::verdict::Violation;
+use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
+use crate::vocab::fault::Fault;
 use crate::vocab::progress::Progress;
 use crate::vocab::step::Step;
-use crate::machine::world::{broken, with_ptr};
-use crate::vocab::fault::Fault;
 
 /// What a schedule costs, in the order of importance.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]

@@ -1,11 +1,11 @@
 //! What a search found, and what it covered.
 
 use crate::engine::search::Found;
-use std::time::Instant;
 use crate::vocab::progress::Bound;
 use crate::vocab::progress::Coverage;
 use crate::vocab::step::Step;
 use standstill::Property;
+use std::time::Instant;
 
 use crate::result::audit::Audited;
 

@@ -8,20 +8,20 @@ use standstill::platform::{DataCell, Datum, Word};
 use standstill::{CpuId, CpuMask, Machine};
 
 use super::Machined;
-use crate::machine::access::{ModelCell, ModelWord};
-use crate::machine::symbolize::Kept;
 use crate::config::options::Options;
-use crate::port::Model;
+use crate::machine::access::{ModelCell, ModelWord};
 use crate::machine::state::Kind;
-use crate::vocab::limits::{MAX_CPUS, TASKS};
+use crate::machine::symbolize::Kept;
 use crate::machine::world::{World, with};
+use crate::port::Model;
+use crate::vocab::limits::{MAX_CPUS, TASKS};
 
 /// What one scenario of `N` CPUs is made of. Each exploration builds it anew.
 ///
 /// # What the code of a scenario may do
 /// The checker carries out a step, looks, and undoes it: the stacks of the simulated code are put back to what they were, and so is
 /// the memory that the library's platform knows. Nothing else is. So in a task, a device handler or a callback
-/// * what CPUs share is a [`ModelWord`](crate::ModelWord), a [`ModelPtr`](crate::ModelPtr) or [`Plain`] memory that
+/// * what CPUs share is a [`ModelWord`], a [`ModelPtr`](crate::ModelPtr) or [`Plain`] memory that
 ///   [`keep`](Self::keep) made: no `static`, no `Mutex`, no `Cell`;
 /// * nothing on the stack owns memory: no `Vec`, `String` or `Box` (but in a message of `panic!`);
 /// * the code is deterministic: no clock, no random numbers, no input.
@@ -33,7 +33,8 @@ pub struct Setup<'w, const N: usize> {
 impl<'w, const N: usize> Setup<'w, N> {
     /// A machine, booted by CPU 0. All of it stays for ever: fibres are abandoned in the middle of what they do.
     pub(crate) fn new(world: &'w mut World) -> Self {
-        let machine: &'static Machined<N> = world.stacks.arena.keep(Machine::new(Model, world.options.protocol));
+        let machine: &'static Machined<N> =
+            world.stacks.arena.keep(Machine::new(Model, world.options.protocol));
         world.subject.entry = Some(machine);
         world.subject.kept.push(Kept::new(machine));
         world.subject.describe = Some(world.stacks.arena.keep(|address| machine.place_at(address)));
@@ -271,7 +272,7 @@ impl Scenario {
     /// A scenario of `N` CPUs. `build` is called for each exploration; see [`Setup`] for what its code may do.
     ///
     /// # Panics
-    /// If `N` is 0 or more than [`MAX_CPUS`](crate::MAX_CPUS).
+    /// If `N` is 0 or more than [`MAX_CPUS`].
     pub fn new<const N: usize>(
         name: &'static str,
         build: impl Fn(&mut Setup<'_, N>) + Send + Sync + 'static,

@@ -10,10 +10,10 @@ use super::build::{Setup, all_up, branch, branch_at_stop, require};
 use super::hotplug::take_down;
 use super::stops::await_value;
 use crate::machine::access::ModelWord;
-use crate::port::Model;
-use crate::scenario::Machined;
 use crate::machine::state::LevelKind;
 use crate::machine::world::with;
+use crate::port::Model;
+use crate::scenario::Machined;
 
 /// Device interrupts send an async call to the last CPU.
 pub(super) fn devices_call<const N: usize>(s: &mut Setup<'_, N>) {

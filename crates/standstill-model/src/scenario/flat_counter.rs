@@ -10,12 +10,12 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 
 use crate::machine::access::ModelWord;
+use crate::machine::state::{Cpu, Kind, Power};
 use crate::machine::symbolize::Kept;
+use crate::machine::world::{World, with};
 use crate::port::Model;
 use crate::scenario::{ScenarioInfo, info};
-use crate::machine::state::{Cpu, Kind, Power};
 use crate::vocab::limits::MAX_CPUS;
-use crate::machine::world::{World, with};
 
 /// The scenarios that are not about the library.
 pub(crate) const LITMUS: &[ScenarioInfo] = &[

@@ -10,9 +10,9 @@ use standstill::{CpuId, CpuMask, HotplugError};
 use super::build::{Plain, Setup, all_up, branch, branch_at_stop, require};
 use super::calls::{devices_call, nothing};
 use crate::machine::access::ModelWord;
-use crate::scenario::Machined;
-use crate::reduction::footprint;
 use crate::machine::world::with;
+use crate::reduction::footprint;
+use crate::scenario::Machined;
 
 /// Brings up all CPUs but the last one.
 pub(super) fn others_up<const N: usize>(machine: &Machined<N>, task: &mut Task) {

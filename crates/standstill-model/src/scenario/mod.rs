@@ -47,11 +47,11 @@ mod turns;
 use standstill::Machine;
 use standstill_io::words::quote;
 
-use crate::scenario::flat_counter::LITMUS;
 use crate::config::options::{Engine, MemoryModel, Options};
-use crate::port::Model;
-use crate::vocab::limits::MAX_CPUS;
 use crate::machine::world::World;
+use crate::port::Model;
+use crate::scenario::flat_counter::LITMUS;
+use crate::vocab::limits::MAX_CPUS;
 use list::SCENARIOS;
 
 pub use build::{Plain, Scenario, Setup, all_up, branch, branch_at_stop, require};

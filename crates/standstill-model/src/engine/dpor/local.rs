@@ -1,14 +1,14 @@
 //! What one CPU could do next, as far as it is concerned, and what that depends on.
 
-use crate::engine::dpor::trace::Barred;
 use crate::base::hash::Hash128;
 use crate::config::options::Ipi;
-use crate::vocab::choice::Choice;
+use crate::engine::dpor::trace::Barred;
 use crate::machine::state::{Kind, Life, OpKind, Power};
-use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
-use crate::reduction::footprint::{self, How, Touch};
-use crate::vocab::step::Interrupt;
 use crate::machine::world::World;
+use crate::reduction::footprint::{self, How, Touch};
+use crate::vocab::choice::Choice;
+use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};
+use crate::vocab::step::Interrupt;
 
 /// The pending bit that a choice takes.
 pub(super) fn bit_of(choice: u32) -> Option<u8> {
@@ -110,7 +110,9 @@ impl World {
             }
         }
         match what {
-            Choice::Interrupt(Interrupt::Device) => self.reduction.touches.add(footprint::lines(cpu), How::Reads),
+            Choice::Interrupt(Interrupt::Device) => {
+                self.reduction.touches.add(footprint::lines(cpu), How::Reads)
+            }
             Choice::Interrupt(_) | Choice::Stopper => {
                 if let Some(bit) = bit_of(choice) {
                     self.reduction.touches.change(footprint::pending(cpu, bit), How::Writes, 1, 0);

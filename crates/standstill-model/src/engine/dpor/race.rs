@@ -8,16 +8,16 @@
 //! `e` and `f` are on one CPU only if `f` is an alternative that was barred when `e` was chosen: an interrupt that was not pending yet, a wait whose
 //! condition did not hold yet. What was possible there is tried anyway: all choices of a CPU exclude each other.
 
+use crate::base::fibre::Command;
+use crate::config::options::Ipi;
 use crate::engine::dpor::Explorer;
 use crate::engine::dpor::local::{bit_of, is_expiry};
 use crate::engine::dpor::trace::{Barred, Clock, join};
-use crate::base::fibre::Command;
-use crate::config::options::Ipi;
-use crate::vocab::choice::{Choice, cpu_of};
 use crate::machine::state::OpKind;
-use crate::vocab::pending::{PENDING_CALL, PENDING_HALT};
-use crate::reduction::footprint::{self, FIRST_ADDRESS};
 use crate::machine::world::{run, with_ptr};
+use crate::reduction::footprint::{self, FIRST_ADDRESS};
+use crate::vocab::choice::{Choice, cpu_of};
+use crate::vocab::pending::{PENDING_CALL, PENDING_HALT};
 
 impl Explorer<'_> {
     /// Looks for the races of a step that is about to be made, or that is only thought of (`own` is false: then it has no order against

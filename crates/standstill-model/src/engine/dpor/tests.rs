@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use standstill::Protocol;
 use standstill::platform::{Deadline, Site, Wait, WaitContext, WaitFor, Word};
 
-use crate::engine::dpor::{Explorer, Mode, Part};
-use crate::machine::access::ModelWord;
 use crate::config::options::{Ipi, Options};
+use crate::engine::dpor::{Explorer, Mode, Part};
 use crate::engine::parallel;
-use crate::scenario::{Scenario, Setup, all_up, branch};
 use crate::engine::search::{End, Found};
+use crate::machine::access::ModelWord;
 use crate::machine::session::Ready;
 use crate::machine::world::with_ptr;
+use crate::scenario::{Scenario, Setup, all_up, branch};
 
 /// What a search of one kind found.
 #[derive(PartialEq, Eq, Debug)]

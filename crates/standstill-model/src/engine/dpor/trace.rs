@@ -7,8 +7,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::base::hash::{BuildHashed, Hash128};
-use crate::vocab::limits::MAX_CPUS;
 use crate::reduction::footprint::{How, Touch};
+use crate::vocab::limits::MAX_CPUS;
 
 pub(crate) type Clock = [u16; MAX_CPUS];
 

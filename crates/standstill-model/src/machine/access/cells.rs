@@ -7,13 +7,13 @@ use std::panic::Location;
 use standstill::platform::{DataCell, Datum};
 
 use crate::base::hash::Hash128;
-use crate::reduction::movers::Use;
 use crate::machine::condition;
 use crate::machine::state::{Op, OpKind};
-use crate::reduction::footprint::How;
-use crate::vocab::step::{Access, StepWhat};
 use crate::machine::world::{World, point, with};
+use crate::reduction::footprint::How;
+use crate::reduction::movers::Use;
 use crate::vocab::fault::Fault;
+use crate::vocab::step::{Access, StepWhat};
 
 /// Plain memory, with the hash of what it holds.
 pub struct ModelCell<T> {

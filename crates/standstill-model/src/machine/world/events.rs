@@ -7,10 +7,10 @@ use standstill::invariants::Tally;
 use standstill::{CpuId, Property};
 
 use super::World;
-use crate::vocab::fault::Fault;
+use crate::machine::state::{Kind, LevelKind, Life, Power};
 use crate::monitor::rules::is_rule;
 use crate::monitor::rules::steadied;
-use crate::machine::state::{Kind, LevelKind, Life, Power};
+use crate::vocab::fault::Fault;
 use crate::vocab::step::{Context, Step, StepWhat};
 
 impl World {
@@ -26,7 +26,8 @@ impl World {
             return;
         }
         let context = self.context_name();
-        let (cpu, irqs_on, choice) = (self.cpu, self.cpu_ref().irqs_on, self.recorder.choices.len().saturating_sub(1));
+        let (cpu, irqs_on, choice) =
+            (self.cpu, self.cpu_ref().irqs_on, self.recorder.choices.len().saturating_sub(1));
         let location = format!("{}:{}", at.file(), at.line());
         let what = self.named(what());
         if let Some(steps) = &mut self.recorder.record {
@@ -53,7 +54,7 @@ impl World {
             && let Some(other) = self.subject.rules.depends(event)
         {
             let text = format!(
-                "the checker is wrong, not the code: it takes two events for independent, {} of CPU {} and {} of CPU {}, and their order makes a difference to the rules (see `places.rs`)",
+                "the checker is wrong, not the code: it takes two events for independent, {} of CPU {} and {} of CPU {}, and their order makes a difference to the rules (see `monitor/footprint.rs`)",
                 name_of(&other.what),
                 other.cpu.index(),
                 name_of(&event.what),
@@ -61,8 +62,11 @@ impl World {
             );
             self.fail("footprint", text, format!("{}:{}", at.file(), at.line()));
         }
-        let verdict =
-            if self.undo.depth() == 0 { self.subject.rules.feed_for_good(event) } else { self.subject.rules.feed(event) };
+        let verdict = if self.undo.depth() == 0 {
+            self.subject.rules.feed_for_good(event)
+        } else {
+            self.subject.rules.feed(event)
+        };
         if let Err(violation) = verdict {
             let location = place(violation.call(), at);
             self.fail(violation.rule.to_string(), violation.to_string(), location);
@@ -80,7 +84,9 @@ impl World {
             }
             What::OnlineSet { who } if who.index() == self.cpu => self.cpu_mut().left = false,
             What::StopBegin { leaving, .. } => self.phase.leaving = leaving.is_some(),
-            What::StopPublished { .. } if self.phase.armed && self.phase.leaving && !self.phase.branching => self.branch(),
+            What::StopPublished { .. } if self.phase.armed && self.phase.leaving && !self.phase.branching => {
+                self.branch()
+            }
             _ => {}
         }
     }

@@ -1,8 +1,8 @@
 //! What a state is told by.
 
 use super::World;
-use crate::reduction::explored::{Cover, Covers};
 use crate::base::hash::Hash128;
+use crate::reduction::explored::{Cover, Covers};
 
 impl World {
     /// The fingerprint of this state, with who knows of what.

@@ -3,10 +3,10 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::{World, with};
-use crate::memory::knowers;
 use crate::machine::state::{Kind, Life, Power, Thread};
-use crate::vocab::limits::MAX_CPUS;
+use crate::memory::knowers;
 use crate::reduction::footprint::{self, How};
+use crate::vocab::limits::MAX_CPUS;
 
 fn thread_main(thread: usize) {
     let end = catch_unwind(AssertUnwindSafe(|| crate::machine::contexts::run_thread(thread)));

@@ -3,8 +3,8 @@
 use std::panic::Location;
 
 use super::{Clocks, MARKS, cpu, has, keep, name};
-use crate::vocab::limits::MAX_CPUS;
 use crate::base::log::Log;
+use crate::vocab::limits::MAX_CPUS;
 
 /// A plain cell.
 pub(super) struct Cell {

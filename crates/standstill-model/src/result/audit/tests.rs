@@ -4,16 +4,16 @@ use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use crate::machine::blind::Blind;
-use crate::result::audit::{Audited, audit};
-use crate::engine::search::until_settled;
-use crate::machine::access::ModelWord;
 use crate::config::options::{Audit, Options};
 use crate::engine::parallel::search;
-use crate::scenario::{Scenario, Setup, all_up, branch};
+use crate::engine::search::until_settled;
 use crate::engine::search::{End, Found};
+use crate::machine::access::ModelWord;
+use crate::machine::blind::Blind;
 use crate::machine::session::Ready;
 use crate::machine::world::with_ptr;
+use crate::result::audit::{Audited, audit};
+use crate::scenario::{Scenario, Setup, all_up, branch};
 use standstill::platform::Word;
 
 /// How many states a search with such a fingerprint finds, and what the audit says of it.
