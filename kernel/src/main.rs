@@ -30,7 +30,6 @@ mod kern;
 mod lock;
 mod options;
 mod pci;
-mod queue;
 mod report;
 mod sched;
 mod serial;

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsiz
 
 use standstill::CpuId;
 use standstill::platform::Vacate;
+use standstill_sched::{Queue, State, place};
 use standstill_x86_64::apic::{self, Message};
 use standstill_x86_64::cpu;
 use standstill_x86_64::irq;
@@ -21,9 +22,8 @@ use crate::MAX_CPUS;
 use crate::idle::Idle;
 use crate::interrupts::{RESCHEDULE, TIMER};
 use crate::lock::{Closed, SpinLock};
-use crate::queue::Queue;
 use crate::sleep;
-use crate::thread::{Code, Out, State, Thread, switch};
+use crate::thread::{Code, Out, Thread, switch};
 use crate::watchdog;
 
 /// How long a thread runs while others want to.
@@ -49,7 +49,7 @@ pub(crate) struct Local {
     /// When its timer is to interrupt, and the longest time that one came late since somebody looked.
     due: AtomicU64,
     pub(crate) latest: AtomicU64,
-    pub(crate) queue: SpinLock<Queue>,
+    pub(crate) queue: SpinLock<Queue<Thread>>,
     parked: AtomicU32,
 }
 
@@ -115,7 +115,7 @@ pub(crate) fn idle_loop() -> ! {
         }
         let (next, timer) = {
             let mut queue = me.queue.lock();
-            let timer = queue.timers();
+            let timer = queue.timers(now_ns);
             (queue.pop().inspect(|thread| thread.set_state(State::Running)), timer)
         };
         match next {
@@ -167,7 +167,7 @@ pub(crate) fn tick() {
     me.latest.fetch_max(now_ns().saturating_sub(me.due.swap(u64::MAX, Relaxed)), Relaxed);
     let (timer, others) = {
         let mut queue = me.queue.lock();
-        (queue.timers(), queue.has_ready())
+        (queue.timers(now_ns), queue.has_ready())
     };
     if me.current().is_some() {
         me.wants_switch.store(true, Relaxed);
@@ -211,7 +211,7 @@ fn run(me: &'static Local, thread: &'static Thread, timer: u64) {
         Out::Park | Out::End => {
             let mut queue = me.queue.lock();
             queue.remove(thread);
-            thread.set_state(State::Parked);
+            thread.set_state(State::Off);
             drop(queue);
             if thread.bound {
                 me.parked.store(1, Release);
@@ -286,18 +286,7 @@ fn migrate(
 /// Where `thread`, now on `at`, should be: at home, else where it is, else anywhere. `None`: no CPU takes threads.
 fn place_for(thread: &Thread, at: CpuId) -> Option<CpuId> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let takes = |cpu: CpuId| local(cpu).queue.lock().takes;
-    if thread.bound {
-        return Some(at);
-    }
-    if takes(thread.home) {
-        return Some(thread.home);
-    }
-    if takes(at) {
-        return Some(at);
-    }
-    let first = NEXT.fetch_add(1, Relaxed);
-    (0..MAX_CPUS).map(|i| CpuId::new((first + i) % MAX_CPUS)).find(|cpu| takes(*cpu))
+    place(thread, at, MAX_CPUS, &NEXT, |cpu| local(cpu).queue.lock().takes)
 }
 
 /// There is something new on the queue of `cpu`: makes it look there if it is idle, and end the turn of its thread in time if not.
@@ -358,7 +347,7 @@ pub(crate) fn yield_now() {
     let me = here();
     let stays = {
         let mut queue = me.queue.lock();
-        queue.timers();
+        queue.timers(now_ns);
         !queue.has_ready() && queue.takes && current_home_is_here(me)
     };
     if !stays {
@@ -389,7 +378,7 @@ pub(crate) fn evict(cpu: CpuId) {
     loop {
         let movable = {
             let queue = local(cpu).queue.lock();
-            let mut all = queue.members.iter().filter(|t| !t.bound && t.state() != State::Running);
+            let mut all = queue.members().iter().filter(|t| !t.bound && t.state() != State::Running);
             all.nth(stuck).copied()
         };
         let Some(thread) = movable else { return };
@@ -426,13 +415,13 @@ pub(crate) fn vacate(cpu: CpuId) -> Result<(), Vacate> {
 pub(crate) fn occupied(cpu: CpuId) -> Option<&'static str> {
     let cpu = local(cpu);
     let queue = cpu.queue.lock();
-    queue.members.first().map(|thread| thread.name).or_else(|| cpu.current().map(|thread| thread.name))
+    queue.members().first().map(|thread| thread.name).or_else(|| cpu.current().map(|thread| thread.name))
 }
 
 pub(crate) fn only_idle_left() -> bool {
     let _closed = Closed::new();
     let me = here();
-    me.current().is_none() && me.queue.lock().members.is_empty()
+    me.current().is_none() && me.queue.lock().members().is_empty()
 }
 
 /// Waits until the hotplug thread of `cpu`, which has been told so, has parked.

@@ -2,11 +2,13 @@
 
 use alloc::boxed::Box;
 use core::arch::naked_asm;
-use core::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize};
+use core::ops::Deref;
+use core::sync::atomic::Ordering::Relaxed;
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicUsize};
 
 use standstill::CpuId;
 use standstill::context::Task;
+use standstill_sched::Entry;
 use standstill_torture::Body;
 
 use crate::lock::Closed;
@@ -16,16 +18,6 @@ use crate::sched;
 const STACK_BYTES: usize = 64 << 10;
 /// At the lower end of each stack.
 const CANARY: u64 = 0x5ca1_ab1e_dead_beef;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum State {
-    Ready,
-    Running,
-    Blocked,
-    /// Off every CPU: a hotplug thread whose CPU is gone, or a thread that ended.
-    Parked,
-}
 
 /// Why a thread was switched out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -47,21 +39,22 @@ pub(crate) enum Code {
 /// A thread. Never freed: queues and wakers point to it. What belongs to the scheduler is written under the lock of the queue that it is on.
 pub(crate) struct Thread {
     pub(crate) name: &'static str,
-    pub(crate) home: CpuId,
-    pub(crate) bound: bool,
+    entry: Entry<Thread>,
     code: Code,
-    cpu: AtomicUsize,
-    state: AtomicU8,
     out: AtomicU8,
     /// Where its registers are while it does not run.
     pub(crate) sp: AtomicUsize,
     stack: AtomicUsize,
-    /// The end of a sleep.
-    pub(crate) wake_at: AtomicU64,
-    /// Somebody woke it before it was asleep.
-    pub(crate) woken: AtomicBool,
     pub(crate) sleeps_on: AtomicUsize,
     pub(crate) bucket_next: AtomicPtr<Thread>,
+}
+
+impl Deref for Thread {
+    type Target = Entry<Thread>;
+
+    fn deref(&self) -> &Entry<Thread> {
+        &self.entry
+    }
 }
 
 impl Thread {
@@ -74,40 +67,14 @@ impl Thread {
         stack[words - 1] = start as *const () as usize as u128;
         Box::leak(Box::new(Thread {
             name,
-            home,
-            bound,
+            entry: Entry::new(home, bound),
             code,
-            cpu: AtomicUsize::new(home.index()),
-            state: AtomicU8::new(State::Parked as u8),
             out: AtomicU8::new(Out::Yield as u8),
             sp: AtomicUsize::new((&raw const stack[words - 1]).addr() - 6 * 8),
             stack: AtomicUsize::new(stack.as_ptr().addr()),
-            wake_at: AtomicU64::new(u64::MAX),
-            woken: AtomicBool::new(false),
             sleeps_on: AtomicUsize::new(0),
             bucket_next: AtomicPtr::new(core::ptr::null_mut()),
         }))
-    }
-
-    pub(crate) fn cpu(&self) -> CpuId {
-        CpuId::new(self.cpu.load(Acquire))
-    }
-
-    pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        self.cpu.store(cpu.index(), Release);
-    }
-
-    pub(crate) fn state(&self) -> State {
-        match self.state.load(Relaxed) {
-            0 => State::Ready,
-            1 => State::Running,
-            2 => State::Blocked,
-            _ => State::Parked,
-        }
-    }
-
-    pub(crate) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Relaxed);
     }
 
     pub(crate) fn out(&self) -> Out {

@@ -15,13 +15,14 @@ use corosensei::stack::DefaultStack;
 use standstill::CpuId;
 use standstill::hotplug::Reason;
 use standstill::platform::{Deadline, Runs, Sched, Site, Vacate, Wait, WaitContext, WaitFor};
+use standstill_sched::{State, place};
 
 use crate::Hosted;
 use crate::board::{Board, Cpu, Doing, here, try_here};
 use crate::firmware::{self, Leave};
 use crate::irq;
 use crate::os;
-use crate::thread::{Code, Out, State, Thread, switch_out};
+use crate::thread::{Code, Out, Thread, switch_out};
 
 /// The idle context of a CPU that came up. Returns when the machine is switched off.
 pub(crate) fn idle_loop(cpu: &'static Cpu) -> Leave {
@@ -37,7 +38,7 @@ pub(crate) fn idle_loop(cpu: &'static Cpu) -> Leave {
         let section = irq::enter();
         let (next, timer) = {
             let mut q = cpu.queue.lock();
-            let timer = q.timers();
+            let timer = q.timers(os::now_ns);
             (q.pop().inspect(|t| t.set_state(State::Running)), timer)
         };
         match next {
@@ -101,7 +102,7 @@ fn retire(cpu: &'static Cpu, thread: &'static Thread) {
     // SAFETY: its code returned, and this CPU owns the context.
     let stack = unsafe { thread.unload() };
     q.remove(thread);
-    thread.set_state(State::Gone);
+    thread.set_state(State::Off);
     if !q.hotplug.is_some_and(|h| ptr::eq(h, thread)) {
         return;
     }
@@ -149,21 +150,9 @@ impl Board {
 
     /// Where `thread`, now on `at`, should be: at home, else where it is, else anywhere. `None`: no CPU takes threads.
     fn place_for(&'static self, thread: &Thread, at: &'static Cpu) -> Option<&'static Cpu> {
-        // A glance at `takes` under each lock; who moves a thread looks again under both.
-        let takes = |cpu: &Cpu| cpu.queue.lock().takes;
-        let home = self.cpu(thread.home);
-        if thread.bound || (ptr::eq(home, at) && takes(at)) {
-            return Some(at);
-        }
-        if takes(home) {
-            return Some(home);
-        }
-        if takes(at) {
-            return Some(at);
-        }
-        let n = self.cpus().len();
-        let first = self.next_place.fetch_add(1, Relaxed);
-        (0..n).map(|i| &self.cpus()[(first + i) % n]).find(|c| takes(c))
+        let takes = |cpu: CpuId| self.cpu(cpu).queue.lock().takes;
+        let to = place(thread, at.id, self.cpus().len(), &self.next_place, takes)?;
+        Some(self.cpu(to))
     }
 
     /// Ends `thread`'s wait. From any context.
@@ -182,7 +171,7 @@ impl Board {
                     cpu.queue.kick();
                 }
                 State::Running => thread.woken.store(true, Relaxed),
-                State::Ready | State::Gone => {}
+                State::Ready | State::Off => {}
             }
             return;
         }
@@ -221,7 +210,7 @@ impl Board {
             let _section = irq::enter();
             let movable = {
                 let q = from.queue.lock();
-                let mut all = q.members.iter();
+                let mut all = q.members().iter();
                 all.by_ref().filter(|t| !t.bound && t.state() != State::Running).nth(stuck).copied()
             };
             let Some(thread) = movable else { return };
@@ -313,10 +302,10 @@ unsafe impl Sched for Hosted {
         let cpu = self.board.cpu(cpu);
         let q = cpu.queue.lock();
         let name = q
-            .members
+            .members()
             .iter()
             .find(|t| t.state() == State::Running)
-            .or(q.members.first())
+            .or(q.members().first())
             .map(|t| t.name)
             .or_else(|| cpu.thread().map(|t| t.name));
         if name.is_some()
@@ -330,7 +319,7 @@ unsafe impl Sched for Hosted {
     fn only_idle_left(&self) -> bool {
         let _section = irq::enter();
         let cpu = here();
-        cpu.thread().is_none() && cpu.queue.lock().members.is_empty() && !cpu.keeps_busy.load(Relaxed)
+        cpu.thread().is_none() && cpu.queue.lock().members().is_empty() && !cpu.keeps_busy.load(Relaxed)
     }
 
     fn park_threads(&self, cpu: CpuId) {

@@ -1,14 +1,16 @@
 //! Threads of the simulated kernel: coroutines that stay on one CPU between two switches.
 
 use std::cell::UnsafeCell;
+use std::ops::Deref;
 use std::ptr;
-use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, AtomicUsize};
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicPtr, AtomicUsize};
 
 use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, Yielder};
 use standstill::CpuId;
 use standstill::context::Task;
+use standstill_sched::Entry;
 
 use crate::board::here;
 use crate::firmware::Leave;
@@ -25,16 +27,6 @@ pub(crate) enum Out {
     Leave(Leave),
 }
 
-/// What a thread does; protected by the lock of its CPU's queue.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-#[repr(u8)]
-pub(crate) enum State {
-    Gone,
-    Ready,
-    Running,
-    Blocked,
-}
-
 /// The code of a thread.
 pub(crate) type Code = Box<dyn FnOnce(&mut Task) + Send>;
 
@@ -43,22 +35,10 @@ type Context = Coroutine<(), Out, (), DefaultStack>;
 /// One thread. Leaked, so that wakers and reports may hold on to it.
 pub(crate) struct Thread {
     pub(crate) name: &'static str,
-    /// Where it goes when it can.
-    pub(crate) home: CpuId,
-    /// It runs at home and nowhere else.
-    pub(crate) bound: bool,
-
+    entry: Entry<Thread>,
     /// Owned by the CPU that runs the thread, or by whoever starts or ends it under the queue's lock.
     context: UnsafeCell<Option<Context>>,
     way_out: AtomicPtr<Yielder<(), Out>>,
-    cpu: AtomicUsize,
-    state: AtomicU8,
-    /// A wake came while it was still running; its next wait ends at once.
-    pub(crate) woken: AtomicBool,
-    /// When a waiting thread goes on by itself; [`u64::MAX`] is never.
-    pub(crate) wake_at: AtomicU64,
-    /// The next one in the queue of the ready.
-    pub(crate) next: AtomicPtr<Thread>,
     /// The word that it sleeps on, 0 for none, and its neighbour in that word's bucket; under the bucket's lock.
     pub(crate) sleeps_on: AtomicUsize,
     pub(crate) bucket_next: AtomicPtr<Thread>,
@@ -71,45 +51,24 @@ unsafe impl Sync for Thread {}
 // SAFETY: as above.
 unsafe impl Send for Thread {}
 
+impl Deref for Thread {
+    type Target = Entry<Thread>;
+
+    fn deref(&self) -> &Entry<Thread> {
+        &self.entry
+    }
+}
+
 impl Thread {
     pub(crate) fn leak(name: &'static str, home: CpuId, bound: bool) -> &'static Thread {
         Box::leak(Box::new(Thread {
             name,
-            home,
-            bound,
+            entry: Entry::new(home, bound),
             context: UnsafeCell::new(None),
             way_out: AtomicPtr::new(ptr::null_mut()),
-            cpu: AtomicUsize::new(home.index()),
-            state: AtomicU8::new(State::Gone as u8),
-            woken: AtomicBool::new(false),
-            wake_at: AtomicU64::new(u64::MAX),
-            next: AtomicPtr::new(ptr::null_mut()),
             sleeps_on: AtomicUsize::new(0),
             bucket_next: AtomicPtr::new(ptr::null_mut()),
         }))
-    }
-
-    /// The CPU that it is on. Stable under the lock of that CPU's queue.
-    pub(crate) fn cpu(&self) -> CpuId {
-        CpuId::new(self.cpu.load(Acquire))
-    }
-
-    /// Moves it; under the locks of both queues.
-    pub(crate) fn set_cpu(&self, cpu: CpuId) {
-        self.cpu.store(cpu.index(), Release);
-    }
-
-    pub(crate) fn state(&self) -> State {
-        match self.state.load(Relaxed) {
-            1 => State::Ready,
-            2 => State::Running,
-            3 => State::Blocked,
-            _ => State::Gone,
-        }
-    }
-
-    pub(crate) fn set_state(&self, state: State) {
-        self.state.store(state as u8, Relaxed);
     }
 
     /// Gives it a new context that will run `code`.

@@ -27,7 +27,7 @@ const PARTS: [&str; 9] = [
     "xtask",
 ];
 /// The crates that have mutants.
-const CRATES: [&str; 3] = ["standstill", "standstill-x86_64", "standstill-hosted"];
+const CRATES: [&str; 4] = ["standstill", "standstill-x86_64", "standstill-sched", "standstill-hosted"];
 /// Tests that look at machine code, or at what the compiler says: a library with twins is another one for them.
 const NOT_THESE: [&str; 2] = ["ui", "zero_cost"];
 
