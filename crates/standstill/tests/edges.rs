@@ -252,3 +252,72 @@ fn what_a_drained_call_leaves_behind_is_not_looked_at_again() {
         });
     }
 }
+
+#[test]
+fn a_start_that_fails_leaves_the_states_that_were_there_before() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        let ends: &'static AtomicUsize = leak(AtomicUsize::new(0));
+        let dead = leak(|_: &mut Task, _| {
+            ends.fetch_add(1, SeqCst);
+        });
+        let early =
+            machine.add_state(task, "early", Callbacks::Prepare { up: None, dead: Some(dead) }).unwrap();
+        let late =
+            machine.add_state(task, "late", Callbacks::Prepare { up: None, dead: Some(dead) }).unwrap();
+        assert!(early.id() < late.id());
+        machine.cpu_up_to(task, cpu(1), early.id()).unwrap();
+        machine.platform().0.refuse_start.store(1 << 1, SeqCst);
+        let up = machine.cpu_up(task, cpu(1));
+        assert!(matches!(up, Err(HotplugError::Start { .. })), "{up:?}");
+        assert_eq!(machine.state(cpu(1)), early.id(), "it rests where it did before");
+        assert_eq!(ends.load(SeqCst), 1, "what this operation set up is torn down, and nothing else");
+    });
+}
+
+#[test]
+fn a_state_that_can_not_be_removed_is_set_up_again_where_it_was_torn_down() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        let there: &'static [AtomicUsize; 4] = leak([const { AtomicUsize::new(0) }; 4]);
+        let refuses: &'static AtomicUsize = leak(AtomicUsize::new(1));
+        let up = leak(|_: &mut Task, who: CpuId| {
+            there[who.index()].fetch_add(1, SeqCst);
+            Ok(())
+        });
+        let down = leak(|_: &mut Task, who: CpuId| {
+            if who.index() == refuses.load(SeqCst) {
+                return Err(NO);
+            }
+            there[who.index()].fetch_sub(1, SeqCst);
+            Ok(())
+        });
+        for who in 1..3 {
+            machine.cpu_up(task, cpu(who)).unwrap();
+        }
+        let state =
+            machine.add_state(task, "stays", Callbacks::Online { up: Some(up), down: Some(down) }).unwrap();
+        let now = || [0, 1, 2, 3].map(|who: usize| there[who].load(SeqCst));
+        for who in [0, 1, 2] {
+            refuses.store(who, SeqCst);
+            let removed = machine.remove_state(task, state);
+            assert!(matches!(removed, Err(HotplugError::Veto { reason: NO, .. })), "{removed:?}");
+            assert_eq!(now(), [1, 1, 1, 0], "CPU {who} refused, and the others have what was set up there");
+        }
+        refuses.store(9, SeqCst);
+        assert_eq!(machine.remove_state(task, state), Ok(()));
+        assert_eq!(now(), [0; 4]);
+    });
+}
+
+#[test]
+fn who_is_bound_to_the_last_cpu_is_told_that_it_is_the_last() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        machine.platform().0.bound.store(true, SeqCst);
+        assert_eq!(machine.cpu_down(task, cpu(0)), Err(HotplugError::LastOnline(cpu(0))));
+        machine.cpu_up(task, cpu(1)).unwrap();
+        assert_eq!(machine.cpu_down(task, cpu(0)), Err(HotplugError::BoundCaller(cpu(0))));
+        for mask in [machine.online(), machine.active(), machine.accepting()] {
+            assert_eq!(mask.snapshot(), CpuMask::first_n(2), "a CPU that could not leave is what it was");
+        }
+        assert_eq!(machine.state(cpu(0)), StateId::ACTIVE);
+    });
+}
