@@ -5,6 +5,7 @@
 //! | `cargo_test.rs` | `cargo test` as a step |
 //! | `checkers.rs` | the model checker beside others |
 //! | `fresh.rs` | the README's commands on a machine that has nothing yet |
+//! | `layers/` | which file imports which, against the table of layers |
 //! | `mutants/` | the library with something wrong in it, and who notices |
 //! | `fuzz.rs` | bad input for the command |
 //! | `proofs.rs` | the checker's long proofs |
@@ -23,6 +24,7 @@ mod fuzz;
 mod hotadd;
 mod image;
 mod kernel;
+mod layers;
 mod mutants;
 mod progress;
 mod proofs;
@@ -83,6 +85,8 @@ enum Command {
     },
     /// Runs the README's commands on a machine that has nothing yet: a folder, filled by debootstrap
     Fresh(fresh::Args),
+    /// Looks whether the files of each crate import each other in one direction only
+    Layers,
     /// Takes things out of the library, one at a time, and looks which rule of the checker notices
     Mutants(mutants::Args),
     /// Runs the checker's long proofs, which the tests leave out, and prints a table
@@ -118,6 +122,7 @@ fn main() -> ExitCode {
         }
         Command::BenchLinux(args) => return bench::main(&args),
         Command::Fresh(args) => fresh::all(&mut steps, &args),
+        Command::Layers => steps.run("imports go one way", layers::check),
         Command::Mutants(args) => return mutants::main(&args),
         Command::Proofs(args) => return proofs::main(&args),
         Command::Fuzz(args) => return fuzz::main(&args),

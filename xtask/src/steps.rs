@@ -72,6 +72,7 @@ pub(crate) fn all(steps: &mut Steps, extent: Extent) {
     steps.run("build without std", || {
         quiet(&mut tools::bare_cargo(&["build", "-p", "standstill", "--target", BARE])?)
     });
+    steps.run("imports go one way", crate::layers::check);
     steps.run("kernels get no study preset", no_study);
     steps.run("the library has no dependencies outside the workspace", no_dependencies);
     if !quick {

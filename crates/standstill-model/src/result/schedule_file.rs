@@ -258,7 +258,7 @@ impl Saved {
     ///
     /// # Errors
     /// The first choice that is not possible, or does something else than it did.
-    pub fn replay(&self) -> Result<crate::Run, ReplayError> {
+    pub fn replay(&self) -> Result<crate::result::verdict::Run, ReplayError> {
         let run = replay(&self.options, &self.choices)?;
         for (at, (now, then)) in notes(&run.steps, self.choices.len()).iter().zip(&self.notes).enumerate() {
             if now != then {
@@ -270,7 +270,7 @@ impl Saved {
 
     /// Does `run`, which is this schedule's, break the rule that the file names?
     #[must_use]
-    pub fn breaks(&self, run: &crate::Run) -> bool {
+    pub fn breaks(&self, run: &crate::result::verdict::Run) -> bool {
         let named = |property: &Property| property.letter().to_string() == self.rule;
         let counts = |property: Property| run.properties[property as usize] > 0;
         // A run that has no end shows it by its length.
