@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use standstill::CpuId;
 
-use crate::Entry;
+use crate::entry::Entry;
 
 /// Where `thread`, now on `at`, should be: at home, else where it is, else on any of `cpus` CPUs,
 /// in turn by `next`. `None`: no CPU takes threads.

@@ -7,7 +7,7 @@ use core::ops::Deref;
 use core::ptr;
 use core::sync::atomic::Ordering::Relaxed;
 
-use crate::{Entry, State};
+use crate::entry::{Entry, State};
 
 /// The run queue of one CPU; under the port's lock, as is what its threads' entries hold.
 pub struct Queue<T: 'static> {
