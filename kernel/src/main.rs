@@ -4,7 +4,7 @@
 //! | file | what |
 //! |---|---|
 //! | `boot.rs`, `tables.rs`, `interrupts.rs` | from the loader to Rust; descriptor tables; every interrupt |
-//! | `thread.rs`, `queue.rs`, `sched.rs`, `sleep.rs`, `idle.rs` | threads, run queues, the scheduler, sleep and wake, rest |
+//! | `thread.rs`, `sched.rs`, `sleep.rs`, `idle.rs` | threads, the scheduler over `standstill-sched`, sleep and wake, rest |
 //! | `kern.rs` | this kernel as the port sees it |
 //! | `devices.rs`, `pci.rs`, `serial.rs` | what interrupts, and what prints |
 //! | `slots.rs` | CPUs that are plugged in and out |

@@ -16,8 +16,9 @@ pub struct Queue<T: 'static> {
     /// The CPU's own bound thread, from the first time that it was started.
     pub hotplug: Option<&'static T>,
     members: Vec<&'static T>,
-    /// Null, or from a `&'static T`; so is `tail`.
+    /// Null, or from a `&'static T`.
     head: *const T,
+    /// The same, and null exactly if `head` is: no pointer outlives what it was for.
     tail: *const T,
     /// The earliest `wake_at` of a blocked member, or earlier.
     next_timer: u64,

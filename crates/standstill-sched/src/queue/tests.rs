@@ -86,3 +86,13 @@ fn without_a_timer_the_clock_is_not_asked() {
     q.add(thread("t", false), State::Blocked);
     assert_eq!(q.timers(|| unreachable!("no timer is set")), u64::MAX);
 }
+
+#[test]
+fn an_empty_queue_has_neither_end() {
+    let q = &mut Queue::new();
+    let t = thread("t", false);
+    q.add(t, State::Ready);
+    assert!(q.has_ready() && ptr::eq(q.tail, t));
+    assert_eq!(q.remove(t), State::Ready);
+    assert!(!q.has_ready() && q.tail.is_null());
+}
