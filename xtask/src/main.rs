@@ -6,6 +6,7 @@
 //! | `checkers.rs` | the model checker beside others |
 //! | `fresh.rs` | the README's commands on a machine that has nothing yet |
 //! | `layers/` | which file imports which, against the table of layers |
+//! | `lints.rs` | Clippy and rustdoc, with compilers that are known and with newer ones |
 //! | `mutants/` | the library with something wrong in it, and who notices |
 //! | `fuzz.rs` | bad input for the command |
 //! | `proofs.rs` | the checker's long proofs |
@@ -25,6 +26,7 @@ mod hotadd;
 mod image;
 mod kernel;
 mod layers;
+mod lints;
 mod mutants;
 mod progress;
 mod proofs;

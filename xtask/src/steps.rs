@@ -3,6 +3,7 @@
 use std::fs;
 
 use crate::cargo_test::{count_tests, tests};
+use crate::lints;
 use crate::run::{
     Not, Outcome, Steps, cargo, command, fail, nightly, output, show, skip, succeed, target_dir,
 };
@@ -45,11 +46,10 @@ pub(crate) fn all(steps: &mut Steps, extent: Extent) {
     let quick = extent == Extent::Quick;
     steps.run("formatting", || quiet(&mut cargo(&["fmt", "--all", "--check"])));
     steps.run("clippy: everything, warnings are errors", || {
-        let all = ["clippy", "--workspace", "--all-targets", "--all-features", "--", "-D", "warnings"];
-        quiet(&mut cargo(&all))
+        lints::clippy(cargo(&["clippy", "--workspace", "--all-targets", "--all-features"]))
     });
     steps.run("clippy: the library as kernels build it", || {
-        quiet(&mut cargo(&["clippy", "-p", "standstill", "--all-targets", "--", "-D", "warnings"]))
+        lints::clippy(cargo(&["clippy", "-p", "standstill", "--all-targets"]))
     });
     steps.run("unit, doc and UI tests", || {
         tests(&["test", "--workspace", "--all-features", "--no-fail-fast"])
@@ -58,9 +58,7 @@ pub(crate) fn all(steps: &mut Steps, extent: Extent) {
     steps.run("unit tests of the library as kernels build it", || {
         tests(&["test", "-p", "standstill", "--lib"])
     });
-    steps.run("documentation, warnings are errors", || {
-        quiet(cargo(&["doc", "--workspace", "--no-deps"]).env("RUSTDOCFLAGS", "-D warnings"))
-    });
+    steps.run("documentation, warnings are errors", lints::doc);
     if !quick {
         steps.run("instructions of the library's short ways", || {
             tools::VALGRIND.needed()?;
