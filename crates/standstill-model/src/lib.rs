@@ -15,6 +15,7 @@
 //! | `vocab` | the words that all share: limits, choices, steps, faults, how far a search is |
 //! | `base` | hashes, the arena, fibres, the log of changes, the memory that there is |
 //! | `config` | what is to be checked, and how; mutants |
+//! | `program` | the seam: the code that runs, and who judges it |
 //! | `memory` | what memory remembers beside its values: clocks, messages, store buffers |
 //! | `reduction` | which accesses are points, what is moved left, what a state was searched with |
 //! | `machine` | the simulated machine: its state, its contexts, what they do, and one step of it |
@@ -41,6 +42,7 @@ mod machine;
 mod memory;
 mod monitor;
 mod port;
+mod program;
 mod reduction;
 mod result;
 mod scenario;

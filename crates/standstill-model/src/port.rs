@@ -11,6 +11,8 @@
 //!
 //! Threads of one CPU take turns only where they wait. What a handler or the stopper does is nested on the interrupted fibre's stack.
 
+use crate::monitor::events::noted_offline;
+use crate::monitor::library::of;
 use std::panic::Location;
 
 use standstill::platform::{Ipi, Irq};
@@ -27,6 +29,7 @@ use crate::vocab::step::StepWhat;
 
 mod cpus;
 mod memory;
+pub(crate) mod program;
 mod wait;
 
 /// The platform on which the explorer owns everything.
@@ -132,9 +135,9 @@ unsafe impl Irq for Model {
             if raises {
                 target.pending |= bit;
             }
-            let noted = raises && w.subject.lazy && w.cpus[to.index()].notes_offline();
+            let noted = raises && of(w).lazy && w.cpus[to.index()].notes_offline();
             if noted {
-                w.noted_offline(to.index(), at);
+                noted_offline(w, to.index(), at);
             }
             w.reduction.touches.add(footprint::power(to.index()), How::Reads);
             if on {

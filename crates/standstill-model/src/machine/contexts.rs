@@ -16,12 +16,11 @@ use crate::vocab::pending::PENDING_HALT;
 use crate::vocab::pending::PENDING_STOP;
 use crate::vocab::step::Interrupt;
 use crate::vocab::step::StepWhat;
-use standstill::context::Task;
-use standstill::platform::Entry;
+use crate::program::Program;
 use std::panic::Location;
 
-fn entry() -> &'static dyn Entry {
-    with(|w| w.subject.entry).expect("the scenario has built its machine")
+fn program() -> &'static dyn Program {
+    with(|w| w.subject.program).expect("the scenario has built its machine")
 }
 
 /// The body of the fibre in slot `thread`.
@@ -29,10 +28,7 @@ pub(crate) fn run_thread(thread: usize) {
     if thread < MAX_CPUS {
         run_idle(thread);
     } else if thread < 2 * MAX_CPUS {
-        // SAFETY: a thread of its own, interrupts on.
-        let mut task = unsafe { Task::new() };
-        // SAFETY: the body of the CPU's one hotplug fibre.
-        unsafe { entry().serve_hotplug(&mut task) };
+        program().serve();
     } else {
         let (_, task) = with(|w| w.subject.tasks[thread - 2 * MAX_CPUS]);
         task();
@@ -49,8 +45,7 @@ fn run_idle(cpu: usize) {
     let incarnation = with(|w| w.cpus[cpu].incarnation) as usize;
     if incarnation > 0 {
         with(|w| w.note(|| StepWhat::Start, Location::caller()));
-        // SAFETY: the first thing on a fresh stack, interrupts off.
-        if unsafe { entry().start_cpu(incarnation) }.is_err() {
+        if !program().start_cpu(incarnation) {
             with(|w| w.cpu_mut().power = Power::Off);
             rest_for_ever();
         }
@@ -67,8 +62,7 @@ fn run_idle(cpu: usize) {
     loop {
         point(Op::here(OpKind::Idle, 0), true);
         with(|w| w.cpu_mut().idle_turn = false);
-        // SAFETY: the idle context, interrupts on, preempt count 0.
-        unsafe { entry().idle() };
+        program().idle();
     }
 }
 
@@ -98,10 +92,7 @@ pub(crate) fn take_interrupt(kind: Interrupt) {
         w.note(|| StepWhat::TakeInterrupt(kind), at);
     });
     match kind {
-        // SAFETY: in interrupt context on the CPU that got it, interrupts off.
-        Interrupt::Call => unsafe { entry().on_call_ipi() },
-        // SAFETY: as above.
-        Interrupt::Halt => unsafe { entry().on_halt_ipi() },
+        Interrupt::Call | Interrupt::Halt => program().interrupt(kind),
         Interrupt::Device => {
             if let (Some(device), cpu) = with(|w| (w.subject.device, w.cpu)) {
                 device(cpu);
@@ -126,8 +117,7 @@ pub(crate) fn take_stopper() {
         w.thread_mut().push(LevelKind::Stopper);
         w.note(|| StepWhat::StopperBegins, at);
     });
-    // SAFETY: 1. the scheduler takes the stopper only on preemptible contexts with interrupts on. 2. `in_stopper`.
-    unsafe { entry().run_stopper() };
+    program().stopper();
     with(|w| {
         w.note(|| StepWhat::StopperEnds, at);
         let cpu = w.cpu_mut();

@@ -2,26 +2,22 @@
 
 use std::collections::HashSet;
 
-use standstill::Place;
-use standstill::platform::Entry;
-
 use crate::base::arena::Arena;
 use crate::base::fibre::Slot;
 use crate::base::hash::BuildHashed;
-use crate::config::options::Options;
-use crate::machine::access::ModelWord;
 use crate::machine::state::Watch;
 use crate::machine::symbolize::Kept;
-use crate::monitor::rules::Values;
+use crate::program::{Monitor, Program};
 use crate::vocab::fault::Fault;
 use crate::vocab::limits::THREADS;
 use crate::vocab::step::Step;
 
 /// What is explored: the code that runs, and what it shares.
 pub(crate) struct Subject {
-    pub(crate) entry: Option<&'static dyn Entry>,
+    pub(crate) program: Option<&'static dyn Program>,
+    pub(crate) monitor: Box<dyn Monitor>,
     /// What lies where in the machine.
-    pub(crate) describe: Option<&'static dyn Fn(usize) -> Option<Place>>,
+    pub(crate) describe: Option<&'static dyn Fn(usize) -> Option<String>>,
     /// What the scenario keeps beside it.
     pub(crate) kept: Vec<Kept>,
     /// The handler of device interrupts.
@@ -34,17 +30,13 @@ pub(crate) struct Subject {
     pub(crate) boot: Option<&'static dyn Fn()>,
     /// Guesses are loads like any other.
     pub(crate) tries: bool,
-    /// The local mask is lazy.
-    pub(crate) lazy: bool,
-    /// How often the last look at a CPU's lines still finds one.
-    pub(crate) lines_stay: Option<&'static ModelWord>,
-    pub(crate) rules: Values,
 }
 
 impl Subject {
-    pub(crate) fn new(options: &Options) -> Subject {
+    pub(crate) fn new(monitor: Box<dyn Monitor>) -> Subject {
         Subject {
-            entry: None,
+            program: None,
+            monitor,
             describe: None,
             kept: Vec::new(),
             device: None,
@@ -52,9 +44,6 @@ impl Subject {
             tasks: Vec::new(),
             boot: None,
             tries: false,
-            lazy: false,
-            lines_stay: None,
-            rules: Values::new(options.protocol),
         }
     }
 }

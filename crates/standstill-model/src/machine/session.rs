@@ -48,8 +48,7 @@ fn failed(fault: &Fault) -> String {
 impl Ready {
     pub(crate) fn new(options: &Options) -> Result<Ready, String> {
         PAST_SETUP.set(false);
-        let mut world = World::new(options.clone())?;
-        scenario::build(options, &mut world)?;
+        let mut world = scenario::build(options)?;
         world.cpus[0] = Cpu { power: Power::On, ..Cpu::OFF };
         world.spawn(0, Kind::Idle, 0, "idle");
         let world = Box::into_raw(world);

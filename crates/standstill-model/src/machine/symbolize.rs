@@ -51,7 +51,7 @@ impl World {
 
     fn name_of(&self, place: usize) -> String {
         if let Some(name) = self.subject.describe.and_then(|describe| describe(place)) {
-            return name.to_string();
+            return name;
         }
         if let Some(index) = self.stacks.slots.iter().position(|slot| slot.holds(place)) {
             let name = self.threads[index].as_ref().map_or("a thread", |thread| thread.name);

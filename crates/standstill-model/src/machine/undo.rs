@@ -77,7 +77,7 @@ impl World {
             bytes,
             olds,
             threads,
-            rules: self.subject.rules.now(),
+            rules: self.subject.monitor.now(),
             moved,
         });
         undo.touched = 0;
@@ -89,7 +89,7 @@ impl World {
             undo.bytes.capacity()
                 + undo.log.capacity()
                 + undo.threads.capacity() * size_of::<(usize, Option<Thread>)>()
-                + self.subject.rules.bytes()
+                + self.subject.monitor.bytes()
                 + undo.marks.capacity() * size_of::<Mark>(),
         );
     }
@@ -104,7 +104,7 @@ impl World {
                 self.threads[index] = thread;
             }
         }
-        self.subject.rules.set(mark.rules);
+        self.subject.monitor.set(mark.rules);
         if let Some(fibre) = mark.fibre {
             let (from, len) = mark.fibre_bytes;
             let slot: &mut Slot = &mut self.stacks.slots[fibre];
@@ -128,8 +128,8 @@ impl World {
         while self.undo.depth() > depth {
             self.undo();
         }
-        if depth == 0 && self.subject.rules.bytes() > 1 << 28 {
-            self.subject.rules.forget();
+        if depth == 0 && self.subject.monitor.bytes() > 1 << 28 {
+            self.subject.monitor.forget();
         }
     }
 }

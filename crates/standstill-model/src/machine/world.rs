@@ -3,6 +3,7 @@
 //! The scheduler runs on the ordinary stack and lets one fibre run at a time, from one announced operation to the next. What simulated
 //! code asks for (an access, an IPI, a wait) comes in through [`with`].
 
+use crate::program::Monitor;
 use crate::machine::parts::Look;
 use crate::machine::parts::Phase;
 use crate::machine::parts::Recorder;
@@ -26,8 +27,6 @@ use crate::vocab::limits::{MAX_CPUS, THREADS};
 mod events;
 mod fingerprint;
 mod threads;
-
-pub(crate) use events::broken;
 
 /// One exploration: what is explored, the simulated machine as it is now, and what the search needs to know of the step that is being made.
 pub(crate) struct World {
@@ -137,9 +136,9 @@ pub(crate) fn announce(op: Op) -> Command {
 }
 
 impl World {
-    pub(crate) fn new(options: Options) -> Result<Box<World>, String> {
+    pub(crate) fn new(options: Options, monitor: Box<dyn Monitor>) -> Result<Box<World>, String> {
         Ok(Box::new(World {
-            subject: Subject::new(&options),
+            subject: Subject::new(monitor),
             stacks: Stacks::new(options.own.is_some())?,
             cpus: [Cpu::OFF; MAX_CPUS],
             threads: [const { None }; THREADS],

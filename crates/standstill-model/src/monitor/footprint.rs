@@ -68,19 +68,17 @@ pub(crate) const fn is_private(place: usize) -> bool {
     place >= self::place(3, 0) && place < self::place(7, 0)
 }
 
-impl World {
-    /// The event is fed to the rules: does it meet one that was moved?
-    pub(crate) fn meet_event(&mut self, event: &Event) {
-        if self.reduction.movers.is_on() {
-            touched(event, |place, how| {
-                if is_private(place) && !self.cpu_ref().irqs_on {
-                    // Nobody else uses it, and nothing comes in between.
-                    self.looks_at(place, how);
-                } else {
-                    self.meet(place, how);
-                }
-            });
-        }
+/// The event is fed to the rules: does it meet one that was moved?
+pub(crate) fn meet_event(w: &mut World, event: &Event) {
+    if w.reduction.movers.is_on() {
+        touched(event, |place, how| {
+            if is_private(place) && !w.cpu_ref().irqs_on {
+                // Nobody else uses it, and nothing comes in between.
+                w.looks_at(place, how);
+            } else {
+                w.meet(place, how);
+            }
+        });
     }
 }
 

@@ -15,12 +15,13 @@ use crate::base::hash::{BuildHashed, Hash128};
 use crate::monitor::footprint::independent;
 use crate::vocab::limits::MAX_CPUS;
 
-/// What can be wrong besides the five properties and the numbered rules.
-const WORDS: [&str; 8] =
-    ["condition", "deadlock", "footprint", "guess", "livelock", "panic", "race", "require"];
+/// Two events depend on each other that were taken to be independent.
+pub(crate) const FOOTPRINT: &str = "footprint";
+
 /// Is this a property's letter, a rule's number, or one of the checker's own words?
 pub(crate) fn is_rule(text: &str) -> bool {
-    WORDS.contains(&text)
+    text == FOOTPRINT
+        || crate::vocab::fault::RULES.contains(&text)
         || Property::ALL.iter().any(|property| property.letter().to_string() == text)
         || RULES.iter().any(|rule| rule.id.to_string() == text)
 }
@@ -211,7 +212,7 @@ mod tests {
     fn found(blind: bool) -> Option<(String, String)> {
         let options = Options::default();
         let ready = Ready::new(&options).expect("the scenario can be set up");
-        with_ptr(ready.world, |w| w.subject.rules.blind = blind);
+        with_ptr(ready.world, |w| crate::monitor::library::of(w).rules.blind = blind);
         let mut found = Found::new();
         crate::engine::search::until_settled(&ready, &mut found, &mut |found| {
             search(&ready, &options, Instant::now(), found, &mut |_| ControlFlow::Continue(()))

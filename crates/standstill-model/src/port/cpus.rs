@@ -1,5 +1,6 @@
 //! CPUs that start and die, and the threads that move away from them.
 
+use crate::monitor::library::of;
 use crate::machine::contexts::rearranges;
 use crate::machine::contexts::rest_for_ever;
 use std::panic::Location;
@@ -220,7 +221,7 @@ unsafe impl Sched for Model {
     #[track_caller]
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
         owed_irqs_off("the last look at the lines is made with interrupts off");
-        let Some(stay) = with(|w| w.subject.lines_stay) else { return Ok(()) };
+        let Some(stay) = with(|w| of(w).lines_stay) else { return Ok(()) };
         match stay.load(Relaxed) {
             0 => Ok(()),
             times => {

@@ -8,6 +8,7 @@ use standstill::event::{Event, What};
 use standstill::platform::{Cpus, Deadline, Wait, WaitFor};
 
 use super::Model;
+use crate::monitor::events;
 use crate::base::hash::Hash128;
 use crate::config::mutant::Change;
 use crate::machine::access::ModelWord;
@@ -118,7 +119,7 @@ unsafe impl Wait for Model {
         }
         let broken = with(|w| {
             w.gives_up("something else is announced", at);
-            w.event(&event, at);
+            events::event(w, &event, at);
             w.step.fused |= first;
             w.step.fault.is_some() && w.step.inside
         });

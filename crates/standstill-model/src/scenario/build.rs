@@ -1,5 +1,7 @@
 //! What a scenario is built from: the machine, tasks, device interrupts, and memory that all CPUs share.
 
+use crate::monitor::library::of;
+use crate::port::program::Runs;
 use std::fmt;
 use std::sync::Arc;
 
@@ -35,9 +37,9 @@ impl<'w, const N: usize> Setup<'w, N> {
     pub(crate) fn new(world: &'w mut World) -> Self {
         let machine: &'static Machined<N> =
             world.stacks.arena.keep(Machine::new(Model, world.options.protocol));
-        world.subject.entry = Some(machine);
+        world.subject.program = Some(world.stacks.arena.keep(Runs(machine)));
         world.subject.kept.push(Kept::new(machine));
-        world.subject.describe = Some(world.stacks.arena.keep(|address| machine.place_at(address)));
+        world.subject.describe = Some(world.stacks.arena.keep(|address| machine.place_at(address).map(|place| place.to_string())));
         world.subject.boot = Some(world.stacks.arena.keep(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
             unsafe { machine.boot(&CpuMask::first_n(N), &CpuMask::first_n(N)) };
@@ -115,14 +117,14 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// The local mask is lazy: an interrupt that arrives while it is closed, and the hardware's is open, is noted by the CPU. That must not be once the CPU is
     /// out of the online mask.
     pub fn lazy_mask(&mut self) {
-        self.world.subject.lazy = true;
+        of(self.world).lazy = true;
     }
 
     /// The first `times` times that a CPU which leaves looks at its interrupt lines for the last time, one is still aimed at it.
     pub fn lines_stay(&mut self, times: usize) {
         let word: &'static ModelWord = self.keep(ModelWord::ZERO);
         word.preset(times);
-        self.world.subject.lines_stay = Some(word);
+        of(self.world).lines_stay = Some(word);
     }
 
     /// As [`deadlines_may_be_over`](Self::deadlines_may_be_over), and so may the port's patience, wherever a wait has no other

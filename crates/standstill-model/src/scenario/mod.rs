@@ -44,6 +44,7 @@ mod payload_stops;
 mod stops;
 mod turns;
 
+use crate::monitor::library::Library;
 use standstill::Machine;
 use standstill_io::words::quote;
 
@@ -106,17 +107,29 @@ pub(crate) fn begins(options: &Options) -> Option<&'static str> {
     if options.own.is_some() { None } else { by_name(options.scenario).map(|scenario| scenario.begins) }
 }
 
-/// Builds what the options ask for, in a fresh world.
-pub(crate) fn build(options: &Options, world: &mut World) -> Result<(), String> {
-    let Some(own) = &options.own else {
-        return refuse(options).map(|scenario| (scenario.build)(world));
+/// A fresh world, with what the options ask for.
+pub(crate) fn build(options: &Options) -> Result<Box<World>, String> {
+    let scenario = match &options.own {
+        None => Err(refuse(options)?),
+        Some(own) => {
+            limits(options)?;
+            if own.cpus() != options.cpus {
+                return Err(format!(
+                    "`{}` is written for {} CPUs, not for {}",
+                    own.name(),
+                    own.cpus(),
+                    options.cpus
+                ));
+            }
+            Ok(own)
+        }
     };
-    limits(options)?;
-    if own.cpus() != options.cpus {
-        return Err(format!("`{}` is written for {} CPUs, not for {}", own.name(), own.cpus(), options.cpus));
+    let mut world = World::new(options.clone(), Box::new(Library::new(options.protocol)))?;
+    match scenario {
+        Ok(own) => own.build(&mut world),
+        Err(known) => (known.build)(&mut world),
     }
-    own.build(world);
-    Ok(())
+    Ok(world)
 }
 
 /// What can't be explored, whatever the scenario.

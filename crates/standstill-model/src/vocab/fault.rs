@@ -8,3 +8,6 @@ pub(crate) struct Fault {
     pub(crate) text: String,
     pub(crate) location: String,
 }
+
+/// The rules of the checker itself: what can be wrong with any code.
+pub(crate) const RULES: [&str; 7] = ["condition", "deadlock", "guess", "livelock", "panic", "race", "require"];

@@ -21,7 +21,7 @@ impl World {
             return hash;
         }
         let mut hash = self.memory.hash;
-        hash.mix_hash(self.subject.rules.hash());
+        hash.mix_hash(self.subject.monitor.hash());
         for cpu in &self.cpus[..self.options.cpus] {
             hash.mix(cpu.word());
         }
