@@ -137,8 +137,6 @@ pub(crate) struct Phase {
     /// So many deadlines may still expire, and might at the beginning.
     pub(crate) expirations: u8,
     pub(crate) may_expire: u8,
-    /// The port's patience may end wherever it is the bound.
-    pub(crate) patience_ends: bool,
 }
 
 /// The run so far.

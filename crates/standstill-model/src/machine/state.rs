@@ -2,8 +2,6 @@
 
 use std::panic::Location;
 
-use standstill::platform::Deadline;
-
 use crate::base::hash::Hash128;
 use crate::vocab::step::{Access, Interrupt};
 
@@ -380,9 +378,3 @@ impl Thread {
         }
     }
 }
-
-/// The deadline that [`Wait::deadline_in`](standstill::platform::Wait::deadline_in) returns where time plays no part.
-pub(crate) const SOME_DEADLINE: Deadline = Deadline(1);
-
-/// The end of the port's patience.
-pub(crate) const PATIENCE: Deadline = Deadline(2);

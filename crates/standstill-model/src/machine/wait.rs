@@ -10,31 +10,40 @@ use crate::machine::contexts::take_stopper;
 use crate::machine::mutate::skipped;
 use crate::machine::state::Op;
 use crate::machine::state::OpKind;
-use crate::machine::state::PATIENCE;
 use crate::machine::state::Watch;
 use crate::machine::world::World;
 use crate::machine::world::announce;
 use crate::machine::world::point;
 use crate::machine::world::with;
 use crate::vocab::step::StepWhat;
-use standstill::platform::{Deadline, WaitContext, WaitFor};
+use std::fmt;
 use std::panic::Location;
 
 use crate::machine::condition;
 
-/// Where the port's patience may end in every scenario in which time plays a part. Elsewhere it does in those that ask for it.
-const PATIENCE_ENDS: [&str; 3] = [
-    "cpu_up: the started CPU to answer",
-    "cpu_up: the started CPU to be online",
-    "cpu_down: the CPU to be dead",
-];
+/// What the machine has to know of a wait.
+pub(crate) struct Waiting<'a> {
+    /// What is waited for: its address tells the places in the code apart.
+    pub(crate) what: &'static str,
+    /// Where.
+    pub(crate) at: &'static Location<'static>,
+    /// Both, for people.
+    pub(crate) site: &'a dyn fmt::Display,
+    /// Others may have the CPU meanwhile.
+    pub(crate) yields: bool,
+    /// It waits for something to do, maybe without end.
+    pub(crate) rests: bool,
+    /// It has a deadline that may expire.
+    pub(crate) may_expire: bool,
+    /// Where waiters sleep, this one does.
+    pub(crate) sleeps: bool,
+}
 
-/// A wait; `sleeps`: where waiters sleep, this one does.
+/// A context waits until `poll` has an answer.
 #[track_caller]
 pub(crate) fn wait_for<R>(
     on: &ModelWord,
-    wait: &WaitFor<'_>,
-    sleeps: bool,
+    wait: &Waiting<'_>,
     mut poll: impl FnMut() -> Option<R>,
 ) -> Option<R> {
     if std::thread::panicking() || with(|w| !w.step.inside) {
@@ -49,7 +58,7 @@ pub(crate) fn wait_for<R>(
         return poll().or_else(skipped);
     }
     if let Some(begins) = with(|w| w.subject.wait_begins) {
-        begins(wait.site.what);
+        begins(wait.what);
     }
     let before = with(|w| w.thread_ref().level().history);
     let mut failed: Option<Option<usize>> = None;
@@ -57,9 +66,9 @@ pub(crate) fn wait_for<R>(
     let mut only_looks = false;
     loop {
         let holds = peek(&mut poll, at);
-        if with(|w| w.begin_wait(on.place(), wait, sleeps, holds, failed, only_looks)) {
+        if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
             only_looks = false;
-            match announce(Op { kind: OpKind::Wait, place: wait.site.what.as_ptr().addr(), at: wait.site.at })
+            match announce(Op { kind: OpKind::Wait, place: wait.what.as_ptr().addr(), at: wait.at })
             {
                 // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
                 Command::Interrupt(kind) => {
@@ -84,13 +93,13 @@ pub(crate) fn wait_for<R>(
                 Command::Expire => {
                     with(|w| {
                         w.learn(0x0e59);
-                        w.note(|| StepWhat::Expire, wait.site.at);
+                        w.note(|| StepWhat::Expire, wait.at);
                     });
                     return poll();
                 }
             }
         }
-        let slept_on = with(|w| if sleeps { w.looks(on.place()) } else { None });
+        let slept_on = with(|w| if wait.sleeps { w.looks(on.place()) } else { None });
         let changes = with(|w| w.thread_ref().level().changes);
         let result = poll();
         let changed = with(|w| w.thread_ref().level().changes) != changes;
@@ -149,25 +158,21 @@ impl World {
     fn begin_wait(
         &mut self,
         on: usize,
-        wait: &WaitFor<'_>,
-        sleeps: bool,
+        wait: &Waiting<'_>,
         holds: bool,
         failed: Option<Option<usize>>,
         only_looks: bool,
     ) -> bool {
         let thread = self.thread;
         self.undo.touch(thread, &self.threads[thread]);
-        let patient = wait.deadline == PATIENCE;
-        let ends = self.phase.patience_ends || PATIENCE_ENDS.contains(&wait.site.what);
-        let time = wait.deadline != Deadline::NEVER && (!patient || ends);
         let (preempt, branching) = (self.cpu_ref().preempt, self.phase.branching);
         let blocks = self.step.budget.and(self.step.blocks);
-        let sleepers = self.options.sleepers && sleeps;
+        let sleepers = self.options.sleepers && wait.sleeps;
         // A port whose waiters sleep compares the word that they sleep on, and nothing else, with what it was before the look.
         let same = |seen: Option<usize>| seen.is_some_and(|seen| self.value_seen(self.cpu, on) == seen);
         let still = failed.is_some_and(|seen| !sleepers || same(seen));
         let t = self.thread_mut();
-        (t.on, t.sleeps) = (on, sleeps);
+        (t.on, t.sleeps) = (on, wait.sleeps);
         let several = t.several(sleepers);
         // A condition that reads one place is one step. One that reads several is carried out place by place, and blocks only after
         // it failed: a reading that is half old and half new may hold where none at one instant does.
@@ -175,9 +180,9 @@ impl World {
         if let (Some(blocks), false) = (blocks, only_looks) {
             t.blocked = blocks;
         }
-        t.yields = wait.context == WaitContext::Task && t.depth == 0 && preempt == 0;
-        t.rests = wait.site.has_no_end();
-        t.may_expire = time && branching;
+        t.yields = wait.yields && t.depth == 0 && preempt == 0;
+        t.rests = wait.rests;
+        t.may_expire = wait.may_expire && branching;
         let looks_at_memory = t.yields || several;
         if looks_at_memory {
             // Who leaves the CPU to others, or tries again, does so for what it saw here.
@@ -194,7 +199,7 @@ impl World {
             let (cpu, depth, place) = (self.cpu, t.depth, t.watch.first());
             self.reduction.movers.blocks(place, cpu, thread, depth);
         }
-        self.note(|| StepWhat::Wait(wait.site.to_string()), wait.site.at);
+        self.note(|| StepWhat::Wait(wait.site.to_string()), wait.at);
         self.yield_cpu();
         true
     }

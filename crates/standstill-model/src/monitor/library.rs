@@ -17,11 +17,13 @@ pub(crate) struct Library {
     pub(crate) lazy: bool,
     /// How often the last look at a CPU's lines still finds one.
     pub(crate) lines_stay: Option<&'static ModelWord>,
+    /// The port's patience may end wherever it is the bound.
+    pub(crate) patience_ends: bool,
 }
 
 impl Library {
     pub(crate) fn new(protocol: Protocol) -> Library {
-        Library { rules: Values::new(protocol), lazy: false, lines_stay: None }
+        Library { rules: Values::new(protocol), lazy: false, lines_stay: None, patience_ends: false }
     }
 }
 

@@ -5,7 +5,7 @@ use crate::machine::wait::wait_for;
 use std::panic::Location;
 
 use standstill::event::{Event, What};
-use standstill::platform::{Cpus, Deadline, Wait, WaitFor};
+use standstill::platform::{Cpus, Deadline, Wait, WaitContext, WaitFor};
 
 use super::Model;
 use crate::monitor::events;
@@ -13,7 +13,9 @@ use crate::base::hash::Hash128;
 use crate::config::mutant::Change;
 use crate::machine::access::ModelWord;
 use crate::machine::condition;
-use crate::machine::state::{Op, OpKind, PATIENCE, SOME_DEADLINE};
+use crate::machine::state::{Op, OpKind};
+use crate::monitor::library::of;
+use crate::machine::wait::Waiting;
 use crate::machine::world::{point, with};
 
 /// The number of an announcement, for the place in the code that makes it: all come through one line.
@@ -23,6 +25,34 @@ fn event_code(what: &What) -> u64 {
         _ => 0,
     };
     Hash128::of(&(std::mem::discriminant(what), stage)).0
+}
+
+/// The deadline that [`Wait::deadline_in`] returns where time plays no part.
+const SOME_DEADLINE: Deadline = Deadline(1);
+
+/// The end of the port's patience.
+const PATIENCE: Deadline = Deadline(2);
+
+/// Where the port's patience may end in every scenario in which time plays a part. Elsewhere it does in those that ask for it.
+const PATIENCE_ENDS: [&str; 3] = [
+    "cpu_up: the started CPU to answer",
+    "cpu_up: the started CPU to be online",
+    "cpu_down: the CPU to be dead",
+];
+
+/// What the machine has to know of a wait of the library.
+fn waiting<'a>(wait: &'a WaitFor<'_>, sleeps: bool) -> Waiting<'a> {
+    let patient = wait.deadline == PATIENCE;
+    let ends = || PATIENCE_ENDS.contains(&wait.site.what) || with(|w| of(w).patience_ends);
+    Waiting {
+        what: wait.site.what,
+        at: wait.site.at,
+        site: &wait.site,
+        yields: wait.context == WaitContext::Task,
+        rests: wait.site.has_no_end(),
+        may_expire: wait.deadline != Deadline::NEVER && (!patient || ends()),
+        sleeps,
+    }
 }
 
 /// Is it an event that stands before the access that it announces? Then the two are one step; see the events' own words.
@@ -67,7 +97,7 @@ unsafe impl Wait for Model {
         wait: &WaitFor<'_>,
         poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        wait_for(on, wait, true, poll)
+        wait_for(on, &waiting(wait, true), poll)
     }
 
     /// Its waiters poll, also where others sleep.
@@ -78,7 +108,7 @@ unsafe impl Wait for Model {
         wait: &WaitFor<'_>,
         poll: impl FnMut() -> Option<R>,
     ) -> Option<R> {
-        wait_for(on, wait, false, poll)
+        wait_for(on, &waiting(wait, false), poll)
     }
 
     #[track_caller]

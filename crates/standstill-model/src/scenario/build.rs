@@ -131,7 +131,7 @@ impl<'w, const N: usize> Setup<'w, N> {
     /// bound: an operation may end early at each of its waits.
     pub fn patience_may_end(&mut self, times: u8) {
         self.deadlines_may_be_over(times);
-        self.world.phase.patience_ends = true;
+        of(self.world).patience_ends = true;
     }
 
     /// Keeps a value for as long as the machine lives: what CPUs share, slots of calls, callbacks.
