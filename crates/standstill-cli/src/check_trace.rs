@@ -3,7 +3,7 @@
 use standstill::event::{CallInfo, Outcome, Ran, What};
 use standstill::stop::Stage;
 use standstill::{CpuId, Protocol, Stages};
-use standstill_model::{Access, Interrupt, Options, Step as ModelStep, StepWhat};
+use standstill_model::{Access, Interrupt, IpiKind, Options, Step as ModelStep, StepWhat};
 use standstill_report::{Context, Kind, Lane, Step, Trace};
 
 use crate::table::short_name;
@@ -20,16 +20,20 @@ pub struct Broken {
     pub pair: Option<(usize, usize)>,
 }
 
+/// The library's event that a step is, if it is one.
+fn event(step: &ModelStep) -> Option<&What> {
+    step.what.event()
+}
+
 /// The run as a trace. `broken`: what went wrong at its end, if something did.
 #[must_use]
 pub fn trace(options: &Options, steps: &[ModelStep], broken: Option<&Broken>) -> Trace {
     let mut words = Words { protocol: options.protocol, offline: vec![false; options.cpus] };
     for step in steps {
         // Who joins in the run was not there before.
-        if let StepWhat::Event(What::OnlineSet { who }) = step.what {
-            let left = steps
-                .iter()
-                .any(|s| matches!(s.what, StepWhat::Event(What::OnlineCleared { who: w }) if w == who));
+        if let Some(What::OnlineSet { who }) = event(step) {
+            let left =
+                steps.iter().any(|s| matches!(event(s), Some(What::OnlineCleared { who: w }) if w == who));
             words.offline[who.index()] = !left;
         }
     }
@@ -69,12 +73,12 @@ pub fn title(options: &Options) -> String {
 /// The CPUs, with the part that each plays.
 fn lanes(cpus: usize, steps: &[ModelStep]) -> Vec<Lane> {
     let role = |cpu: usize| {
-        let mut roles = steps.iter().filter_map(|step| match step.what {
-            StepWhat::Event(What::OnlineCleared { who } | What::AcceptingCleared { who }) => {
+        let mut roles = steps.iter().filter_map(|step| match event(step)? {
+            What::OnlineCleared { who } | What::AcceptingCleared { who } => {
                 Some((who.index(), "goes offline"))
             }
-            StepWhat::Event(What::IrqsClosed { active: true, .. }) => Some((step.cpu, "goes offline")),
-            StepWhat::Event(What::OnlineSet { who }) => Some((who.index(), "comes online")),
+            What::IrqsClosed { active: true, .. } => Some((step.cpu, "goes offline")),
+            What::OnlineSet { who } => Some((who.index(), "comes online")),
             _ => None,
         });
         roles.find(|(who, _)| *who == cpu).map_or("stays", |(_, role)| role)
@@ -105,7 +109,7 @@ fn telling(steps: &[Step], (first, second): (usize, usize)) -> (usize, usize) {
 /// The step that shows what went wrong: the last one that can.
 fn at_fault(steps: &[ModelStep], rule: &str) -> Option<usize> {
     let shows = |step: &ModelStep| {
-        let StepWhat::Event(what) = &step.what else { return false };
+        let Some(what) = event(step) else { return false };
         match rule {
             "W" => matches!(what, What::CallLate(_)),
             "L" => matches!(what, What::CallLost(_)),
@@ -178,15 +182,16 @@ impl Words {
             StepWhat::Access { op, cell, value, written, order } => {
                 detail(access(*op, cell, *value, *written, order))
             }
-            StepWhat::Event(what) => self.event(step.cpu, what),
+            StepWhat::Event(other) => match event(step) {
+                Some(what) => self.event(step.cpu, what),
+                None => detail(format!("{other:?}")),
+            },
             StepWhat::TakeInterrupt(kind) => {
                 let take = Kind::Take { name: interrupt(*kind).into(), ipi: *kind != Interrupt::Device };
                 (take, interrupt(*kind).into(), Some(false))
             }
             StepWhat::ReturnFromInterrupt(_) => (Kind::Return, String::new(), Some(true)),
-            StepWhat::SendIpi { to, why: standstill::platform::Ipi::Stop } => {
-                detail(format!("wakes the stopper of CPU {to}"))
-            }
+            StepWhat::SendIpi { to, why: IpiKind::Stop } => detail(format!("wakes the stopper of CPU {to}")),
             StepWhat::SendIpi { to, .. } if *to == step.cpu => {
                 (Kind::Key, "sends itself an IPI".into(), None)
             }

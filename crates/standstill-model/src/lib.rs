@@ -70,4 +70,4 @@ pub use scenario::{
 };
 pub use vocab::limits::MAX_CPUS;
 pub use vocab::progress::{Bound, Coverage, Progress};
-pub use vocab::step::{Access, Context, Interrupt, Step, StepWhat};
+pub use vocab::step::{Access, Context, Event, Interrupt, IpiKind, Step, StepWhat};

@@ -107,8 +107,10 @@ fn all_ends(memory: MemoryModel, bodies: &[Body], on_ipi: Body) -> (Ends, BTreeS
         registers: [const { ModelWord::ZERO }; 6],
     }));
     let options = Options { memory, cpus: bodies.len(), ..Options::default() };
-    let mut world = World::new(options, Box::new(Library::new(standstill::Protocol::STANDSTILL))).expect("there is memory");
-    world.subject.program = Some(Box::leak(Box::new(Runs(Box::leak(Box::new(OnIpi { words, body: on_ipi }))))));
+    let mut world = World::new(options, Box::new(Library::new(standstill::Protocol::STANDSTILL)))
+        .expect("there is memory");
+    world.subject.program =
+        Some(Box::leak(Box::new(Runs(Box::leak(Box::new(OnIpi { words, body: on_ipi }))))));
     for (cpu, body) in bodies.iter().copied().enumerate() {
         world.subject.tasks.push((0, Box::leak(Box::new(move || body(words)))));
         world.cpus[cpu] = Cpu {

@@ -13,6 +13,7 @@
 
 use crate::monitor::events::noted_offline;
 use crate::monitor::library::of;
+use crate::vocab::step::IpiKind;
 use std::panic::Location;
 
 use standstill::platform::{Ipi, Irq};
@@ -123,10 +124,10 @@ unsafe impl Irq for Model {
             if w.mutates(Change::DropIpi, at) {
                 return;
             }
-            let bit = match why {
-                Ipi::Call => PENDING_CALL,
-                Ipi::Stop => PENDING_STOP,
-                Ipi::Halt => PENDING_HALT,
+            let (bit, why) = match why {
+                Ipi::Call => (PENDING_CALL, IpiKind::Call),
+                Ipi::Stop => (PENDING_STOP, IpiKind::Stop),
+                Ipi::Halt => (PENDING_HALT, IpiKind::Halt),
             };
             let target = &mut w.cpus[to.index()];
             let old = usize::from(target.pending & bit);

@@ -76,7 +76,7 @@ fn a_run_says_what_each_word_is_and_where_each_event_comes_from() {
         "{cells:?}"
     );
     let place = |wanted: &dyn Fn(&What) -> bool| {
-        let step = race.steps.iter().find(|step| matches!(&step.what, StepWhat::Event(what) if wanted(what)));
+        let step = race.steps.iter().find(|step| step.what.event::<What>().is_some_and(wanted));
         step.expect("it is part of the race").location.clone()
     };
     assert!(place(&|what| matches!(what, What::CallQueued(_))).contains("/call/single.rs:"));

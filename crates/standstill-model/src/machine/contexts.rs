@@ -10,13 +10,13 @@ use crate::machine::world::announce;
 use crate::machine::world::point;
 use crate::machine::world::with;
 use crate::memory::knowers;
+use crate::program::Program;
 use crate::vocab::limits::MAX_CPUS;
 use crate::vocab::pending::PENDING_CALL;
 use crate::vocab::pending::PENDING_HALT;
 use crate::vocab::pending::PENDING_STOP;
 use crate::vocab::step::Interrupt;
 use crate::vocab::step::StepWhat;
-use crate::program::Program;
 use std::panic::Location;
 
 fn program() -> &'static dyn Program {

@@ -68,8 +68,7 @@ pub(crate) fn wait_for<R>(
         let holds = peek(&mut poll, at);
         if with(|w| w.begin_wait(on.place(), wait, holds, failed, only_looks)) {
             only_looks = false;
-            match announce(Op { kind: OpKind::Wait, place: wait.what.as_ptr().addr(), at: wait.at })
-            {
+            match announce(Op { kind: OpKind::Wait, place: wait.what.as_ptr().addr(), at: wait.at }) {
                 // What is waited for may be there now, and the flags of the wait are those of the handler's last one.
                 Command::Interrupt(kind) => {
                     take_interrupt(kind);

@@ -3,7 +3,6 @@
 //! The scheduler runs on the ordinary stack and lets one fibre run at a time, from one announced operation to the next. What simulated
 //! code asks for (an access, an IPI, a wait) comes in through [`with`].
 
-use crate::program::Monitor;
 use crate::machine::parts::Look;
 use crate::machine::parts::Phase;
 use crate::machine::parts::Recorder;
@@ -11,6 +10,7 @@ use crate::machine::parts::Stacks;
 use crate::machine::parts::StepState;
 use crate::machine::parts::Subject;
 use crate::memory::MemoryState;
+use crate::program::Monitor;
 use crate::reduction::Reduction;
 use std::cell::Cell;
 use std::ptr;

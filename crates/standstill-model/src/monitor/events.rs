@@ -4,6 +4,7 @@ use crate::machine::world::World;
 use crate::monitor::rules::FOOTPRINT;
 use crate::vocab::step::StepWhat;
 use std::panic::Location;
+use std::sync::Arc;
 
 use standstill::event::{CallInfo, Event, What};
 use standstill::invariants::Tally;
@@ -15,7 +16,7 @@ use super::rules::steadied;
 
 /// An event of the library: the rules see it.
 pub(crate) fn event(w: &mut World, event: &Event, at: &'static Location<'static>) {
-    w.note(|| StepWhat::Event(event.what), at);
+    w.note(|| StepWhat::Event(Arc::new(event.what)), at);
     let event = &steadied(*event);
     judge(w, event, at);
     meet_event(w, event);
@@ -31,11 +32,8 @@ pub(crate) fn event(w: &mut World, event: &Event, at: &'static Location<'static>
         );
         w.fail(FOOTPRINT, text, format!("{}:{}", at.file(), at.line()));
     }
-    let verdict = if w.undo.depth() == 0 {
-        of(w).rules.feed_for_good(event)
-    } else {
-        of(w).rules.feed(event)
-    };
+    let verdict =
+        if w.undo.depth() == 0 { of(w).rules.feed_for_good(event) } else { of(w).rules.feed(event) };
     if let Err(violation) = verdict {
         let location = place(violation.call(), at);
         w.fail(violation.rule.to_string(), violation.to_string(), location);
@@ -45,7 +43,7 @@ pub(crate) fn event(w: &mut World, event: &Event, at: &'static Location<'static>
             w.cpu_mut().left = true;
             if of(w).lazy && w.cpu_ref().pending != 0 && w.cpu_ref().notes_offline() {
                 let on = w.cpu;
-                    noted_offline(w, on, at);
+                noted_offline(w, on, at);
             }
         }
         What::IrqsClosed { .. } if !w.cpu_ref().hard_off => {
@@ -54,9 +52,7 @@ pub(crate) fn event(w: &mut World, event: &Event, at: &'static Location<'static>
         }
         What::OnlineSet { who } if who.index() == w.cpu => w.cpu_mut().left = false,
         What::StopBegin { leaving, .. } => w.phase.leaving = leaving.is_some(),
-        What::StopPublished { .. } if w.phase.armed && w.phase.leaving && !w.phase.branching => {
-            w.branch()
-        }
+        What::StopPublished { .. } if w.phase.armed && w.phase.leaving && !w.phase.branching => w.branch(),
         _ => {}
     }
 }
@@ -74,10 +70,8 @@ pub(crate) fn noted_offline(w: &mut World, on: usize, at: &Location<'_>) {
 
 /// Which of W, L, S, O, F does the event show? The library's own tally says so.
 fn judge(w: &mut World, event: &Event, at: &Location<'_>) {
-    if !matches!(
-        event.what,
-        What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..)
-    ) {
+    if !matches!(event.what, What::CallLate(_) | What::IpiSpurious | What::CallLost(_) | What::CallBegin(..))
+    {
         return;
     }
     let mut tally = Tally::new();

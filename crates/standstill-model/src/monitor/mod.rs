@@ -1,4 +1,4 @@
-pub(crate) mod footprint;
-pub(crate) mod rules;
 pub(crate) mod events;
+pub(crate) mod footprint;
 pub(crate) mod library;
+pub(crate) mod rules;

@@ -1,8 +1,8 @@
 //! CPUs that start and die, and the threads that move away from them.
 
-use crate::monitor::library::of;
 use crate::machine::contexts::rearranges;
 use crate::machine::contexts::rest_for_ever;
+use crate::monitor::library::of;
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
 

@@ -8,15 +8,15 @@ use standstill::event::{Event, What};
 use standstill::platform::{Cpus, Deadline, Wait, WaitContext, WaitFor};
 
 use super::Model;
-use crate::monitor::events;
 use crate::base::hash::Hash128;
 use crate::config::mutant::Change;
 use crate::machine::access::ModelWord;
 use crate::machine::condition;
 use crate::machine::state::{Op, OpKind};
-use crate::monitor::library::of;
 use crate::machine::wait::Waiting;
 use crate::machine::world::{point, with};
+use crate::monitor::events;
+use crate::monitor::library::of;
 
 /// The number of an announcement, for the place in the code that makes it: all come through one line.
 fn event_code(what: &What) -> u64 {

@@ -39,7 +39,8 @@ impl<'w, const N: usize> Setup<'w, N> {
             world.stacks.arena.keep(Machine::new(Model, world.options.protocol));
         world.subject.program = Some(world.stacks.arena.keep(Runs(machine)));
         world.subject.kept.push(Kept::new(machine));
-        world.subject.describe = Some(world.stacks.arena.keep(|address| machine.place_at(address).map(|place| place.to_string())));
+        world.subject.describe =
+            Some(world.stacks.arena.keep(|address| machine.place_at(address).map(|place| place.to_string())));
         world.subject.boot = Some(world.stacks.arena.keep(move || {
             // SAFETY: the first thing on the CPU that boots, while no other runs; the scheduler takes interrupts and stoppers.
             unsafe { machine.boot(&CpuMask::first_n(N), &CpuMask::first_n(N)) };

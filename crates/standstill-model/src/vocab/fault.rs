@@ -10,4 +10,5 @@ pub(crate) struct Fault {
 }
 
 /// The rules of the checker itself: what can be wrong with any code.
-pub(crate) const RULES: [&str; 7] = ["condition", "deadlock", "guess", "livelock", "panic", "race", "require"];
+pub(crate) const RULES: [&str; 7] =
+    ["condition", "deadlock", "guess", "livelock", "panic", "race", "require"];

@@ -1,6 +1,24 @@
 //! What happens in a step of a run, for reports.
 
-use standstill::event::What;
+use std::any::Any;
+use std::fmt;
+use std::sync::Arc;
+
+/// What the checked code announces: any value that can be shown.
+pub trait Event: Any + fmt::Debug + Send + Sync {}
+
+impl<E: Any + fmt::Debug + Send + Sync> Event for E {}
+
+/// What an IPI is for.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub enum IpiKind {
+    /// The target runs calls.
+    Call,
+    /// The target's stopper is woken.
+    Stop,
+    /// The target halts for good.
+    Halt,
+}
 
 /// Which part of a CPU's code a step belongs to.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
@@ -67,8 +85,8 @@ pub enum StepWhat {
         /// The ordering, as in `core::sync::atomic`.
         order: &'static str,
     },
-    /// The library says what happens.
-    Event(What),
+    /// The code announces what happens.
+    Event(Arc<dyn Event>),
     /// An interrupt is taken.
     TakeInterrupt(Interrupt),
     /// Its handler returns.
@@ -78,7 +96,7 @@ pub enum StepWhat {
         /// To whom.
         to: usize,
         /// Why.
-        why: standstill::platform::Ipi,
+        why: IpiKind,
     },
     /// The stopper takes the CPU.
     StopperBegins,
@@ -105,6 +123,16 @@ pub enum StepWhat {
     Start,
     /// The CPU is dead.
     Die,
+}
+
+impl StepWhat {
+    /// The event, if it is one of this type.
+    #[must_use]
+    pub fn event<E: Event>(&self) -> Option<&E> {
+        let StepWhat::Event(event) = self else { return None };
+        let event: &dyn Any = &**event;
+        event.downcast_ref()
+    }
 }
 
 /// How memory is accessed.

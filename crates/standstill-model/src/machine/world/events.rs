@@ -1,6 +1,5 @@
 //! What a step shows: the story, and what is wrong.
 
-
 use super::World;
 use crate::machine::state::{Kind, LevelKind, Life, Power};
 use crate::vocab::fault::{Fault, RULES};
