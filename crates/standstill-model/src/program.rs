@@ -53,6 +53,8 @@ pub(crate) trait Monitor: Any {
     /// # Errors
     /// It is not.
     fn finish(&self) -> Result<(), Broken>;
+    /// The letter of the property with this number, and what happens where it does not hold.
+    fn property(&self, number: usize) -> (char, &'static str);
     /// Is this the name of one of its rules?
     fn is_rule(&self, name: &str) -> bool;
 }

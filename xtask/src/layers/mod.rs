@@ -18,12 +18,10 @@ use crate::run::{Not, Outcome, fail, root};
 use source::{Crate, Module};
 
 /// From a layer to a folder beside the layers: each file, and the folder.
-const KNOWN_ARROWS: [(&str, &str); 8] = [
+const KNOWN_ARROWS: [(&str, &str); 6] = [
     ("check.rs", "scenario"),
     ("config/options.rs", "scenario"),
-    ("machine/parts.rs", "monitor"),
     ("machine/session.rs", "scenario"),
-    ("machine/world/events.rs", "monitor"),
     ("result/schedule_file.rs", "monitor"),
     ("result/schedule_file.rs", "scenario"),
     ("result/shard.rs", "scenario"),

@@ -2,8 +2,9 @@
 
 use std::any::Any;
 
-use standstill::Protocol;
+use standstill::{Property, Protocol};
 
+use super::events::broken;
 use super::rules::{self, Values};
 use crate::base::hash::Hash128;
 use crate::machine::access::ModelWord;
@@ -60,6 +61,11 @@ impl Monitor for Library {
             rule: violation.rule.to_string(),
             text: violation.to_string(),
         })
+    }
+
+    fn property(&self, number: usize) -> (char, &'static str) {
+        let property = Property::ALL[number];
+        (property.letter(), broken(property))
     }
 
     fn is_rule(&self, name: &str) -> bool {

@@ -20,7 +20,6 @@ use crate::engine::search::Found;
 use crate::machine::session::Ready;
 use crate::machine::step::take;
 use crate::machine::world::with_ptr;
-use crate::monitor::events::broken;
 use crate::result::replay::describe;
 use crate::result::retarget::along;
 use crate::result::verdict::Violation;
@@ -316,9 +315,8 @@ impl Walk<'_> {
         with_ptr(self.ready.world, |w| {
             w.enabled(possible);
             match self.goal {
-                Goal::Property(property) => {
-                    (w.step.broken & 1 << *property as u8 != 0).then(|| property_fault(*property, w.cpu))
-                }
+                Goal::Property(property) => (w.step.broken & 1 << *property as u8 != 0)
+                    .then(|| property_fault(w.subject.monitor.property(*property as usize), w.cpu)),
                 Goal::Rule(rule) => {
                     let mut fault = w.step.fault.clone();
                     if fault.is_none() && possible.iter().all(|choice| is_device(*choice)) {
@@ -332,13 +330,8 @@ impl Walk<'_> {
     }
 }
 
-fn property_fault(property: Property, cpu: usize) -> Fault {
-    Fault {
-        rule: property.letter().to_string(),
-        cpu,
-        text: format!("CPU {cpu}: {}", broken(property)),
-        location: String::new(),
-    }
+fn property_fault((letter, text): (char, &str), cpu: usize) -> Fault {
+    Fault { rule: letter.to_string(), cpu, text: format!("CPU {cpu}: {text}"), location: String::new() }
 }
 
 /// The cheapest run in which `property` does not hold, whether the protocol promises it or not. The location is that of the last step. `progress`
