@@ -57,11 +57,12 @@ pub use machine::access::{ModelCell, ModelPtr, ModelWord};
 pub use machine::session::past_setup;
 pub use port::Model;
 pub use result::audit::Audited;
+pub use result::file_error::FileError;
 pub use result::replay::replay;
-pub use result::retarget::follow;
 #[doc(hidden)]
-pub use result::schedule_file::resealed;
-pub use result::schedule_file::{FileError, Saved, load, save};
+pub use result::resealed::resealed;
+pub use result::retarget::follow;
+pub use result::schedule_file::{Saved, load, save};
 pub use result::shard::{Merged, PartResult, check_part, merge};
 pub use result::shrink::{counterexample, critical_pair};
 pub use result::verdict::{PropertyResult, ReplayError, Run, Verdict, Violation};

@@ -21,8 +21,9 @@ use standstill::{CpuId, CpuMask};
 
 use crate::config::mutant::Change;
 use crate::config::options::MemoryModel;
+use crate::machine::point::point;
 use crate::machine::state::{Op, OpKind, Power};
-use crate::machine::world::{point, with};
+use crate::machine::world::with;
 use crate::memory::knowers;
 use crate::reduction::footprint::{self, How};
 use crate::vocab::pending::{PENDING_CALL, PENDING_HALT, PENDING_STOP};

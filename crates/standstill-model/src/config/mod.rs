@@ -1,2 +1,3 @@
 pub(crate) mod mutant;
+pub(crate) mod mutation;
 pub(crate) mod options;

@@ -7,7 +7,7 @@
 //! Where a public function passes its own caller on (`#[track_caller]`), what it does itself has the place of *its* caller. All places outside of
 //! the library are one: [`CALLER`].
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::BTreeSet;
 use std::fmt;
 use std::panic::Location;
 use std::str::FromStr;
@@ -112,7 +112,7 @@ pub struct Mutant {
 }
 
 impl Mutant {
-    fn of(change: Change, at: &Location<'_>) -> Mutant {
+    pub(crate) fn of(change: Change, at: &Location<'_>) -> Mutant {
         if is_library(at.file()) {
             Mutant { change, file: at.file().to_string(), line: at.line(), column: at.column() }
         } else {
@@ -120,7 +120,7 @@ impl Mutant {
         }
     }
 
-    fn is_at(&self, at: &Location<'_>) -> bool {
+    pub(crate) fn is_at(&self, at: &Location<'_>) -> bool {
         if self.line == 0 {
             return !is_library(at.file());
         }
@@ -203,38 +203,8 @@ impl Sites {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).contains(&(mutant.clone(), part))
     }
 
-    fn add(&self, mutant: Mutant, part: Begins) {
+    pub(crate) fn add(&self, mutant: Mutant, part: Begins) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert((mutant, part));
-    }
-}
-
-/// What a world does about mutants.
-pub(crate) struct Mutation {
-    mutant: Option<Mutant>,
-    begins: Begins,
-    sites: Option<Sites>,
-    /// What was noted already, by the address of its place, and the part of the check.
-    noted: HashSet<(Change, usize, Begins)>,
-}
-
-impl Mutation {
-    /// None, if the options ask for nothing: it costs one look then.
-    pub(crate) fn of(options: &crate::config::options::Options) -> Option<Box<Mutation>> {
-        let (mutant, begins) = (options.mutant.clone(), options.mutant_begins);
-        let sites = options.sites.clone();
-        (mutant.is_some() || sites.is_some())
-            .then(|| Box::new(Mutation { mutant, begins, sites, noted: HashSet::new() }))
-    }
-
-    #[cold]
-    pub(crate) fn hits(&mut self, change: Change, at: &'static Location<'static>, part: Begins) -> bool {
-        if let Some(sites) = &self.sites
-            && self.noted.insert((change, std::ptr::from_ref(at).addr(), part))
-        {
-            sites.add(Mutant::of(change, at), part);
-        }
-        part >= self.begins
-            && self.mutant.as_ref().is_some_and(|mutant| mutant.change == change && mutant.is_at(at))
     }
 }
 

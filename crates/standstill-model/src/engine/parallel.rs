@@ -16,15 +16,17 @@
 //!
 //! What is broken counts in the steps from a state that is new, so each step counts once.
 
-use std::collections::HashMap;
+use crate::engine::learned::Learned;
+use crate::engine::learned::learned;
+use crate::engine::learned::outdated;
+use crate::engine::learned::teach;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::base::arena::{address, steady};
-use crate::base::hash::{BuildHashed, Hash128};
+use crate::base::hash::Hash128;
 use crate::config::options::Options;
 use crate::engine::search::{Came, End, Found, Job, Search, limit_at};
 use crate::engine::snapshot::Keep;
@@ -33,73 +35,10 @@ use crate::engine::table::Table;
 use crate::machine::session::Ready;
 use crate::machine::world::{World, with_ptr};
 use crate::reduction::explored::Covers;
-use crate::reduction::movers::Key;
-use crate::reduction::visibility::Users;
 use crate::vocab::progress::{Bound, Progress};
 
 /// How long somebody waits before the caller is told how far the search is.
 const NAP: Duration = Duration::from_millis(50);
-
-/// Who shares what, as far as a thread knows, without its addresses.
-#[derive(Clone, Default)]
-pub(crate) struct Learned {
-    pub(crate) users: HashMap<usize, Users, BuildHashed>,
-    pub(crate) cells: HashMap<usize, u8, BuildHashed>,
-    pub(crate) points: Vec<Key>,
-    pub(crate) fences: bool,
-}
-
-impl Learned {
-    /// What somebody else knows, too.
-    fn add(&mut self, other: &Learned) {
-        for (place, users) in &other.users {
-            let known = self.users.entry(*place).or_default();
-            *known = known.and(*users);
-        }
-        for (place, users) in &other.cells {
-            *self.cells.entry(*place).or_default() |= users;
-        }
-        self.points.extend(&other.points);
-        self.fences |= other.fences;
-    }
-}
-
-impl World {
-    fn learned(&self) -> Learned {
-        Learned {
-            users: self.reduction.classes.all().map(|(place, users)| (steady(place), users)).collect(),
-            cells: self.memory.clocks.cell_users().map(|(place, users)| (steady(place), users)).collect(),
-            points: self.reduction.movers.points().collect(),
-            fences: self.memory.clocks.fences,
-        }
-    }
-
-    /// Learns what another thread knows; nothing has been searched yet.
-    fn teach(&mut self, learned: &Learned) {
-        for (place, users) in &learned.users {
-            self.reduction.classes.add(address(*place), *users);
-        }
-        for (place, users) in &learned.cells {
-            self.memory.clocks.add_cell_users(address(*place), *users);
-        }
-        self.reduction.movers.add_points(&learned.points);
-        self.memory.clocks.fences |= learned.fences;
-    }
-
-    /// Would somebody who knows only `one` have searched in another way, had he known `all`?
-    fn outdated(&self, one: &Learned, all: &Learned) -> bool {
-        let users = all.users.iter().any(|(place, all)| {
-            let known = one.users.get(place).copied().unwrap_or_default();
-            self.reduction.classes.outdated(known, *all)
-                || self.is_ra() && known != Users::default() && known != *all
-        });
-        let cells = all.cells.iter().any(|(place, all)| {
-            let known = one.cells.get(place).copied().unwrap_or_default();
-            known != 0 && known != *all
-        });
-        users || cells || one.fences != all.fences
-    }
-}
 
 /// What the threads of a search share.
 struct Shared<'a> {
@@ -329,7 +268,7 @@ type Nap<'a> = dyn FnMut(&mut Search<'_>) -> Option<End> + 'a;
 
 impl Search<'_> {
     fn learned(&self) -> Learned {
-        with_ptr(self.ready.world, |w| w.learned())
+        with_ptr(self.ready.world, |w| learned(w))
     }
 
     /// What all threads know, and whether one of them would have searched in another way, had it known that.
@@ -337,7 +276,7 @@ impl Search<'_> {
         let mut all = mine.clone();
         parts.iter().for_each(|part| all.add(&part.learned));
         let each = || std::iter::once(mine).chain(parts.iter().map(|part| &part.learned));
-        let outdated = with_ptr(self.ready.world, |w| each().any(|one| w.outdated(one, &all)));
+        let outdated = with_ptr(self.ready.world, |w| each().any(|one| outdated(w, one, &all)));
         (all, outdated)
     }
 }
@@ -357,7 +296,7 @@ impl Drop for Panics<'_> {
 /// that is not the model's, so its states can't be compared.
 fn help(shared: &Shared<'_>, covers: Covers, learned: &Learned, origin: Hash128) -> Option<Part> {
     let ready = Ready::new(shared.options).ok()?;
-    with_ptr(ready.world, |w| w.teach(learned));
+    with_ptr(ready.world, |w| teach(w, learned));
     if with_ptr(ready.world, World::fingerprint) != origin {
         return None;
     }
@@ -417,7 +356,7 @@ pub(crate) struct Way {
 impl Checkpoint {
     /// Can all that is left to do be done? The sum of a file shows damage, and not who wrote it.
     pub(crate) fn fits(&self, ready: &Ready, options: &Options) -> bool {
-        with_ptr(ready.world, |w| w.teach(&self.learned));
+        with_ptr(ready.world, |w| teach(w, &self.learned));
         let (table, covers) = (Table::new(), Covers::new());
         let mut search = Search::new(ready, options, &table, covers);
         let fits = self.jobs.iter().all(|job| search.fits(job));
@@ -459,7 +398,7 @@ fn round(
     let (mut options, mut covers) = (options.clone(), Covers::new());
     if let Some(from) = &from {
         with_ptr(ready.world, |w| {
-            w.teach(&from.learned);
+            teach(w, &from.learned);
             w.recorder.steps = from.found.steps;
         });
         // A limit is one for this part of the way.
@@ -562,7 +501,7 @@ fn round(
             }
             if end == End::Again && goes_on {
                 // One thread from the beginning could be cut before it has learnt the same, and that each time.
-                with_ptr(ready.world, |w| w.teach(&all));
+                with_ptr(ready.world, |w| teach(w, &all));
                 return Some(end);
             }
             if end == End::Again {
@@ -573,7 +512,7 @@ fn round(
                 });
                 return None;
             }
-            with_ptr(ready.world, |w| w.teach(&all));
+            with_ptr(ready.world, |w| teach(w, &all));
             end
         }
     };

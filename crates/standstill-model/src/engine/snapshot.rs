@@ -1,7 +1,7 @@
 //! Where a search is, to be kept, and where it was; and who keeps it.
 use crate::base::hash::Hash128;
 use crate::config::options::Options;
-use crate::engine::parallel::Learned;
+use crate::engine::learned::Learned;
 use crate::engine::search::Found;
 use crate::engine::search::Job;
 use crate::engine::table::Table;

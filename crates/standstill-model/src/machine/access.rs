@@ -10,10 +10,11 @@ use std::sync::atomic::Ordering;
 use crate::base::arena::steady;
 use crate::base::hash::Hash128;
 use crate::config::mutant::Change;
+use crate::machine::announce::rest_for_ever;
 use crate::machine::condition;
-use crate::machine::contexts::rest_for_ever;
+use crate::machine::point::point;
 use crate::machine::state::{Op, OpKind, Wants};
-use crate::machine::world::{World, point, with};
+use crate::machine::world::{World, with};
 use crate::memory::knowers;
 use crate::reduction::guess::Part;
 use crate::reduction::movers::Use;
@@ -123,7 +124,7 @@ fn before(place: usize, access: Access, writes: bool, wants: Wants, at: &'static
         Some((conflicts && !joined && (w.step.fused || w.is_point(code, 0, at)), conflicts))
     });
     if broken {
-        crate::machine::contexts::rest_for_ever();
+        crate::machine::announce::rest_for_ever();
     }
     if writes_in_condition {
         condition::does_more("writes to memory", at);

@@ -8,9 +8,9 @@
 //! The first is looked at in every look. For the second the first 64 looks of a search, and each 64th after them, are made twice, and have to answer
 //! alike. What breaks one of them is reported as the rule [`RULE`].
 
+use crate::machine::state::Watch;
 use std::panic::Location;
 
-use crate::machine::wait::look;
 use crate::machine::world::{World, with};
 
 /// What is reported of a condition that does more than look.
@@ -26,7 +26,7 @@ pub(crate) fn does_more(does: &str, at: &'static Location<'static>) -> ! {
     with(|w| {
         w.wrong_condition(&format!("{does} at {}:{}, while it is only looked at", at.file(), at.line()), at)
     });
-    crate::machine::contexts::rest_for_ever()
+    crate::machine::announce::rest_for_ever()
 }
 
 /// As [`does_more`], if a condition is looked at.
@@ -58,7 +58,7 @@ pub(crate) fn look_again<R>(
         with(|w| {
             w.wrong_condition("answers differently when it is looked at twice: it remembers something", at)
         });
-        crate::machine::contexts::rest_for_ever();
+        crate::machine::announce::rest_for_ever();
     }
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn look_again<R>(
 pub(crate) fn left_no_trace(holds: bool, changed: bool, at: &'static Location<'static>) {
     if changed && !holds {
         with(|w| w.wrong_condition("does not hold, and has changed something", at));
-        crate::machine::contexts::rest_for_ever();
+        crate::machine::announce::rest_for_ever();
     }
 }
 
@@ -79,4 +79,17 @@ impl World {
         );
         self.fail(RULE, text, format!("{file}:{line}"));
     }
+}
+
+/// Looks at the messages that are `age` older than the newest.
+pub(crate) fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
+    with(|w| {
+        w.look.peeking = Some(Watch::NONE);
+        (w.look.age, w.look.vain) = (age, false);
+    });
+    let holds = poll().is_some();
+    with(|w| {
+        w.look.age = 0;
+        (holds && !w.look.vain, w.look.peeking.take().unwrap_or(Watch::NONE))
+    })
 }

@@ -1,12 +1,16 @@
 pub(crate) mod access;
+pub(crate) mod announce;
 #[cfg(test)]
 pub(crate) mod blind;
 pub(crate) mod condition;
 pub(crate) mod contexts;
 pub(crate) mod guess;
+pub(crate) mod kept;
+pub(crate) mod marks;
 pub(crate) mod meet;
 pub(crate) mod mutate;
 pub(crate) mod parts;
+pub(crate) mod point;
 pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod step;

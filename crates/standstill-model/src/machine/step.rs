@@ -252,3 +252,13 @@ pub(crate) fn settle(world: *mut World) {
         }
     }
 }
+
+/// All that is on its way anywhere reaches memory.
+pub(crate) fn drain_all(world: *mut World) {
+    with_ptr(world, |w| {
+        for cpu in 0..MAX_CPUS {
+            w.drain(cpu);
+        }
+    });
+    settle(world);
+}

@@ -4,10 +4,8 @@ use crate::config::options::MemoryModel;
 use crate::machine::state::Op;
 use crate::machine::state::OpKind;
 use crate::machine::world::World;
-use crate::machine::world::with_ptr;
 use crate::memory::buffers::ROOM;
 use crate::memory::knowers;
-use crate::vocab::limits::MAX_CPUS;
 use crate::vocab::step::Access;
 use crate::vocab::step::StepWhat;
 use std::panic::Location;
@@ -21,7 +19,6 @@ pub(crate) fn drains(op: &Op, memory: MemoryModel) -> bool {
     }
 }
 
-use crate::machine::step::settle;
 use crate::memory::buffers::Entry;
 
 impl World {
@@ -164,14 +161,4 @@ impl World {
             }
         }
     }
-}
-
-/// All that is on its way anywhere reaches memory.
-pub(crate) fn drain_all(world: *mut World) {
-    with_ptr(world, |w| {
-        for cpu in 0..MAX_CPUS {
-            w.drain(cpu);
-        }
-    });
-    settle(world);
 }

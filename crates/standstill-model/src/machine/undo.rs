@@ -1,63 +1,9 @@
 //! The way back: what each step changed, so that it can be undone.
 
 use crate::base::fibre::Slot;
-use crate::base::hash::Hash128;
-use crate::base::log::Log;
-use crate::machine::state::{Cpu, Thread};
+use crate::machine::marks::Mark;
+use crate::machine::state::Thread;
 use crate::machine::world::World;
-use crate::reduction::movers::Entry;
-use crate::vocab::limits::MAX_CPUS;
-
-/// Where a step began.
-struct Mark {
-    cpus: [Cpu; MAX_CPUS],
-    memory: Hash128,
-    expirations: u8,
-    /// Which fibre it ran, and where that is saved.
-    fibre: Option<usize>,
-    fibre_bytes: (usize, usize),
-    bytes: usize,
-    olds: usize,
-    threads: usize,
-    rules: u32,
-    /// Where what was moved is saved.
-    moved: usize,
-}
-
-/// All steps since the set-up.
-#[derive(Default)]
-pub(crate) struct Undo {
-    /// The stacks that were saved.
-    bytes: Vec<u8>,
-    pub(crate) log: Log,
-    threads: Vec<(usize, Option<Thread>)>,
-    marks: Vec<Mark>,
-    moved: Vec<Entry>,
-    /// The threads that this step has saved already.
-    touched: u32,
-    peak: usize,
-}
-
-impl Undo {
-    /// How many steps can be undone.
-    pub(crate) fn depth(&self) -> usize {
-        self.marks.len()
-    }
-
-    /// The most bytes that were ever kept here.
-    pub(crate) fn peak(&self) -> usize {
-        self.peak
-    }
-
-    /// A thread's state is about to change.
-    pub(crate) fn touch(&mut self, index: usize, thread: &Option<Thread>) {
-        if self.marks.is_empty() || self.touched & 1 << index != 0 {
-            return;
-        }
-        self.touched |= 1 << index;
-        self.threads.push((index, *thread));
-    }
-}
 
 impl World {
     /// A step begins that runs the fibre of `thread`, if any.

@@ -4,16 +4,16 @@ use crate::base::arena::steady;
 use crate::base::fibre::Command;
 use crate::config::mutant::Change;
 use crate::machine::access::ModelWord;
-use crate::machine::contexts::rest_for_ever;
-use crate::machine::contexts::take_interrupt;
-use crate::machine::contexts::take_stopper;
+use crate::machine::announce::announce;
+use crate::machine::announce::rest_for_ever;
+use crate::machine::condition::look;
 use crate::machine::mutate::skipped;
+use crate::machine::point::point;
+use crate::machine::point::take_interrupt;
+use crate::machine::point::take_stopper;
 use crate::machine::state::Op;
 use crate::machine::state::OpKind;
-use crate::machine::state::Watch;
 use crate::machine::world::World;
-use crate::machine::world::announce;
-use crate::machine::world::point;
 use crate::machine::world::with;
 use crate::vocab::step::StepWhat;
 use std::fmt;
@@ -222,17 +222,4 @@ fn peek<R>(poll: &mut impl FnMut() -> Option<R>, at: &'static Location<'static>)
     });
     condition::look_again(poll, holds, at);
     ages != 0
-}
-
-/// Looks at the messages that are `age` older than the newest.
-pub(crate) fn look<R>(poll: &mut impl FnMut() -> Option<R>, age: u32) -> (bool, Watch) {
-    with(|w| {
-        w.look.peeking = Some(Watch::NONE);
-        (w.look.age, w.look.vain) = (age, false);
-    });
-    let holds = poll().is_some();
-    with(|w| {
-        w.look.age = 0;
-        (holds && !w.look.vain, w.look.peeking.take().unwrap_or(Watch::NONE))
-    })
 }

@@ -17,10 +17,10 @@ use std::ptr;
 
 use crate::base::arena::{self};
 use crate::base::fibre::{Command, Slot};
-use crate::config::mutant::Mutation;
+use crate::config::mutation::Mutation;
 use crate::config::options::{Engine, Options};
-use crate::machine::state::{Cpu, Op, OpKind, Power, Thread};
-use crate::machine::undo::Undo;
+use crate::machine::marks::Undo;
+use crate::machine::state::{Cpu, Power, Thread};
 use crate::reduction::visibility::Who;
 use crate::vocab::limits::{MAX_CPUS, THREADS};
 
@@ -83,56 +83,6 @@ pub(crate) fn enter(world: *mut World) -> Entered {
     // SAFETY: a world that lives longer than what is returned, by the contract of `with`.
     let before = arena::enter(unsafe { &(*world).stacks.arena });
     Entered(WORLD.replace(world), before)
-}
-
-/// A place where others may come in, if somebody can notice (`noticed`): announces `op`, and returns when it is to be carried out.
-/// Interrupts and the stopper run in here.
-pub(crate) fn point(op: Op, noticed: bool) {
-    if std::thread::panicking() || with(|w| !w.step.inside) {
-        return;
-    }
-    let entered = with(|w| {
-        if w.look.peeking.is_some() {
-            return None;
-        }
-        let kept = matches!(op.kind, OpKind::Access(..)) || w.gives_up("something else is done", op.at);
-        let passes = w.passes(noticed);
-        Some((passes, !kept || passes && w.goes_round()))
-    });
-    let Some((passes, ends)) = entered else {
-        crate::machine::condition::does_more("asks the platform for something", op.at)
-    };
-    if ends {
-        crate::machine::contexts::rest_for_ever();
-    }
-    if !passes {
-        loop {
-            match announce(op) {
-                Command::Interrupt(kind) => crate::machine::contexts::take_interrupt(kind),
-                Command::Stopper => crate::machine::contexts::take_stopper(),
-                Command::Go | Command::Peek | Command::Expire => break,
-            }
-        }
-        with(|w| w.reduction.movers.at_point());
-    }
-    // What does not read anything is part of the history, too: before it and after it are two states.
-    with(|w| w.learn(op.kind.code()));
-}
-
-/// Announces `op` and suspends.
-pub(crate) fn announce(op: Op) -> Command {
-    let slot: *const Slot = with(|w| {
-        let thread = w.thread;
-        let t = w.thread_mut();
-        t.op = op;
-        if op.kind != OpKind::Wait {
-            t.blocked = false;
-        }
-        w.step.fused = false;
-        &raw const w.stacks.slots[thread]
-    });
-    // SAFETY: the caller runs on the fibre of the current thread.
-    unsafe { Slot::suspend(slot) }
 }
 
 impl World {
@@ -203,7 +153,7 @@ impl World {
     }
 
     /// Has this step no end? Nothing in it can be noticed by anybody else, so nobody ends it.
-    fn goes_round(&mut self) -> bool {
+    pub(crate) fn goes_round(&mut self) -> bool {
         if self.step.passed < MOST_PASSED {
             return false;
         }

@@ -1,6 +1,7 @@
 //! The library's events: told, fed to the rules, and judged.
 
 use crate::machine::world::World;
+use crate::monitor::properties::broken;
 use crate::monitor::rules::FOOTPRINT;
 use crate::vocab::step::StepWhat;
 use std::panic::Location;
@@ -103,15 +104,4 @@ fn name_of(what: &What) -> String {
     let text = format!("{what:?}");
     let end = text.find(|c: char| !c.is_alphanumeric()).unwrap_or(text.len());
     text[..end].to_string()
-}
-
-/// What happens where `property` does not hold.
-pub(crate) fn broken(property: Property) -> &'static str {
-    match property {
-        Property::Late => "a handler finds a queued call while its CPU is offline",
-        Property::Lost => "a queued call never runs: its CPU died with it",
-        Property::Spurious => "an IPI is taken on an offline CPU",
-        Property::Outside => "a call from another CPU runs while its CPU is outside the online mask",
-        Property::Frozen => "a call from another CPU runs while the machine is frozen",
-    }
 }

@@ -1,10 +1,10 @@
 //! What the port keeps of the library in each world.
 
+use crate::monitor::properties::broken;
 use std::any::Any;
 
 use standstill::{Property, Protocol};
 
-use super::events::broken;
 use super::rules::{self, Values};
 use crate::base::hash::Hash128;
 use crate::machine::access::ModelWord;

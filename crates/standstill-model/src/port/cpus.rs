@@ -1,7 +1,7 @@
 //! CPUs that start and die, and the threads that move away from them.
 
+use crate::machine::announce::rest_for_ever;
 use crate::machine::contexts::rearranges;
-use crate::machine::contexts::rest_for_ever;
 use crate::monitor::library::of;
 use std::panic::Location;
 use std::sync::atomic::Ordering::Relaxed;
@@ -14,8 +14,9 @@ use standstill::platform::{
 
 use super::Model;
 use crate::machine::access::ModelWord;
+use crate::machine::point::point;
 use crate::machine::state::{Kind, Op, OpKind, Power};
-use crate::machine::world::{point, with};
+use crate::machine::world::with;
 use crate::memory::knowers;
 use crate::reduction::footprint::{self, How};
 use crate::scenario::require;

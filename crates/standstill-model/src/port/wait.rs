@@ -1,6 +1,6 @@
 //! Waiting, loops with cuts, and what the library announces.
 
-use crate::machine::contexts::rest_for_ever;
+use crate::machine::announce::rest_for_ever;
 use crate::machine::wait::wait_for;
 use std::panic::Location;
 
@@ -12,9 +12,10 @@ use crate::base::hash::Hash128;
 use crate::config::mutant::Change;
 use crate::machine::access::ModelWord;
 use crate::machine::condition;
+use crate::machine::point::point;
 use crate::machine::state::{Op, OpKind};
 use crate::machine::wait::Waiting;
-use crate::machine::world::{point, with};
+use crate::machine::world::with;
 use crate::monitor::events;
 use crate::monitor::library::of;
 

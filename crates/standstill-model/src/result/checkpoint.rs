@@ -23,7 +23,7 @@ use standstill_io::words;
 
 use crate::base::hash::Hash128;
 use crate::config::options::{Engine, Options};
-use crate::engine::parallel::Learned;
+use crate::engine::learned::Learned;
 use crate::engine::search::{Found, Job, Level};
 use crate::reduction::explored::Cover;
 use crate::reduction::visibility::Users;

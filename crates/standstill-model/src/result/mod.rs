@@ -1,9 +1,12 @@
 pub(crate) mod assumptions;
 pub(crate) mod audit;
 pub(crate) mod checkpoint;
+pub(crate) mod cost;
+pub(crate) mod file_error;
 pub(crate) mod keep;
 pub(crate) mod replay;
 pub(crate) mod report;
+pub(crate) mod resealed;
 pub(crate) mod retarget;
 pub(crate) mod schedule_file;
 pub(crate) mod shard;

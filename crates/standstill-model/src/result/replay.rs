@@ -2,10 +2,10 @@
 use crate::config::options::Options;
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
+use crate::machine::step::drain_all;
 use crate::machine::step::take;
-use crate::machine::store_buffers::drain_all;
 use crate::machine::world::with_ptr;
-use crate::result::shrink::Cost;
+use crate::result::cost::Cost;
 use crate::result::verdict::ReplayError;
 use crate::result::verdict::Run;
 use crate::result::verdict::Violation;

@@ -9,8 +9,8 @@ use crate::engine::search::Found;
 use crate::machine::session::Ready;
 use crate::machine::step::take;
 use crate::machine::world::with_ptr;
+use crate::result::cost::Cost;
 use crate::result::replay::told;
-use crate::result::shrink::Cost;
 use crate::result::verdict::{ReplayError, Run};
 use crate::vocab::choice::{bare, cpu_of, is_device, is_flush, is_interrupt};
 

@@ -17,7 +17,7 @@
 //! A line of the schedule is its number, the choice, and, for people and for the comparison, what its first step did and where.
 
 use crate::monitor::rules::is_rule;
-use std::fmt;
+use crate::result::file_error::FileError;
 
 use standstill::{Property, Protocol};
 use standstill_io::Kind;
@@ -40,14 +40,6 @@ impl Saved {
         Kind { name: "a replay file", magic: &["standstill-replay "], most: 64 << 20, line: 4096 };
 }
 
-/// A part of a search or a checkpoint with a sum that fits what is in it: for fuzzers. Anything else is as it was.
-#[must_use]
-pub fn resealed(file: &[u8]) -> Vec<u8> {
-    crate::result::checkpoint::resealed(file)
-        .or_else(|| crate::result::shard::resealed(file))
-        .unwrap_or_else(|| file.to_vec())
-}
-
 /// A schedule from a file.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -61,23 +53,6 @@ pub struct Saved {
     /// What each choice did when it was saved: for the comparison.
     pub notes: Vec<String>,
 }
-
-/// A file that can't be used: which line, and why.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct FileError {
-    /// The line, from 1.
-    pub line: usize,
-    /// What is wrong with it.
-    pub text: String,
-}
-
-impl fmt::Display for FileError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.text)
-    }
-}
-
-impl std::error::Error for FileError {}
 
 fn note_of(step: &Step) -> String {
     let what = match &step.what {

@@ -52,7 +52,7 @@ use crate::engine::search::until_settled;
 use crate::engine::search::{End, Found};
 use crate::machine::session::Ready;
 use crate::machine::world::{World, with_ptr};
-use crate::result::schedule_file::FileError;
+use crate::result::file_error::FileError;
 use crate::scenario;
 use crate::vocab::progress::{Bound, Progress};
 

@@ -7,6 +7,7 @@
 //!
 //! Where there is too much to look at, preemptions come first: there are far fewer runs with none, or with one.
 
+use crate::result::cost::Cost;
 use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::time::Instant;
@@ -15,7 +16,6 @@ use standstill::Property;
 
 use crate::base::hash::{BuildHashed, Hash128};
 use crate::config::options::Options;
-use crate::engine::bounded::preempts;
 use crate::engine::search::Found;
 use crate::machine::session::Ready;
 use crate::machine::step::take;
@@ -23,40 +23,10 @@ use crate::machine::world::with_ptr;
 use crate::result::replay::describe;
 use crate::result::retarget::along;
 use crate::result::verdict::Violation;
-use crate::vocab::choice::{cpu_of, is_device, is_interrupt};
+use crate::vocab::choice::{cpu_of, is_device};
 use crate::vocab::fault::Fault;
 use crate::vocab::progress::Progress;
 use crate::vocab::step::Step;
-
-/// What a schedule costs, in the order of importance.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Debug)]
-pub(crate) struct Cost {
-    pub(crate) interrupts: u32,
-    pub(crate) preemptions: u32,
-    steps: u32,
-}
-
-impl Cost {
-    /// More than any run costs.
-    const MOST: Cost = Cost { interrupts: u32::MAX, preemptions: u32::MAX, steps: u32::MAX };
-
-    /// With one choice more. It is a preemption to leave a CPU whose code could have gone on.
-    pub(crate) fn after(self, possible: &[u32], choice: u32, last: Option<usize>) -> Cost {
-        let left = preempts(possible, choice, last);
-        Cost {
-            interrupts: self.interrupts + u32::from(is_interrupt(choice)),
-            preemptions: self.preemptions + u32::from(left),
-            steps: self.steps + 1,
-        }
-    }
-
-    /// No part of it is more than this part of the other.
-    const fn is_within(self, other: Cost) -> bool {
-        self.interrupts <= other.interrupts
-            && self.preemptions <= other.preemptions
-            && self.steps <= other.steps
-    }
-}
 
 /// What a run is to reach.
 pub(crate) enum Goal {

@@ -12,8 +12,8 @@ use standstill::{CpuId, CpuMask, Machine};
 use super::Machined;
 use crate::config::options::Options;
 use crate::machine::access::{ModelCell, ModelWord};
+use crate::machine::kept::Kept;
 use crate::machine::state::Kind;
-use crate::machine::symbolize::Kept;
 use crate::machine::world::{World, with};
 use crate::port::Model;
 use crate::vocab::limits::{MAX_CPUS, TASKS};
@@ -187,7 +187,7 @@ pub fn require(holds: bool, what: &str) {
     if !holds {
         let at = std::panic::Location::caller();
         with(|w| w.fail("require", what, format!("{}:{}", at.file(), at.line())));
-        crate::machine::contexts::rest_for_ever();
+        crate::machine::announce::rest_for_ever();
     }
 }
 

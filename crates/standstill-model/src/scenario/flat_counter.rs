@@ -10,8 +10,8 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use standstill::platform::{Deadline, Irq, Site, Wait, WaitContext, WaitFor, Word};
 
 use crate::machine::access::ModelWord;
+use crate::machine::kept::Kept;
 use crate::machine::state::{Cpu, Kind, Power};
-use crate::machine::symbolize::Kept;
 use crate::machine::world::{World, with};
 use crate::port::Model;
 use crate::scenario::{ScenarioInfo, info};

@@ -8,8 +8,9 @@ use standstill::platform::{DataCell, Datum};
 
 use crate::base::hash::Hash128;
 use crate::machine::condition;
+use crate::machine::point::point;
 use crate::machine::state::{Op, OpKind};
-use crate::machine::world::{World, point, with};
+use crate::machine::world::{World, with};
 use crate::reduction::footprint::How;
 use crate::reduction::movers::Use;
 use crate::vocab::fault::Fault;
