@@ -321,3 +321,24 @@ fn who_is_bound_to_the_last_cpu_is_told_that_it_is_the_last() {
         assert_eq!(machine.state(cpu(0)), StateId::ACTIVE);
     });
 }
+
+#[test]
+fn a_cpu_is_not_stopped_before_the_last_thread_has_left_it() {
+    run(Protocol::STANDSTILL, |machine, task| {
+        machine.cpu_up(task, cpu(1)).unwrap();
+        let board = machine.platform().0;
+        board.squatted.store(1 << 1, SeqCst);
+        // The thread leaves once somebody has waited for that long enough to complain.
+        let leaves = std::thread::spawn(|| {
+            let stalled = |event: &standstill::event::Event| matches!(event.what, What::Stalled(_));
+            while !board.log.lock().unwrap().iter().any(stalled) {
+                std::thread::yield_now();
+            }
+            board.squatted.store(0, SeqCst);
+        });
+        let gone = machine.cpu_down(task, cpu(1));
+        // A `cpu_down` that has not waited has not complained: then nobody waits for the thread.
+        gone.expect("cpu_down waits for the thread that is on its way");
+        leaves.join().unwrap();
+    });
+}

@@ -231,6 +231,8 @@ fn a_refusal_at_the_last_moment_brings_everything_back() {
             let HotplugError::Lines { reason, .. } = error else { panic!("{error}") };
             assert_eq!(reason.code, -28);
             assert_eq!(machine.state(cpu(1)), StateId::ACTIVE);
+            let away = machine.platform().0.lines_away.load(SeqCst);
+            assert_eq!(away, 0, "the lines of a CPU that stays are aimed at it again");
             machine.call_single(task, cpu(1), &|_: &Off<'_>| ()).unwrap();
             machine.stop_one_cpu(task, cpu(1), &|_: &mut Pinned<'_>| 0).unwrap();
             machine.platform().0.lines_stuck.store(false, SeqCst);

@@ -65,6 +65,8 @@ pub(crate) struct Board {
     pub(crate) lines_stuck_after: AtomicUsize,
     /// The CPUs whose lines have no other place: a bit for each.
     pub(crate) lines_full: AtomicUsize,
+    /// The CPUs whose lines are aimed away.
+    pub(crate) lines_away: AtomicUsize,
     /// A thread that does not leave sits on these CPUs.
     pub(crate) squatted: AtomicUsize,
     /// The stoppers of these CPUs find something else than the idle loop below them.
@@ -331,6 +333,7 @@ pub(crate) fn run_with<R: Send + 'static>(
         lines_stuck: AtomicBool::new(false),
         lines_stuck_after: AtomicUsize::new(usize::MAX),
         lines_full: AtomicUsize::new(0),
+        lines_away: AtomicUsize::new(0),
         squatted: AtomicUsize::new(0),
         not_idle: AtomicUsize::new(0),
         hold_calls: AtomicUsize::new(0),
@@ -556,6 +559,7 @@ unsafe impl Sched for Polled {
         if self.0.lines_full.load(SeqCst) & 1 << cpu.index() != 0 {
             return Err(Reason::new(-28, "every other CPU has its hands full"));
         }
+        self.0.lines_away.fetch_or(1 << cpu.index(), SeqCst);
         Ok(())
     }
     fn lines_left(&self, _: CpuId) -> Result<(), Reason> {
@@ -568,7 +572,9 @@ unsafe impl Sched for Polled {
         }
         Ok(())
     }
-    fn lines_back(&self, _: CpuId) {}
+    fn lines_back(&self, cpu: CpuId) {
+        self.0.lines_away.fetch_and(!(1 << cpu.index()), SeqCst);
+    }
     fn runs(&self, cpu: CpuId) -> Runs {
         let irqs_off_at = self.0.cpus[cpu.index()].irqs_off.load(SeqCst).then(Location::caller);
         Runs { what: "a thread", irqs_off_at }
