@@ -1,6 +1,7 @@
 //! The public entry: a whole check.
 
-use crate::engine::search::until_settled;
+use crate::engine::explore::Exploration;
+use crate::engine::explore::engine;
 use crate::engine::snapshot::Keep;
 use crate::result::replay::describe;
 use crate::result::verdict::verdict_of;
@@ -10,11 +11,8 @@ use std::time::{Duration, Instant};
 use standstill_io::words;
 
 use crate::base::room;
-use crate::config::options::{Engine, Options};
-use crate::engine::bounded;
-use crate::engine::dpor::{self, Part};
-use crate::engine::parallel::{Way, search_from};
-use crate::engine::random;
+use crate::config::options::Options;
+use crate::engine::parallel::Way;
 use crate::engine::search::{End, Found};
 use crate::machine::session::{Ready, SETUP};
 use crate::machine::world::{World, with_ptr};
@@ -47,29 +45,19 @@ pub fn check(options: &Options, progress: &mut dyn FnMut(&Progress) -> ControlFl
         }
     };
     let before = way.from.as_ref().map_or(0, |from| from.time_ns);
-    let end = match options.engine {
-        Engine::Stateful => until_settled(&ready, &mut found, &mut |found| {
-            search_from(&ready, options, began, found, &mut way, progress)
-        }),
-        Engine::Bounded { preemptions } => until_settled(&ready, &mut found, &mut |found| {
-            bounded::search(&ready, options, preemptions, began, found, progress)
-        }),
-        Engine::Random { runs, seed } => {
-            random::search(&ready, options, (runs, seed, None), began, &mut found, progress)
-        }
-        Engine::Pct { runs, seed, depth } => {
-            random::search(&ready, options, (runs, seed, Some(depth)), began, &mut found, progress)
-        }
-        Engine::Dpor => until_settled(&ready, &mut found, &mut |found| {
-            dpor::search(&ready, options, Part::WHOLE, began, found, progress)
-        }),
-    };
+    let engine = engine(options.engine);
+    let end = engine.explore(Exploration {
+        ready: &ready,
+        options,
+        began,
+        found: &mut found,
+        way: &mut way,
+        progress: &mut *progress,
+    });
     let states = found.states;
     let runs = found.runs;
     let coverage = match end {
-        End::Exhausted if matches!(options.engine, Engine::Random { .. } | Engine::Pct { .. }) => {
-            Coverage::Random { runs }
-        }
+        End::Exhausted if !engine.sees_all() => Coverage::Random { runs },
         End::Exhausted => Coverage::Exhausted { states },
         End::Bounded(by) => Coverage::Bounded { states, by },
         End::Again => Coverage::Bounded { states, by: Bound::Stopped },

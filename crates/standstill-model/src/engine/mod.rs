@@ -1,5 +1,6 @@
 pub(crate) mod bounded;
 pub(crate) mod dpor;
+pub(crate) mod explore;
 pub(crate) mod learned;
 pub(crate) mod parallel;
 pub(crate) mod random;

@@ -11,7 +11,8 @@
 //! | a loop's state is all that it remembers; a plain value's hash tells all of it; contexts share the platform's memory alone; the code is deterministic | by the audit |
 //! | an event is told together with the access that it announces; threads take turns where they wait | not at all |
 
-use crate::config::options::{Engine, Ipi, MemoryModel, Options};
+use crate::config::options::{Ipi, MemoryModel, Options};
+use crate::engine::explore::engine;
 
 /// In the order in which they are shown. `expirations`: so many deadlines may expire.
 pub(crate) fn assumptions(options: &Options, begins: Option<&str>, expirations: u8) -> Vec<String> {
@@ -61,12 +62,9 @@ pub(crate) fn assumptions(options: &Options, begins: Option<&str>, expirations: 
     if !options.races {
         all.push("plain memory is used by one CPU at a time: data races are not looked for".to_string());
     }
-    if options.engine == Engine::Dpor {
-        all.push(
-            "rules that compare CPUs which share no place are judged in one order of each trace".to_string(),
-        );
-    }
-    if matches!(options.engine, Engine::Stateful | Engine::Bounded { .. }) {
+    let engine = engine(options.engine);
+    all.extend(engine.assumes().map(str::to_string));
+    if engine.merges() {
         all.push("two states with the same hash of 128 bits are one".to_string());
         all.push("a plain value is told by its hash".to_string());
         all.push("a loop that cuts its history remembers nothing but its state".to_string());

@@ -11,6 +11,7 @@
 //! It is written piece by piece from where the search has it, so writing takes hardly any memory, however large the search is:
 //! it may be memory that ended the search. It is written beside the old one, and takes its place once it is on the disk.
 
+use crate::engine::explore::engine;
 use crate::engine::snapshot::Checkpoint;
 use crate::engine::snapshot::Snapshot;
 use std::fs::File;
@@ -22,7 +23,7 @@ use standstill_io::input::{self, Kind, Unreadable};
 use standstill_io::words;
 
 use crate::base::hash::Hash128;
-use crate::config::options::{Engine, Options};
+use crate::config::options::Options;
 use crate::engine::learned::Learned;
 use crate::engine::search::{Found, Job, Level};
 use crate::reduction::explored::Cover;
@@ -86,11 +87,10 @@ fn hash_of(file: File) -> io::Result<Hash128> {
 
 /// Can the search of these options be stopped and go on?
 pub(crate) fn refuse(options: &Options) -> Result<(), String> {
-    match options.engine {
-        _ if options.checkpoint.is_none() => Ok(()),
-        Engine::Stateful => Ok(()),
-        other => Err(format!("the engine `{}` can't go on from a checkpoint: take `stateful`", other.name())),
+    if options.checkpoint.is_none() || engine(options.engine).remembers() {
+        return Ok(());
     }
+    Err(format!("the engine `{}` can't go on from a checkpoint: take `stateful`", options.engine.name()))
 }
 
 /// Writes the file: whole, or not at all.

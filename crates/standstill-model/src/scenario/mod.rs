@@ -48,7 +48,8 @@ use crate::monitor::library::Library;
 use standstill::Machine;
 use standstill_io::words::quote;
 
-use crate::config::options::{Engine, MemoryModel, Options};
+use crate::config::options::Options;
+use crate::engine::explore;
 use crate::machine::world::World;
 use crate::port::Model;
 use crate::scenario::flat_counter::LITMUS;
@@ -134,18 +135,7 @@ pub(crate) fn build(options: &Options) -> Result<Box<World>, String> {
 
 /// What can't be explored, whatever the scenario.
 fn limits(options: &Options) -> Result<(), String> {
-    if options.engine == Engine::Dpor && (options.memory != MemoryModel::Sc || options.sleepers) {
-        return Err(
-            "the engine `dpor` explores sequentially consistent memory and waits that poll, and nothing else"
-                .to_string(),
-        );
-    }
-    if options.audit.merges > 0 && options.engine != Engine::Stateful {
-        return Err(format!(
-            "the engine `{}` merges no states that an audit could continue: take `stateful`",
-            options.engine.name()
-        ));
-    }
+    explore::refuse(options)?;
     if options.irqs > 8 {
         return Err(format!("{} device interrupts for each CPU are more than 8", options.irqs));
     }
