@@ -35,7 +35,7 @@ const KNOWN_CIRCLES: [(&str, usize); 11] = [
     ("standstill-cli", 11),
     ("standstill-console", 2),
     ("standstill-hosted", 12),
-    ("standstill-model", 58),
+    ("standstill-model", 57),
     ("standstill-report", 2),
     ("standstill-torture", 10),
     ("standstill-x86_64", 9),

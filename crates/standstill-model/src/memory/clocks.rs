@@ -48,8 +48,6 @@ use crate::vocab::limits::MAX_CPUS;
 mod cells;
 mod views;
 
-use cells::{Cell, NO_MARK};
-
 const LANES: usize = 8;
 const MARKS: usize = LANES * 64;
 
@@ -90,6 +88,16 @@ pub(crate) struct Clocks {
     pub(crate) fences: bool,
     slots: usize,
 }
+
+/// A plain cell.
+struct Cell {
+    /// The CPUs that were seen to use it, in all runs.
+    users: u8,
+    write: u16,
+    reads: [u16; MAX_CPUS],
+}
+
+const NO_MARK: u16 = u16::MAX;
 
 fn bits(set: u64) -> impl Iterator<Item = usize> {
     std::iter::successors((set != 0).then_some(set), |set| {

@@ -2,19 +2,9 @@
 
 use std::panic::Location;
 
-use super::{Clocks, MARKS, cpu, has, keep, name};
+use super::{Cell, Clocks, MARKS, NO_MARK, cpu, has, keep, name};
 use crate::base::log::Log;
 use crate::vocab::limits::MAX_CPUS;
-
-/// A plain cell.
-pub(super) struct Cell {
-    /// The CPUs that were seen to use it, in all runs.
-    pub(super) users: u8,
-    pub(super) write: u16,
-    pub(super) reads: [u16; MAX_CPUS],
-}
-
-pub(super) const NO_MARK: u16 = u16::MAX;
 
 /// An access to a plain cell that races with an earlier one.
 pub(crate) struct Race {
