@@ -46,12 +46,6 @@ const SCRIPTS: &[Script] = &[
         prints: &["torture: pass\n", "torture: pass\n", "> bench", "@end", "torture: pass\n"],
     },
     Script {
-        what: "a torture makes room in a table that is full, and fills it again",
-        lines: &["fill", "torture 1", "fill"],
-        code: DONE,
-        prints: &["58 callbacks more\n", "torture: pass\n", "> fill\n0 callbacks more\n"],
-    },
-    Script {
         what: "a failure that was asked for strikes no torture and no bench",
         lines: &["fail 1 online/1", "fail 2 prepare/0", "torture 1", "fail 1 online/1", "bench", "down 1"],
         code: DONE,
